@@ -1,0 +1,1 @@
+"""The shop: six small services and a load generator, built to be measured, broken and healed."""

@@ -1,0 +1,1 @@
+"""The remediation worker: alerts in; bounded, verified, recorded actions out. Also the drills that rehearse it."""

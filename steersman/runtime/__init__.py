@@ -1,0 +1,1 @@
+"""What every part needs and none owns: ports, paths, tokens, HTTP serving, telemetry. Imports nothing of ours."""
