@@ -1,0 +1,46 @@
+# Everything a newcomer needs. Nothing here wants root, Docker or Node.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check ci soak bench lock clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(INSTALLED): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Steersman needs Python 3.11 or newer; set PYTHON=…")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: $(INSTALLED)
+
+demo: $(INSTALLED)  ## Install, start the embedded stack, run a drill, print the graded report, stop
+	$(BIN)/steersman demo
+
+up: $(INSTALLED)  ## Install and start the embedded stack; Ctrl-C stops it
+	$(BIN)/steersman up
+
+test: $(INSTALLED)  ## Install and run the tests
+	$(BIN)/pytest
+
+check: $(INSTALLED)  ## Format, lint, types, import contracts, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m "not e2e and not chaos"
+
+ci:  ## What continuous integration runs
+	bash .ci/run
+
+lock:  ## Pin the dependencies anew, with hashes (needs uv)
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o constraints.txt
+
+clean:  ## Remove the environment, caches and the stack's data
+	rm -rf $(VENV) .steersman .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
