@@ -1,0 +1,1 @@
+"""Alerts going out: routing, grouping, notification."""

@@ -1,0 +1,1 @@
+"""What happens between a receiver and a store."""

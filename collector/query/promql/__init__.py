@@ -1,0 +1,1 @@
+"""PromQL, evaluated over all series and steps at once."""

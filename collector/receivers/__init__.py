@@ -1,0 +1,1 @@
+"""Telemetry coming in: OTLP, scrapes."""

@@ -1,0 +1,1 @@
+"""What is kept: metrics in blocks, spans and logs in DuckDB."""

@@ -1,0 +1,1 @@
+"""The span store, on DuckDB."""
