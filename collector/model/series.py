@@ -1,7 +1,7 @@
 """
 The shape of metrics, from ingest to answer.
 
-Labels are canonical tuples, so they hash and compare cheaply. Samples travel in blocks whose series share their timestamps,
+Labels are canonical tuples, so they hash and compare cheaply. Samples travel in blocks whose series share timestamps,
 because that is how they arrive (one scrape, one export) and how they are fastest to evaluate.
 """
 
@@ -33,11 +33,11 @@ def labels_of(pairs: Mapping[str, str]) -> Labels:
 
 
 def is_stale(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return values.view(np.uint64) == np.uint64(STALE_BITS)
+    return np.equal(values.view(np.uint64), np.uint64(STALE_BITS))
 
 
 def is_absent(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return values.view(np.uint64) == np.uint64(ABSENT_BITS)
+    return np.equal(values.view(np.uint64), np.uint64(ABSENT_BITS))
 
 
 class MatchOp(Enum):
