@@ -1,22 +1,20 @@
-"""One embedded stack for all end-to-end tests, on ports of its own, started and stopped through the command line."""
+"""An embedded stack under test, on ports of its own, started and stopped through the command line."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
-import pytest
 
 from steersman.runtime.paths import DataDir
 from steersman.runtime.ports import Ports
@@ -145,19 +143,3 @@ def processes_of(root: Path) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
     return found
-
-
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = start_stack(tmp_path_factory.mktemp("stack") / "data")
-    try:
-        yield running
-    finally:
-        running.stop()
-        running.http.close()
-
-
-def report_of(result: subprocess.CompletedProcess[str], path: Path) -> dict[str, Any]:
-    assert path.exists(), f"no report; exit {result.returncode}\n{result.stdout}\n{result.stderr}"
-    loaded: dict[str, Any] = json.loads(path.read_text())
-    return loaded

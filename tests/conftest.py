@@ -1,0 +1,18 @@
+"""One embedded stack serves all end-to-end tests of a session; it is started when the first of them asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from embedded_stack import Stack, start_stack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    running = start_stack(tmp_path_factory.mktemp("stack") / "data")
+    try:
+        yield running
+    finally:
+        running.stop()
+        running.http.close()
