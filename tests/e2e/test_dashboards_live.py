@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from embedded_stack import Stack, eventually
 
 from dashboards.catalogue import DASHBOARDS, path_of
+from embedded_stack import Stack, eventually
 
 pytestmark = pytest.mark.e2e
 

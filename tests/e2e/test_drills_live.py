@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from embedded_stack import Stack, eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]

@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
+
 from embedded_stack import Stack, eventually
 
 pytestmark = pytest.mark.e2e
