@@ -14,6 +14,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from steersman.runtime.tokens import bearer_matches
 
@@ -58,6 +59,33 @@ def require_bearer(token: str) -> Callable[[Request], Awaitable[None]]:
             raise HTTPException(401, "missing or wrong bearer token")
 
     return check
+
+
+def limit_bodies(app: ASGIApp, max_bytes: int) -> ASGIApp:
+    """`app`, where a request body above `max_bytes` is answered 413, whether or not it announced its length."""
+
+    async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        message = f"body is larger than the limit of {max_bytes} bytes"
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if int(announced) > max_bytes:  # digits only: the server has checked it
+            await error_response(413, message)(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            part = await receive()
+            received += len(part.get("body", b""))
+            if received > max_bytes:
+                raise HTTPException(413, message)
+            return part
+
+        await app(scope, counted, send)
+
+    return limited
 
 
 @dataclass(frozen=True, slots=True)
