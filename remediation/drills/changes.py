@@ -1,0 +1,73 @@
+"""What changed between two observations, for the timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from remediation.drills.checks import alert_name, number
+from remediation.drills.observation import Alert, Observation, Remediation, Service
+
+
+class Change(NamedTuple):
+    kind: str
+    event: str
+    detail: str = ""
+    raised: str = ""  # the service whose desired replicas were raised
+
+
+def changes(before: Observation, now: Observation) -> Iterator[Change]:
+    """In the order in which they cause one another. A part that either side could not read yields nothing."""
+    if before.alerts is not None and now.alerts is not None:
+        yield from _alerts(before.alerts, now.alerts)
+    if before.remediations is not None and now.remediations is not None:
+        yield from _remediations(before.remediations, now.remediations)
+    if before.services is not None and now.services is not None:
+        for name, service in now.services.items():
+            if name in before.services:
+                yield from _replicas(before.services[name], service)
+
+
+def _alerts(before: tuple[Alert, ...], now: tuple[Alert, ...]) -> Iterator[Change]:
+    old, new = _by_identity(before), _by_identity(now)
+    for identity, alert in new.items():
+        if identity not in old or old[identity].state != alert.state:
+            value = "" if alert.value is None else f"value {number(alert.value)}"
+            yield Change("alert", f"{_short_name(alert)} {alert.state}", value)
+    for identity, alert in old.items():
+        if identity not in new:
+            ended = "resolved" if alert.state == "firing" else "no longer pending"
+            yield Change("alert", f"{_short_name(alert)} {ended}")
+
+
+def _by_identity(alerts: tuple[Alert, ...]) -> dict[frozenset[tuple[str, str]], Alert]:
+    return {frozenset(alert.labels.items()): alert for alert in alerts}
+
+
+def _short_name(alert: Alert) -> str:
+    return alert_name({name: alert.labels[name] for name in ("alertname", "service") if name in alert.labels})
+
+
+def _remediations(before: tuple[Remediation, ...], now: tuple[Remediation, ...]) -> Iterator[Change]:
+    old = {each.id: each for each in before}
+    for each in reversed(now):  # they come newest first
+        known = old.get(each.id)
+        for action in each.actions[len(known.actions) if known else 0 :]:
+            detail = f"{action.before} → {action.after}" + (f": {action.reason}" if action.reason else "")
+            yield Change("action", f"{action.action} {action.target}", detail)
+        if known is None or known.state != each.state:
+            yield Change("remediation", f"{each.service} {each.state.replace('_', ' ')}", _told(each))
+
+
+def _told(each: Remediation) -> str:
+    if each.open:
+        return f"for {each.alertname}"
+    return "; ".join(part for part in (each.outcome, ", ".join(each.evidence[-3:])) if part)
+
+
+def _replicas(before: Service, now: Service) -> Iterator[Change]:
+    if now.desired != before.desired:
+        raised = now.name if now.desired > before.desired else ""
+        yield Change("replicas", f"{now.name} desired", f"{before.desired} → {now.desired}", raised)
+    if now.ready != before.ready:
+        yield Change("replicas", f"{now.name} ready", f"{before.ready} → {now.ready}")

@@ -1,0 +1,111 @@
+"""`steersman drill`: list, run, report. Exit codes: 0 PASS, 1 FAIL, 2 it could not be run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PASSED, FAILED, NOT_RUN = 0, 1, 2
+
+app = typer.Typer(no_args_is_help=True, help="Rehearse the loop on purpose, and grade it.")
+
+
+# What a command needs is imported when it runs, so that `steersman --help` stays quick.
+
+
+@app.command("list")
+def list_drills() -> None:
+    """The drills there are."""
+    from remediation.drills import definition, show
+    from remediation.drills.errors import DrillError
+
+    try:
+        found = [definition.load(path) for path in definition.available(_definitions())]
+    except DrillError as error:
+        _give_up(error)
+    show.listing(_console(), found)
+
+
+@app.command("run")
+def run_one(
+    name: Annotated[str, typer.Argument(help="A drill's name, or the path of a YAML file.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the report here.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the verdict, and why.")] = False,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="After a failure, check the rest too.")] = False,
+) -> None:
+    """Run one drill against the running stack; exit 0 on PASS, 1 on FAIL, 2 if it could not be run."""
+    import asyncio
+
+    from remediation.drills import definition, report, show
+    from remediation.drills.endpoints import Endpoints
+    from remediation.drills.errors import DrillError
+    from remediation.drills.run import run_drill
+
+    console = _console()
+    try:
+        drill = definition.find(name, _definitions())
+        endpoints = Endpoints.from_environment()
+        if quiet:
+            result = asyncio.run(run_drill(drill, endpoints, keep_going=keep_going))
+        else:
+            show.heading(console, drill.title, drill.description)
+            live = show.Live(console)
+            try:
+                result = asyncio.run(run_drill(drill, endpoints, keep_going=keep_going, watcher=live))
+            finally:
+                live.close()
+        report.write(result, report.path_of(result, endpoints.data_dir.drills))
+        if json_file:
+            report.write(result, json_file)
+    except (DrillError, OSError) as error:
+        _give_up(error)
+    if not quiet:
+        show.grades(console, result)
+    show.verdict(console, result)
+    raise typer.Exit(PASSED if result.passed else FAILED)
+
+
+@app.command("report")
+def show_report(
+    run: Annotated[str | None, typer.Argument(help="A run's name, or a report file; the last run without it.")] = None,
+) -> None:
+    """Show a run again: timeline, grades, verdict. The exit code is the run's own."""
+    from remediation.drills import report, show
+    from remediation.drills.endpoints import Endpoints
+    from remediation.drills.errors import DrillError
+
+    try:
+        found = report.find(run, Endpoints.from_environment().data_dir.drills)
+    except DrillError as error:
+        _give_up(error)
+    show.whole(_console(), found)
+    raise typer.Exit(PASSED if found.passed else FAILED)
+
+
+def _definitions() -> Path:
+    from steersman.runtime.paths import shipped
+
+    return Path(os.environ["STEERSMAN_DRILLS"]) if os.environ.get("STEERSMAN_DRILLS") else shipped("drills")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # Piped into a file or a CI log, the lines keep their columns instead of being folded at 80.
+    return Console(width=None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 120, highlight=False)
+
+
+def _give_up(error: Exception) -> NoReturn:
+    typer.echo(f"steersman drill: {error}", err=True)
+    raise typer.Exit(NOT_RUN)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,54 @@
+"""Where the stack is, as the environment says, and the tokens that open it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from remediation.drills.errors import StackUnreachableError
+from steersman.runtime.paths import DEFAULT_DATA_DIR, DataDir
+from steersman.runtime.ports import Ports
+from steersman.runtime.tokens import read_token
+
+_DEFAULTS = Ports()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """Base URLs, without a slash at the end."""
+
+    data_dir: DataDir
+    prometheus: str = f"http://127.0.0.1:{_DEFAULTS.prometheus}"
+    remediation: str = f"http://127.0.0.1:{_DEFAULTS.remediation}"
+    orchestrator: str = f"http://127.0.0.1:{_DEFAULTS.orchestrator}"
+    load: str = f"http://127.0.0.1:{_DEFAULTS.load}"
+    mesh: str = f"http://127.0.0.1:{_DEFAULTS.mesh}"
+    jaeger: str = f"http://127.0.0.1:{_DEFAULTS.jaeger}"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Endpoints:
+        """From STEERSMAN_DATA_DIR and STEERSMAN_<PART>_URL; what is not set is at its standard port."""
+        parts = ("prometheus", "remediation", "orchestrator", "load", "mesh", "jaeger")
+        urls = {part: environment.get(variable(part), "").rstrip("/") for part in parts}
+        root = environment.get("STEERSMAN_DATA_DIR") or DEFAULT_DATA_DIR
+        return cls(data_dir=DataDir.at(Path(root)), **{part: url for part, url in urls.items() if url})
+
+    def token(self, audience: str) -> str:
+        """
+        Raises:
+            StackUnreachableError: there is no such token: the stack never ran with this data directory.
+        """
+        path = self.data_dir.token_file(audience)
+        try:
+            return read_token(path)
+        except (OSError, ValueError) as error:
+            raise StackUnreachableError(
+                f"cannot read the token {path} ({error}); is `steersman up` running, and with this data directory?"
+            ) from error
+
+
+def variable(part: str) -> str:
+    """The environment variable that says where a part is."""
+    return f"STEERSMAN_{part.upper()}_URL"

@@ -1,0 +1,141 @@
+"""Runs one drill: polls the stack, feeds the engine, carries out what it decides, and always undoes the injection."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from remediation.drills.definition import Definition
+from remediation.drills.endpoints import Endpoints
+from remediation.drills.engine import EndTheInjection, Engine, Inject
+from remediation.drills.errors import DrillError
+from remediation.drills.lock import DrillLock
+from remediation.drills.report import Report, report_of
+from remediation.drills.stack import Stack
+from remediation.drills.undo import Undo
+
+# Rules are evaluated and metrics scraped every second; four looks in that time keep the error of a measured time small.
+POLL_S = 0.25
+LOCK_FILE = "running.lock"
+
+Watcher = Callable[[Engine, float], None]  # called after each step, with the engine's time
+
+
+class DrillRun:
+    """One run. `interrupt` may be called from a signal handler of the same event loop."""
+
+    def __init__(self, definition: Definition, stack: Stack, lock: DrillLock, *, keep_going: bool = False) -> None:
+        self.engine = Engine(definition, keep_going=keep_going)
+        self._stack = stack
+        self._lock = lock
+        self._undo: list[Undo] = []
+        self._interrupted = asyncio.Event()
+        self._interruption = ""
+
+    def interrupt(self, why: str) -> None:
+        self._interruption = why
+        self._interrupted.set()
+
+    async def run(self, watcher: Watcher) -> Report:
+        """
+        Raises:
+            DrillError: what an earlier, killed drill has broken could not be undone. Nothing was injected.
+        """
+        for undo in self._lock.left_behind:
+            await self._stack.undo(undo)
+        started_at_unix_ms = time.time_ns() // 1_000_000
+        started = time.monotonic()
+        self.engine.begin(started)
+        for undo in self._lock.left_behind:
+            self.engine.timeline.add(started, "inject", "left by a killed drill", str(undo.rates or undo.fault_kind))
+        try:
+            await self._until_done(watcher)
+        except Exception as error:
+            self.engine.abort(f"the drill broke: {type(error).__name__}: {error}", time.monotonic())
+            if not isinstance(error, DrillError):
+                raise
+        finally:
+            await self._roll_back()
+            watcher(self.engine, time.monotonic())
+        return report_of(self.engine, started_at_unix_ms, started, time.monotonic())
+
+    async def _until_done(self, watcher: Watcher) -> None:
+        while not self.engine.done:
+            polled_at = time.monotonic()
+            command = self.engine.observe(await self._stack.observe(self.engine.queries()), time.monotonic())
+            if isinstance(command, Inject):
+                await self._inject(command)
+            elif isinstance(command, EndTheInjection):
+                ended = time.monotonic()
+                self.engine.ended(ended, await self._take_back())
+            if self._interrupted.is_set():
+                self.engine.abort(self._interruption, time.monotonic())
+            watcher(self.engine, time.monotonic())
+            if not self.engine.done:
+                await self._pause(polled_at + POLL_S)
+
+    async def _pause(self, until: float) -> None:
+        """Until the next poll is due, or the drill is interrupted."""
+        try:
+            await asyncio.wait_for(self._interrupted.wait(), max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            return
+
+    async def _inject(self, command: Inject) -> None:
+        undo = await self._stack.undo_of(command.steps)
+        self._lock.remember(undo, time.time() + max(step.ttl_s for step in command.steps))
+        self._undo = undo  # from here on, whatever happens, `_roll_back` undoes it
+        injected = time.monotonic()
+        details = [await self._stack.inject(step) for step in command.steps]
+        self.engine.injected(injected, details)
+
+    async def _take_back(self) -> list[str]:
+        details = []
+        while self._undo:
+            details.append(await self._stack.undo(self._undo[-1]))
+            self._undo.pop()
+        self._lock.remember([], 0)
+        return details
+
+    async def _roll_back(self) -> None:
+        """Undo what is still in force. All of it is tried; what cannot be undone is named, and ends by its TTL."""
+        for undo in reversed(self._undo):
+            now = time.monotonic()
+            try:
+                self.engine.timeline.add(now, "inject", "rolled back", await self._stack.undo(undo))
+            except DrillError as error:
+                self._lock.keep_note()
+                self.engine.abort(f"could not undo the injection, which now ends by its TTL: {error}", now)
+
+
+async def run_drill(
+    definition: Definition,
+    endpoints: Endpoints,
+    *,
+    keep_going: bool = False,
+    watcher: Watcher = lambda _engine, _now: None,
+) -> Report:
+    """
+    Run it to its verdict. SIGINT and SIGTERM end it as FAIL, after the rollback.
+
+    Raises:
+        DrillError: it could not be run at all; nothing was broken.
+    """
+    with DrillLock(endpoints.data_dir.drills / LOCK_FILE, definition.name) as lock:
+        async with Stack(endpoints) as stack:
+            await stack.check()
+            run = DrillRun(definition, stack, lock, keep_going=keep_going)
+            with _signals_to(run):
+                return await run.run(watcher)
+
+
+def _signals_to(run: DrillRun) -> ExitStack:
+    loop = asyncio.get_running_loop()
+    handlers = ExitStack()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, run.interrupt, f"interrupted by {number.name}")
+        handlers.callback(loop.remove_signal_handler, number)
+    return handlers

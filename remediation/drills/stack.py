@@ -1,0 +1,244 @@
+"""The edge: reads the running stack over its HTTP APIs, and injects. The seams are in docs/architecture.md."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import httpx
+
+from remediation.drills import records
+from remediation.drills.endpoints import Endpoints, variable
+from remediation.drills.engine import SetFault, SetLoad
+from remediation.drills.errors import DrillError, RefusedError, StackUnreachableError
+from remediation.drills.observation import Alert, Observation, Remediation, Service
+from remediation.drills.undo import Undo
+
+READ_TIMEOUT_S = 2.0  # a poll that takes longer is as good as none: things change every second
+WRITE_TIMEOUT_S = 5.0  # through the gateway to a service that may be overloaded
+MAX_BODY_BYTES = 8 * 1024 * 1024  # a thousand times the answers of a healthy stack
+REMEDIATIONS_LIMIT = 50  # of all services; a drill begins a handful
+UNDO_ATTEMPTS = 8  # with UNDO_PAUSE_S: as long as it takes the stack to restart what was killed
+UNDO_PAUSE_S = 1.0
+
+_T = TypeVar("_T")
+
+
+class BrokenAnswerError(DrillError):
+    """A part answered, but with what it should not have said. It may be better next time."""
+
+
+class Stack:
+    """Use as an async context manager. One instance for one drill."""
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._at = endpoints
+        # Answers come from loopback; a proxy of the environment would only be in the way.
+        self._client = httpx.AsyncClient(timeout=READ_TIMEOUT_S, trust_env=False)
+
+    async def __aenter__(self) -> Stack:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self._client.aclose()
+
+    # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def check(self) -> None:
+        """
+        Raises:
+            StackUnreachableError: a part that every drill needs does not answer, or a token is missing.
+        """
+        for audience in ("orchestrator", "load", "faults"):
+            self._at.token(audience)
+        seen = await self.observe([])
+        if seen.troubles:
+            raise StackUnreachableError(f"{seen.troubles[0]}; is `steersman up` running?")
+        try:
+            await self._rates()
+        except BrokenAnswerError as error:
+            raise StackUnreachableError(f"{error}; is `steersman up` running?") from error
+
+    async def observe(self, queries: Sequence[str]) -> Observation:
+        """One poll of everything, at once. Never raises: what could not be read is named in `troubles`."""
+        troubles: list[str] = []
+        refused: dict[str, str] = {}
+
+        async def attempt(reading: Coroutine[Any, Any, _T], query: str = "") -> _T | None:
+            try:
+                return await reading
+            except RefusedError as error:
+                if query:
+                    refused[query] = str(error)
+                else:
+                    troubles.append(str(error))
+            except DrillError as error:
+                troubles.append(str(error))
+            return None
+
+        async with asyncio.TaskGroup() as polls:
+            alerts = polls.create_task(attempt(self._alerts()))
+            remediations = polls.create_task(attempt(self._remediations()))
+            services = polls.create_task(attempt(self._services()))
+            values = {query: polls.create_task(attempt(self.query(query), query)) for query in queries}
+        answered = {query: task.result() for query, task in values.items()}
+        return Observation(
+            alerts=alerts.result(),
+            remediations=remediations.result(),
+            services=services.result(),
+            samples={query: samples for query, samples in answered.items() if samples is not None},
+            refused=refused,
+            troubles=tuple(dict.fromkeys(troubles)),
+        )
+
+    async def query(self, promql: str) -> tuple[float, ...]:
+        """
+        The values of an instant query's samples, now.
+
+        Raises:
+            RefusedError: the query is wrong, or not supported.
+            BrokenAnswerError: no answer, or one that is none.
+        """
+        body = await self._get("prometheus", "/api/v1/query", {"query": promql})
+        return _read("Prometheus API", records.samples, body)
+
+    async def processes(self) -> list[dict[str, Any]]:
+        """What the supervisor keeps alive: name, pid, rss_bytes, cpu_percent, …"""
+        body = await self._get("orchestrator", "/api/v1/processes", audience="orchestrator")
+        return _read("orchestrator", lambda answer: list(answer["processes"]), body)
+
+    async def _alerts(self) -> tuple[Alert, ...]:
+        return _read("Prometheus API", records.alerts, await self._get("prometheus", "/api/v1/alerts"))
+
+    async def _remediations(self) -> tuple[Remediation, ...]:
+        body = await self._get("remediation", "/api/v1/remediations", {"limit": str(REMEDIATIONS_LIMIT)})
+        return _read("worker", records.remediations, body)
+
+    async def _services(self) -> dict[str, Service]:
+        body = await self._get("orchestrator", "/api/v1/services", audience="orchestrator")
+        return _read("orchestrator", records.services, body)
+
+    async def _rates(self) -> dict[str, float]:
+        return _read("load generator", records.rates, await self._get("load", "/rate", audience="load"))
+
+    # ── injecting ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def undo_of(self, steps: Sequence[SetLoad | SetFault]) -> list[Undo]:
+        """
+        What brings back the state of now, to be kept safe before anything is broken.
+
+        Raises:
+            DrillError: the load generator does not say its rates.
+        """
+        undo = [Undo.fault(step.fault.service, step.fault.kind) for step in steps if isinstance(step, SetFault)]
+        loads = [step for step in steps if isinstance(step, SetLoad)]
+        if loads:
+            rates = await self._rates()
+            missing = [step.journey for step in loads if step.journey not in rates]
+            if missing:
+                raise BrokenAnswerError(f"load generator: GET /rate names {sorted(rates)}, not {missing}")
+            undo.append(Undo.load({step.journey: rates[step.journey] for step in loads}))
+        return undo
+
+    async def inject(self, step: SetLoad | SetFault) -> str:
+        """Carry out one step; the answer tells it in words."""
+        if isinstance(step, SetLoad):
+            body = {step.journey: step.rate, "ttl_s": step.ttl_s}
+            await self._send("PUT", "load", "/rate", "load", body)
+            return f"load: {step.journey} at {step.rate:g}/s, for {step.ttl_s:g}s at most"
+        fault = step.fault.model_dump(exclude_none=True, exclude={"service"})
+        await self._send("PUT", "mesh", f"/{step.fault.service}/admin/faults", "faults", {**fault, "ttl_s": step.ttl_s})
+        facts = ", ".join(f"{name} {value}" for name, value in fault.items() if name != "kind")
+        return f"fault: {step.fault.kind} on {step.fault.service} ({facts or 'as it is'}), for {step.ttl_s:g}s at most"
+
+    async def undo(self, undo: Undo, *, attempts: int = UNDO_ATTEMPTS) -> str:
+        """
+        Bring back what was; asked again while the stack does not answer. Idempotent.
+
+        Raises:
+            DrillError: refused, or no answer after all attempts.
+        """
+        for attempt in range(attempts):
+            try:
+                return await self._undo(undo)
+            except BrokenAnswerError:
+                if attempt + 1 == attempts:
+                    raise
+            await asyncio.sleep(UNDO_PAUSE_S)  # between attempts at a peer that is down
+        raise AssertionError("unreachable")  # pragma: no cover
+
+    async def _undo(self, undo: Undo) -> str:
+        if undo.rates:
+            await self._send("PUT", "load", "/rate", "load", dict(undo.rates))
+            return "load: " + ", ".join(f"{journey} back at {rate:g}/s" for journey, rate in undo.rates.items())
+        path = f"/{undo.service}/admin/faults?kind={undo.fault_kind}"
+        await self._send("DELETE", "mesh", path, "faults", None)
+        return f"fault: {undo.fault_kind} on {undo.service} ended"
+
+    # ── HTTP ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _headers(self, audience: str | None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._at.token(audience)}"} if audience else {}
+
+    async def _get(
+        self, part: str, path: str, params: dict[str, str] | None = None, audience: str | None = None
+    ) -> Any:
+        return await self._request("GET", part, path, audience, READ_TIMEOUT_S, params=params)
+
+    async def _send(self, method: str, part: str, path: str, audience: str, body: dict[str, Any] | None) -> None:
+        await self._request(method, part, path, audience, WRITE_TIMEOUT_S, json_body=body)
+
+    async def _request(
+        self,
+        method: str,
+        part: str,
+        path: str,
+        audience: str | None,
+        timeout_s: float,
+        *,
+        params: dict[str, str] | None = None,
+        json_body: dict[str, Any] | None = None,
+    ) -> Any:
+        base = getattr(self._at, part)
+        where = f"{part} at {base} ({variable(part)})"
+        request = self._client.build_request(
+            method, base + path, params=params, json=json_body, headers=self._headers(audience), timeout=timeout_s
+        )
+        try:
+            status, raw = await asyncio.wait_for(self._bounded(request), timeout_s)
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise BrokenAnswerError(f"{where} does not answer: {error or 'timed out'}") from error
+        try:
+            answer = json.loads(raw) if raw else None
+        except ValueError as error:
+            if status < 400:
+                raise BrokenAnswerError(f"{where} answered {method} {path} with no JSON: {raw[:80]!r}") from error
+            answer = None
+        if status < 400:
+            return answer
+        said = answer.get("error") or answer.get("detail") if isinstance(answer, dict) else None
+        message = f"{where} answered {method} {path} with {status}: {said or raw[:200].decode(errors='replace')}"
+        # 4xx: the request is wrong. But 404 may be a gateway that has no route yet, 408 and 429 ask for patience,
+        # and Prometheus's 422 is a query that could not be executed this time.
+        raise RefusedError(message) if status in (400, 401, 403, 405, 413, 415) else BrokenAnswerError(message)
+
+    async def _bounded(self, request: httpx.Request) -> tuple[int, bytes]:
+        response = await self._client.send(request, stream=True)
+        try:
+            raw = bytearray()
+            async for chunk in response.aiter_bytes():
+                raw += chunk
+                if len(raw) > MAX_BODY_BYTES:
+                    raise BrokenAnswerError(f"{request.url} answered with more than {MAX_BODY_BYTES} bytes")
+            return response.status_code, bytes(raw)
+        finally:
+            await response.aclose()
+
+
+def _read(who: str, reader: Callable[[Any], _T], body: Any) -> _T:
+    try:
+        return reader(body)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise BrokenAnswerError(f"{who}: cannot read its answer: {type(error).__name__}: {error}") from error
