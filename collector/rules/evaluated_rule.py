@@ -1,0 +1,160 @@
+"""One rule at work: its prepared query, its last outcome, and for an alerting rule its alerts and templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from collector.errors import BadRequestError, LimitExceededError
+from collector.model.alert import ALERT_NAME
+from collector.model.series import METRIC_NAME, Labels, Vector, labels_of
+from collector.rules.alert_state import ActiveAlert, AlertTable, Held
+from collector.rules.rule import AlertingRule, RecordingRule, Rule
+from collector.rules.template import Samples, Template, TemplateContext
+
+ALERTS = "ALERTS"
+ALERTS_FOR_STATE = "ALERTS_FOR_STATE"
+ALERT_STATE = "alertstate"
+Series = dict[Labels, float]  # what one evaluation of a rule yields, by labels
+
+
+class PreparedQuery(Protocol):
+    def instant(self, at_ms: int) -> object:
+        """A `Vector`, or a scalar with a float `value`. May raise a CollectorError."""
+        ...
+
+
+class QueryEngine(Protocol):
+    """What rules need of the query layer."""
+
+    def prepare(self, expr: str) -> PreparedQuery:
+        """
+        Raises:
+            CollectorError: the expression is wrong or asks for what is not built.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How the last evaluation went, in Prometheus's words."""
+
+    health: str = "unknown"  # unknown, ok, err
+    error: str = ""
+    evaluated_at_ms: int | None = None
+    duration_s: float = 0.0
+
+
+def as_vector(result: object) -> Vector:
+    """A scalar counts as a vector of one element without labels (rules/manager.go, EngineQueryFunc)."""
+    if isinstance(result, Vector):
+        return result
+    value = getattr(result, "value", None)
+    if not isinstance(value, int | float):
+        raise BadRequestError("rule result is not a vector or scalar")
+    return Vector(((),), np.array([float(value)]))
+
+
+def as_samples(result: object) -> Samples:
+    """What templates see of a query's result."""
+    vector = as_vector(result)
+    pairs = zip(vector.labels, vector.values.tolist(), strict=True)
+    return [{"Labels": dict(labels), "Value": value} for labels, value in pairs]
+
+
+def _merged(labels: Labels, extra: Mapping[str, str]) -> Labels:
+    """`labels` without the metric name, overlaid with `extra`, of which an empty value removes."""
+    return labels_of({name: value for name, value in labels if name != METRIC_NAME} | dict(extra))
+
+
+@dataclass(slots=True)
+class EvaluatedRecording:
+    rule: RecordingRule
+    query: PreparedQuery
+    limit: int
+    outcome: Outcome = field(default_factory=Outcome)
+    written: frozenset[Labels] = frozenset()  # the series of the previous evaluation
+
+    def evaluate(self, at_ms: int, query_offset_ms: int, _context: TemplateContext) -> Series:
+        vector = as_vector(self.query.instant(at_ms - query_offset_ms))
+        extra = {**dict(self.rule.labels), METRIC_NAME: self.rule.name}
+        series = {
+            _merged(labels, extra): value for labels, value in zip(vector.labels, vector.values.tolist(), strict=True)
+        }
+        if len(series) < len(vector.labels):
+            raise BadRequestError("vector contains metrics with the same labelset after applying rule labels")
+        if self.limit and len(series) > self.limit:
+            raise LimitExceededError(f"exceeded limit of {self.limit} with {len(series)} series")
+        return series
+
+
+@dataclass(slots=True)
+class EvaluatedAlerting:
+    rule: AlertingRule
+    query: PreparedQuery
+    table: AlertTable
+    labels: tuple[tuple[str, Template], ...]
+    annotations: tuple[tuple[str, Template], ...]
+    outcome: Outcome = field(default_factory=Outcome)
+    written: frozenset[Labels] = frozenset()
+
+    def evaluate(self, at_ms: int, query_offset_ms: int, context: TemplateContext) -> Series:
+        vector = as_vector(self.query.instant(at_ms - query_offset_ms))
+        held: dict[Labels, Held] = {}
+        for labels, value in zip(vector.labels, vector.values.tolist(), strict=True):
+            element = self._held(labels, value, context)
+            if element.labels in held:
+                raise BadRequestError("vector contains metrics with the same labelset after applying alert labels")
+            held[element.labels] = element
+        series: Series = {}
+        for alert in self.table.evaluate(held, at_ms):
+            pairs = dict(alert.labels)
+            series[labels_of({**pairs, METRIC_NAME: ALERTS, ALERT_STATE: alert.state.value})] = 1.0
+            # Whole seconds, as Prometheus writes them.
+            series[labels_of({**pairs, METRIC_NAME: ALERTS_FOR_STATE})] = float(alert.active_at_ms // 1000)
+        return series
+
+    def _held(self, labels: Labels, value: float, context: TemplateContext) -> Held:
+        seen = dict(labels)
+        extra = {name: template.expand(seen, value, context) for name, template in self.labels}
+        annotations = tuple((name, template.expand(seen, value, context)) for name, template in self.annotations)
+        return Held(_merged(labels, {**extra, ALERT_NAME: self.rule.name}), annotations, value)
+
+    def may_own(self, labels: Labels) -> bool:
+        """Whether an alert of these labels can come from this rule: its fixed labels must agree."""
+        pairs = dict(labels)
+        fixed = {name: value for name, value in self.rule.labels if "{{" not in value}
+        return pairs.get(ALERT_NAME) == self.rule.name and all(pairs.get(name, "") == fixed[name] for name in fixed)
+
+    def annotations_for(self, alert: Labels, value: float, context: TemplateContext) -> Labels:
+        """Annotations from an alert's labels alone, for when those it fired with are lost."""
+        return tuple((name, template.expand(dict(alert), value, context)) for name, template in self.annotations)
+
+    def notable(self) -> list[ActiveAlert]:
+        """The alerts that fire or have resolved lately: what a restart must know."""
+        return [alert for alert in self.table.alerts.values() if alert.fired_at_ms is not None]
+
+
+EvaluatedRule = EvaluatedRecording | EvaluatedAlerting
+
+
+def evaluated(rule: Rule, engine: QueryEngine, limit: int) -> EvaluatedRule:
+    """
+    Prepare a rule.
+
+    Raises:
+        CollectorError: the engine does not take the expression.
+    """
+    query = engine.prepare(rule.expr)
+    if isinstance(rule, RecordingRule):
+        return EvaluatedRecording(rule, query, limit)
+    return EvaluatedAlerting(
+        rule,
+        query,
+        AlertTable(for_ms=rule.for_ms, keep_firing_for_ms=rule.keep_firing_for_ms, limit=limit),
+        tuple((name, Template.lenient(text, rule.name)) for name, text in rule.labels),
+        tuple((name, Template.lenient(text, rule.name)) for name, text in rule.annotations),
+    )

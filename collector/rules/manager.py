@@ -1,0 +1,284 @@
+"""
+All rule groups, each on its own schedule; their reload, their restore, and the way of their alerts to the dispatcher.
+
+Source: prometheus/rules/manager.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from glob import glob  # patterns of users are absolute or relative, which Path.glob does not take
+from pathlib import Path
+
+from collector.errors import ConfigError
+from collector.model.alert import Alert
+from collector.model.series import Labels, SampleSink, SeriesSource
+from collector.rules.alert_state import AlertState
+from collector.rules.evaluated_rule import QueryEngine
+from collector.rules.group import ITERATIONS, ITERATIONS_MISSED, RuleGroup, first_slot, next_slot
+from collector.rules.restore import file_content, restore, write_file
+from collector.rules.rule import RuleGroupSpec
+from collector.rules.rulefile import RuleFileError, load
+
+logger = logging.getLogger(__name__)
+
+RESEND_DELAY_S = 60.0  # Prometheus, --rules.alert.resend-delay
+# After a start, how long a restored alert is believed although its expression is empty: the 10 s window of the shop's
+# rules, a scrape and an export of one second each, and as much again for a machine that is busy starting.
+DOUBT_S = 15.0
+POLL_S = 1.0  # how soon a changed rule file is noticed
+Notify = Callable[[Sequence[Alert]], Awaitable[None]]
+
+
+class _Runner:
+    """A group and the task that evaluates it."""
+
+    def __init__(self, group: RuleGroup) -> None:
+        self.group = group
+        self.stopping = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    async def stop(self) -> None:
+        """Return once the evaluation in progress, if any, is complete."""
+        self.stopping.set()
+        if self.task is not None:
+            await self.task
+
+
+class RuleManager:
+    """
+    Evaluates rule files until cancelled.
+
+    Args:
+        files: Paths, each of which may be a pattern such as `rules/*.yml`.
+        notify: Hears of alerts that fire, again every `resend_delay_s` while they do, and of those that resolved. Must
+            return once it has them for good; if it raises, they are told again at the next evaluation.
+        state_path: A file that this manager owns.
+        evaluation_interval_s: For groups that name none.
+        external_url: Under which users see this collector, without a slash at the end.
+    """
+
+    def __init__(
+        self,
+        *,
+        files: list[str],
+        engine: QueryEngine,
+        sink: SampleSink,
+        source: SeriesSource,
+        notify: Notify,
+        state_path: Path,
+        evaluation_interval_s: float,
+        external_url: str,
+        resend_delay_s: float = RESEND_DELAY_S,
+        doubt_s: float = DOUBT_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._files = files
+        self._engine = engine
+        self._sink = sink
+        self._source = source
+        self._notify = notify
+        self._state_path = state_path
+        self._interval_ms = round(evaluation_interval_s * 1000)
+        self._external_url = external_url.rstrip("/")
+        self._resend_delay_ms = round(resend_delay_s * 1000)
+        self._doubt_ms = round(doubt_s * 1000)
+        self._clock = clock
+        self._runners: dict[str, _Runner] = {}
+        self._running = False
+        self._restored = False
+        self._fingerprint: dict[str, tuple[int, int]] = {}
+        self._saved: frozenset[tuple[Labels, AlertState]] = frozenset()
+        self._reloading = asyncio.Lock()
+        self._saving = asyncio.Lock()
+        self.load_error: str | None = None  # why the files as they stand are not in force
+
+    @property
+    def groups(self) -> list[RuleGroup]:
+        """By file and name, as Prometheus lists them."""
+        return [self._runners[key].group for key in sorted(self._runners)]
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    async def run(self) -> None:
+        """
+        Evaluate until cancelled. Bad files do not end it: they are logged, `load_error` says why, the old rules stay.
+        """
+        self._running = True
+        try:
+            await self._reload_if_changed()
+            for runner in self._runners.values():
+                self._start(runner)
+            while True:
+                await asyncio.sleep(POLL_S)
+                await self._reload_if_changed()
+        finally:
+            self._running = False
+            tasks = [runner.task for runner in self._runners.values() if runner.task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _reload_if_changed(self) -> None:
+        if self._stat() == self._fingerprint:
+            return
+        with contextlib.suppress(ConfigError):
+            await self.reload()
+
+    def _paths(self) -> list[Path]:
+        """
+        Raises:
+            RuleFileError: a path that is no pattern does not exist.
+        """
+        found: dict[Path, None] = {}
+        for pattern in self._files:
+            matches = sorted(glob(pattern))  # noqa: PTH207
+            if not matches and not any(sign in pattern for sign in "*?["):
+                raise RuleFileError([f"{pattern}: no such file"])
+            found.update((Path(match), None) for match in matches)
+        return list(found)
+
+    def _stat(self) -> dict[str, tuple[int, int]]:
+        stats = {}
+        for pattern in self._files:
+            for name in glob(pattern):  # noqa: PTH207
+                with contextlib.suppress(OSError):
+                    status = Path(name).stat()
+                    stats[name] = (status.st_mtime_ns, status.st_size)
+        return stats
+
+    async def reload(self) -> None:
+        """
+        Read all files again; all of them take effect or none. Unchanged rules keep their alerts.
+
+        Raises:
+            ConfigError: with every problem; the old rules stay in force.
+        """
+        async with self._reloading:
+            self._fingerprint = self._stat()
+            try:
+                groups = self._read()
+            except ConfigError as error:
+                self.load_error = str(error)
+                logger.error("rule files are not usable, the old rules stay in force: %s", error)
+                raise
+            self.load_error = None
+            await self._replace(groups)
+
+    def _read(self) -> dict[str, RuleGroup]:
+        specs: list[RuleGroupSpec] = []
+        problems: list[str] = []
+        for path in self._paths():
+            try:
+                specs += load(path)
+            except RuleFileError as error:
+                problems += error.problems
+        groups: dict[str, RuleGroup] = {}
+        for spec in specs:
+            try:
+                groups[spec.key] = self._group(spec)
+            except ConfigError as error:
+                problems.append(str(error))
+        if problems:
+            raise RuleFileError(problems)
+        return groups
+
+    def _group(self, spec: RuleGroupSpec) -> RuleGroup:
+        former = self._runners.get(spec.key)
+        if former is not None and former.group.spec == spec:
+            return former.group
+        return RuleGroup(
+            spec,
+            engine=self._engine,
+            sink=self._sink,
+            interval_ms=spec.interval_ms or self._interval_ms,
+            resend_delay_ms=self._resend_delay_ms,
+            external_url=self._external_url,
+        )
+
+    async def _replace(self, groups: dict[str, RuleGroup]) -> None:
+        if not self._restored:
+            self._restored = True
+            now_ms = self._now_ms()
+            count = restore(
+                groups.values(),
+                self._source,
+                self._state_path,
+                now_ms=now_ms,
+                doubt_until_ms=now_ms + self._doubt_ms,
+            )
+            if count:
+                logger.info("%d alerts restored", count)
+        for key, former in list(self._runners.items()):
+            if groups.get(key) is former.group:
+                continue
+            await former.stop()
+            del self._runners[key]
+            if key in groups:
+                groups[key].take_over(former.group)
+            else:
+                await former.group.end_orphans(self._now_ms(), all_series=True)
+        for key, group in groups.items():
+            if key not in self._runners:
+                self._runners[key] = _Runner(group)
+                if self._running:
+                    self._start(self._runners[key])
+
+    def _start(self, runner: _Runner) -> None:
+        if runner.task is None:
+            runner.task = asyncio.create_task(self._evaluate_forever(runner), name=f"rules {runner.group.spec.name}")
+
+    async def _evaluate_forever(self, runner: _Runner) -> None:
+        group = runner.group
+        slot_ms = first_slot(group.spec.key, self._now_ms(), group.interval_ms)
+        while not await self._stopped_before(slot_ms, runner.stopping):
+            ITERATIONS.labels(group.spec.key).inc()
+            try:
+                await self.evaluate(group, slot_ms)
+            except Exception:  # a fault of ours must not end the watch
+                logger.exception("evaluation of rule group %r failed", group.spec.name)
+            slot_ms, missed = next_slot(slot_ms, self._now_ms(), group.interval_ms)
+            if missed:
+                ITERATIONS.labels(group.spec.key).inc(missed)
+                ITERATIONS_MISSED.labels(group.spec.key).inc(missed)
+
+    async def _stopped_before(self, slot_ms: int, stopping: asyncio.Event) -> bool:
+        try:
+            await asyncio.wait_for(stopping.wait(), timeout=max(0.0, slot_ms / 1000 - self._clock()))
+        except TimeoutError:
+            return False
+        return True
+
+    async def evaluate(self, group: RuleGroup, at_ms: int) -> None:
+        """One evaluation: samples on disk first, then the state file, then the dispatcher, so that no restart forgets
+        what the dispatcher has heard."""
+        await group.evaluate(at_ms)
+        await self._save_if_changed()
+        alerts = group.due(at_ms)
+        if not alerts:
+            return
+        try:
+            await self._notify(alerts)
+        except Exception:  # told again at the next evaluation
+            group.untell(alerts)
+            logger.exception("%d alerts of rule group %r were not taken", len(alerts), group.spec.name)
+
+    async def _save_if_changed(self) -> None:
+        async with self._saving:
+            groups = self.groups
+            notable = frozenset(
+                (alert.labels, alert.state) for group in groups for rule in group.alerting for alert in rule.notable()
+            )
+            if notable == self._saved:
+                return
+            try:
+                await asyncio.to_thread(write_file, self._state_path, file_content(groups))
+            except OSError as error:
+                logger.warning("alert state file %s was not written: %s", self._state_path, error)
+                return
+            self._saved = notable
