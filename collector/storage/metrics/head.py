@@ -1,0 +1,129 @@
+"""The newest samples of one target, uncompressed: columns are series, rows are timestamps."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.model.series import ABSENT, ABSENT_BITS
+
+FIRST_ROWS = 32  # a target that exported a few times costs little
+FIRST_SERIES = 16
+GROWTH = 1.25  # of both axes: what is allocated ahead is resident memory, so grow in small steps
+
+
+class Head:
+    """
+    One writer. Readers must hold the store's lock, as the arrays change in place and are replaced when they grow.
+
+    values[column, row]: one series lies contiguously, which is how queries read it.
+    """
+
+    def __init__(self) -> None:
+        self.ids: NDArray[np.uint32] = np.empty(0, np.uint32)  # column to series id
+        self._columns: dict[int, int] = {}
+        self._timestamps: NDArray[np.int64] = np.empty(0, np.int64)
+        self._values: NDArray[np.float64] = np.empty((0, 0))
+        self.rows = 0
+        self.epoch = 0  # changes when a column's number may have changed
+
+    @property
+    def timestamps(self) -> NDArray[np.int64]:
+        return self._timestamps[: self.rows]
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        return self._values[: len(self.ids), : self.rows]
+
+    @property
+    def nbytes(self) -> int:
+        return self._values.nbytes + self._timestamps.nbytes
+
+    def columns_of(self, ids: NDArray[np.uint32]) -> NDArray[np.intp]:
+        """The columns of these series; unknown ones get new columns."""
+        known = self._columns
+        new = [number for number in ids.tolist() if number not in known]
+        if new:
+            for column, number in enumerate(new, len(self.ids)):
+                known[number] = column
+            first = len(self.ids)
+            self.ids = np.concatenate([self.ids, np.array(new, np.uint32)])
+            self._reserve(rows=self.rows)
+            self._values[first : len(self.ids), : self.rows] = ABSENT
+        return np.fromiter((known[number] for number in ids.tolist()), np.intp, len(ids))
+
+    def find(self, ids: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """(positions in `ids`, columns) of those that have a column."""
+        known = self._columns
+        found = [(place, known[number]) for place, number in enumerate(ids.tolist()) if number in known]
+        if not found:
+            return np.empty(0, np.intp), np.empty(0, np.intp)
+        places, columns = zip(*found, strict=True)
+        return np.array(places, np.intp), np.array(columns, np.intp)
+
+    def put(self, timestamp_ms: int, columns: NDArray[np.intp], values: NDArray[np.float64]) -> int:
+        """
+        Add samples at one timestamp, at the end or between earlier ones.
+
+        Returns:
+            How many were refused because the series has a sample at that timestamp: the first one stays.
+        """
+        row = self.rows
+        if row and timestamp_ms <= self._timestamps[row - 1]:
+            row = int(np.searchsorted(self.timestamps, timestamp_ms))
+            if self._timestamps[row] == timestamp_ms:
+                return self._merge(row, columns, values)
+        self._insert(row, timestamp_ms)
+        self._values[columns, row] = values
+        return 0
+
+    def _merge(self, row: int, columns: NDArray[np.intp], values: NDArray[np.float64]) -> int:
+        free = self._values[columns, row].view(np.uint64) == ABSENT_BITS
+        self._values[columns[free], row] = values[free]
+        return int(len(free) - np.count_nonzero(free))
+
+    def _insert(self, row: int, timestamp_ms: int) -> None:
+        self._reserve(rows=self.rows + 1)
+        width = len(self.ids)
+        if row < self.rows:
+            self._timestamps[row + 1 : self.rows + 1] = self._timestamps[row : self.rows].copy()
+            self._values[:width, row + 1 : self.rows + 1] = self._values[:width, row : self.rows].copy()
+        self._timestamps[row] = timestamp_ms
+        self._values[:width, row] = ABSENT
+        self.rows += 1
+
+    def _reserve(self, *, rows: int) -> None:
+        height, width = self._values.shape
+        if rows <= width and len(self.ids) <= height:
+            return
+        height = height if len(self.ids) <= height else max(FIRST_SERIES, len(self.ids), int(height * GROWTH))
+        width = width if rows <= width else max(FIRST_ROWS, rows, int(width * GROWTH))
+        values = np.empty((height, width))
+        old = self._values[:, : self.rows]
+        values[: len(old), : self.rows] = old
+        timestamps = np.empty(width, np.int64)
+        timestamps[: self.rows] = self.timestamps
+        self._values, self._timestamps = values, timestamps
+
+    def up_to(self, through_ms: int) -> tuple[NDArray[np.uint32], NDArray[np.int64], NDArray[np.float64]] | None:
+        """(series ids, timestamps, values) of the rows up to `through_ms`, only series with a sample there, copied."""
+        rows = int(np.searchsorted(self.timestamps, through_ms, side="right"))
+        if rows == 0:
+            return None
+        values = self.values[:, :rows]
+        present = (values.view(np.uint64) != ABSENT_BITS).any(axis=1)
+        return self.ids[present], self._timestamps[:rows].copy(), values[present]
+
+    def drop(self, through_ms: int) -> None:
+        """Forget the rows up to `through_ms`, and the series that have no later sample."""
+        rows = int(np.searchsorted(self.timestamps, through_ms, side="right"))
+        if rows == 0:
+            return
+        rest = self.values[:, rows:]
+        present = (rest.view(np.uint64) != ABSENT_BITS).any(axis=1)
+        self._timestamps = self._timestamps[rows : self.rows].copy()
+        self._values = np.ascontiguousarray(rest[present])
+        self.ids = self.ids[present]
+        self._columns = {number: column for column, number in enumerate(self.ids.tolist())}
+        self.rows -= rows
+        self.epoch += 1

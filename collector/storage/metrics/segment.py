@@ -1,0 +1,278 @@
+"""
+Segment files: sealed, compressed chunks, written once and read by position.
+
+A chunk is a header frame (see framing.py) and behind it the blobs it lists. At start only headers are read. A chunk
+that a crash tore is at a file's end, and the log still has its samples: it goes only after the segment is synced.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import weakref
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.errors import CollectorError
+from collector.storage.metrics.chunk import (
+    STRIP_SERIES,
+    decode_strip,
+    decode_timestamps,
+    encode_strips,
+    encode_timestamps,
+)
+from collector.storage.metrics.files import sync_directory, write_all
+from collector.storage.metrics.framing import HEADER_BYTES, frame, frames
+
+SUFFIX = ".segment"
+_FIXED = struct.Struct("<IIIIqq")  # group, rows, series, blobs, min_ms, max_ms
+_BLOB = struct.Struct("<II")  # length, CRC-32; the timestamps first, then the strips
+
+
+class CorruptChunkError(CollectorError):
+    """A chunk on disk is not what was written: file and offset are named."""
+
+
+class ColumnSet:
+    """The series of a chunk. Chunks of one target mostly share one, as series seldom come and go."""
+
+    def __init__(self, ids: NDArray[np.uint32]) -> None:
+        self.ids = ids
+        self._order = np.argsort(ids, kind="stable")
+        self._sorted = ids[self._order]
+
+    def find(self, wanted: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """(positions in `wanted`, columns) of those that are here."""
+        at = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
+        places = np.flatnonzero(self._sorted[at] == wanted)
+        return places, self._order[at[places]]
+
+
+class StripCache:
+    """Unpacked strips, the least recently used leave first. Rules ask for the same five minutes every second."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._strips: OrderedDict[tuple[int, int], NDArray[np.float64]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: tuple[int, int]) -> NDArray[np.float64] | None:
+        strip = self._strips.get(key)
+        if strip is not None:
+            self._strips.move_to_end(key)
+        return strip
+
+    def put(self, key: tuple[int, int], strip: NDArray[np.float64]) -> None:
+        if key in self._strips or strip.nbytes > self._limit:
+            return
+        self._strips[key] = strip
+        self._bytes += strip.nbytes
+        while self._bytes > self._limit:
+            self._bytes -= self._strips.popitem(last=False)[1].nbytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    segment: Segment
+    serial: int  # of the process, for the cache
+    group: int
+    rows: int
+    min_ms: int
+    max_ms: int
+    columns: ColumnSet
+    blobs: NDArray[np.uint32]  # [1 + strips, 2]: length and CRC-32
+    offset: int  # of the first blob
+
+    def timestamps(self) -> NDArray[np.int64]:
+        try:
+            return decode_timestamps(self._blob(0, self.offset), rows=self.rows)
+        except ValueError as error:
+            raise CorruptChunkError(f"{self.segment.path} at byte {self.offset}: {error}") from error
+
+    def values(self, columns: NDArray[np.intp], cache: StripCache) -> NDArray[np.float64]:
+        """float64[len(columns), rows] of these columns."""
+        out = np.empty((len(columns), self.rows))
+        strips = columns // STRIP_SERIES
+        for strip in np.unique(strips).tolist():
+            here = strips == strip
+            out[here] = self._strip(strip, cache)[columns[here] - strip * STRIP_SERIES]
+        return out
+
+    def _strip(self, strip: int, cache: StripCache) -> NDArray[np.float64]:
+        key = (self.serial, strip)
+        values = cache.get(key)
+        if values is None:
+            offset = self.offset + int(self.blobs[: strip + 1, 0].sum())
+            series = min(STRIP_SERIES, len(self.columns.ids) - strip * STRIP_SERIES)
+            try:
+                values = decode_strip(self._blob(strip + 1, offset), series=series, rows=self.rows)
+            except ValueError as error:
+                raise CorruptChunkError(f"{self.segment.path} at byte {offset}: {error}") from error
+            cache.put(key, values)
+        return values
+
+    def _blob(self, number: int, offset: int) -> bytes:
+        length, crc = self.blobs[number].tolist()
+        data = self.segment.read(offset, length)
+        if len(data) != length or zlib.crc32(data) != crc:
+            raise CorruptChunkError(f"{self.segment.path} at byte {offset}: checksum of {length} bytes is wrong")
+        return data
+
+    def intact(self) -> bool:
+        offset = self.offset
+        for number, length in enumerate(self.blobs[:, 0].tolist()):
+            try:
+                self._blob(number, offset)
+            except CorruptChunkError:
+                return False
+            offset += length
+        return True
+
+
+class Segment:
+    """One file. Its descriptor closes when nothing refers to it any more, so a query may outlive the file's removal."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self.path = path
+        self._fd = os.open(path, (os.O_RDWR | os.O_CREAT | os.O_EXCL if create else os.O_RDONLY) | os.O_CLOEXEC, 0o600)
+        self._close = weakref.finalize(self, os.close, self._fd)
+        self.size = os.fstat(self._fd).st_size
+        self.max_ms = -1
+        self.created_ms = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        return os.pread(self._fd, length, offset)
+
+    def append(self, data: bytes) -> None:
+        os.lseek(self._fd, self.size, os.SEEK_SET)
+        write_all(self._fd, data)
+        self.size += len(data)
+
+    def sync(self) -> None:
+        os.fsync(self._fd)
+
+    def cut(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+        self.size = size
+
+
+class SegmentStore:
+    """All segment files of a store, oldest first; new chunks go to the newest."""
+
+    def __init__(self, directory: Path, *, roll_bytes: int, roll_ms: int) -> None:
+        self._directory = directory
+        self._roll_bytes = roll_bytes
+        self._roll_ms = roll_ms
+        self._segments: list[Segment] = []
+        self._writing: Segment | None = None
+        self._number = 0
+        self._serial = 0
+        self._column_sets: weakref.WeakValueDictionary[bytes, ColumnSet] = weakref.WeakValueDictionary()
+        self.torn = 0  # chunks cut off at start
+
+    @property
+    def size(self) -> int:
+        return sum(segment.size for segment in self._segments)
+
+    def load(self) -> Iterator[Chunk]:
+        """Open every file and yield its chunks in the order of writing. The newest file's are checked in full."""
+        paths = sorted(self._directory.glob(f"*{SUFFIX}"))
+        for path in paths:
+            segment = Segment(path)
+            self._number = int(path.stem)
+            self._segments.append(segment)
+            yield from self._chunks(segment, check=path == paths[-1])
+
+    def _chunks(self, segment: Segment, *, check: bool) -> Iterator[Chunk]:
+        offset = 0
+        while offset < segment.size:
+            start = segment.read(offset, HEADER_BYTES)
+            length = min(int.from_bytes(start[:4], "little"), segment.size - offset)
+            header = next(frames(start + segment.read(offset + HEADER_BYTES, length)), None) if length else None
+            chunk = self._parsed(segment, bytes(header[0]), offset + header[1]) if header else None
+            end = chunk.offset + int(chunk.blobs[:, 0].sum()) if chunk else 0
+            if chunk is None or end > segment.size or (check and not chunk.intact()):
+                self.torn += 1
+                return
+            segment.max_ms = max(segment.max_ms, chunk.max_ms)
+            yield chunk
+            offset = end
+
+    def _parsed(self, segment: Segment, header: bytes, offset: int) -> Chunk:
+        group, rows, series, count, min_ms, max_ms = _FIXED.unpack_from(header)
+        blobs = np.frombuffer(header, "<u4", 2 * count, _FIXED.size).reshape(count, 2)
+        ids = header[_FIXED.size + _BLOB.size * count :]
+        if len(ids) != 4 * series:
+            raise CorruptChunkError(f"{segment.path} before byte {offset}: {len(ids)} bytes of ids for {series} series")
+        self._serial += 1
+        columns = self._columns(np.frombuffer(ids, "<u4"))
+        return Chunk(segment, self._serial, group, rows, min_ms, max_ms, columns, blobs, offset)
+
+    def _columns(self, ids: NDArray[np.uint32]) -> ColumnSet:
+        key = ids.tobytes()
+        columns = self._column_sets.get(key)
+        if columns is None:
+            columns = self._column_sets[key] = ColumnSet(ids)
+        return columns
+
+    def write(
+        self, group: int, ids: NDArray[np.uint32], timestamps: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> Chunk:
+        """Append a chunk; durable only after `sync`. timestamps int64[n] strictly increasing, values float64[s, n]."""
+        blobs = [encode_timestamps(timestamps), *encode_strips(values)]
+        bounds = (int(timestamps[0]), int(timestamps[-1]))
+        header = b"".join(
+            [
+                _FIXED.pack(group, len(timestamps), len(ids), len(blobs), *bounds),
+                *(_BLOB.pack(len(blob), zlib.crc32(blob)) for blob in blobs),
+                ids.astype("<u4").tobytes(),
+            ]
+        )
+        framed = frame(header)
+        segment = self._open_for(bounds[1])
+        start = segment.size
+        try:
+            segment.append(framed + b"".join(blobs))
+        except OSError:
+            segment.cut(start)
+            raise
+        segment.max_ms = max(segment.max_ms, bounds[1])
+        return self._parsed(segment, header, start + len(framed))
+
+    def _open_for(self, newest_ms: int) -> Segment:
+        segment = self._writing
+        if segment is None or segment.size > self._roll_bytes or newest_ms - segment.created_ms > self._roll_ms:
+            if segment is not None:
+                segment.sync()
+            self._number += 1
+            segment = Segment(self._directory / f"{self._number:08d}{SUFFIX}", create=True)
+            segment.created_ms = newest_ms
+            sync_directory(self._directory)
+            self._segments.append(segment)
+            self._writing = segment
+        return segment
+
+    def sync(self) -> None:
+        if self._writing is not None:
+            self._writing.sync()
+
+    def remove_old(self, *, before_ms: int, limit_bytes: int) -> set[Segment]:
+        """Remove files whose samples are all older than `before_ms`, and the oldest ones while over `limit_bytes`."""
+        removed: set[Segment] = set()
+        total = self.size
+        for segment in list(self._segments):
+            if segment is self._writing or (segment.max_ms >= before_ms and total <= limit_bytes):
+                continue
+            segment.path.unlink()
+            total -= segment.size
+            removed.add(segment)
+            self._segments.remove(segment)
+        if removed:
+            sync_directory(self._directory)
+        return removed
