@@ -1,0 +1,49 @@
+"""`python -m remediation`: one worker, told by the environment what it needs (`remediation/settings.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+
+from remediation.app import make_app
+from remediation.errors import RemediationError
+from remediation.settings import Settings
+from remediation.worker import Worker
+from steersman.runtime.http import Listener, serve
+
+log = logging.getLogger("remediation")
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each query says nothing
+    try:
+        settings = Settings.from_environment(os.environ)
+        worker = Worker(settings)
+    except RemediationError as error:
+        log.error("%s", error)
+        return 2
+    worker.start()
+    try:
+        asyncio.run(serve([Listener(make_app(worker, settings.token), settings.port, settings.host)]))
+    except OSError as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+def _leave(code: int) -> None:
+    """
+    Without waiting for the threads of runs at work, some of which wait for an hour. Everything they have done is
+    durable and the next worker goes on with it: stopping is the same as a crash, so there is only one way to test.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    _leave(main())

@@ -1,0 +1,54 @@
+"""
+The worker's errors, split by what the caller does about them.
+
+RemediationError
+├── PolicyError               a policy file is wrong: fix the file; names file and key
+│   └── TemplateError         a template names what is not there, or puts a value where it could be PromQL
+├── SettingsError             the environment the worker was started with is wrong
+├── TelemetryError            Prometheus could not answer
+│   ├── TemporaryTelemetryError   unreachable, overloaded: ask again
+│   └── PermanentTelemetryError   it understood and refused: the query is wrong
+└── ScalerError               the thing that holds the replicas could not answer
+    ├── TemporaryScalerError      unreachable, overloaded: try again
+    └── PermanentScalerError      unknown service, number out of bounds, wrong token: trying again changes nothing
+"""
+
+
+class RemediationError(Exception):
+    """Base of everything the worker raises on purpose."""
+
+
+class PolicyError(RemediationError):
+    pass
+
+
+class TemplateError(PolicyError):
+    pass
+
+
+class SettingsError(RemediationError):
+    pass
+
+
+class TelemetryError(RemediationError):
+    pass
+
+
+class TemporaryTelemetryError(TelemetryError):
+    pass
+
+
+class PermanentTelemetryError(TelemetryError):
+    pass
+
+
+class ScalerError(RemediationError):
+    pass
+
+
+class TemporaryScalerError(ScalerError):
+    pass
+
+
+class PermanentScalerError(ScalerError):
+    pass

@@ -1,0 +1,91 @@
+"""The policies in force: read from a file or a folder, asked for the first that matches an alert."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from remediation.errors import PolicyError
+from remediation.policy.policy import Policy, PolicyFile
+
+MAX_FILE_BYTES = 1 << 20  # a thousand policies fit; a mistaken path to a log file does not
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyBook:
+    policies: tuple[Policy, ...]  # files in the order of their names, policies as written
+
+    def first_match(self, labels: Mapping[str, str]) -> Policy | None:
+        return next((policy for policy in self.policies if policy.matches(labels)), None)
+
+
+def load_policies(path: Path) -> PolicyBook:
+    """
+    Read one file, or every `*.yaml` and `*.yml` in a folder.
+
+    Raises:
+        PolicyError: nothing there, or something is wrong in it; the message names file and key.
+    """
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+    elif path.is_file():
+        files = [path]
+    else:
+        raise PolicyError(f"{path}: no such file or folder")
+    if not files:
+        raise PolicyError(f"{path}: no *.yaml in it")
+    seen: dict[str, Path] = {}
+    policies: list[Policy] = []
+    for file in files:
+        for policy in _read(file).policies:
+            if policy.name in seen:
+                raise PolicyError(f"{file}: policy {policy.name!r} is also in {seen[policy.name]}")
+            seen[policy.name] = file
+            policies.append(policy)
+    return PolicyBook(tuple(policies))
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML forbids a key twice, PyYAML silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _read(file: Path) -> PolicyFile:
+    if file.stat().st_size > MAX_FILE_BYTES:
+        raise PolicyError(f"{file}: {file.stat().st_size} bytes, the limit is {MAX_FILE_BYTES}")
+    try:
+        data = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506  (a SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PolicyError(f"{file}: {' '.join(str(error).split())}") from error
+    try:
+        return PolicyFile.model_validate(data)
+    except ValidationError as error:
+        raise PolicyError("\n".join(f"{file}: {_described(item, data)}" for item in error.errors())) from error
+
+
+def _described(item: Any, data: Any) -> str:
+    where = ""
+    for part in item["loc"]:
+        where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
+    name = _policy_name(item["loc"], data)
+    got = repr(item.get("input"))
+    return f"{where}{name}: {item['msg']}, got {got if len(got) <= 80 else got[:79] + '…'}"
+
+
+def _policy_name(location: Any, data: Any) -> str:
+    try:
+        return f" (policy {data['policies'][location[1]]['name']})"
+    except (KeyError, IndexError, TypeError):
+        return ""

@@ -1,0 +1,150 @@
+"""Policies: which alerts they answer, with which steps, inside which guards. The shape of `policies/*.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from remediation.errors import TemplateError
+from remediation.policy.duration import Duration
+from remediation.policy.matcher import Matcher, all_match, parse_matcher
+from remediation.policy.template import check_promql, names_in
+
+
+def _query(text: str) -> str:
+    try:
+        check_promql(text)
+    except TemplateError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
+def _template(text: str) -> str:
+    try:
+        names = names_in(text)
+    except TemplateError as error:
+        raise ValueError(str(error)) from error
+    if "target" in names:
+        raise ValueError("the target cannot be made from itself")
+    return text
+
+
+def _matcher(text: str) -> str:
+    parse_matcher(text)
+    return text
+
+
+Query = Annotated[str, Field(min_length=1), AfterValidator(_query)]
+"""PromQL; {{ target }}, {{ labels.X }} and {{ annotations.X }} may stand inside its double-quoted strings."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Scale(_Model):
+    """Absolute target: `replicas` rounded up, at least `at_least_add` and at most `maximum_step` above what runs."""
+
+    replicas: Query  # one number: the replicas that the load wants now
+    at_least_add: int = Field(default=1, ge=0)
+    maximum_step: int = Field(default=4, ge=1)
+    # How often verification may raise the target again, when `replicas` has grown and the alert is not over.
+    raises: int = Field(default=2, ge=0, le=10)
+    # How long a new replica takes until it shows in telemetry (start, readiness, the rate window): no raise before.
+    warm_up: Duration = 8.0
+
+
+class Verify(_Model):
+    """What must hold for `hold` seconds, before `within` seconds are over, for the step to have helped."""
+
+    alert_over: bool = True  # the alert rule's own expression no longer returns this alert: the one threshold
+    query: Query | None = None  # must return a sample too, and no NaN
+    within: Duration
+    hold: Duration = 3.0
+    every: Duration = 0.5  # between two looks
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Verify:
+        if not self.alert_over and self.query is None:
+            raise ValueError("nothing to verify: set a query or leave alert_over on")
+        if self.hold >= self.within:
+            raise ValueError(f"hold {self.hold:g}s must be shorter than within {self.within:g}s")
+        if not 0.05 <= self.every <= 60:  # below, it would load Prometheus; above, it would miss what it waits for
+            raise ValueError(f"every must be between 50ms and 1m, got {self.every:g}s")
+        return self
+
+
+class Step(_Model):
+    name: str = Field(min_length=1)
+    scale: Scale
+    verify: Verify
+    on_failure: Literal["undo", "keep"] = "undo"
+
+
+class Guards(_Model):
+    """Each can only refuse. They count what the store remembers, so a restart does not reset them."""
+
+    cooldown: Duration = 30.0  # after the last scale-out of the same target by another run
+    max_actions_per_hour: int = Field(default=30, ge=1)  # scale-outs of the same target; undoing is never limited
+    escalation_hold_off: Duration = 600.0  # after an escalation for the same target: people have it now
+    maximum_replicas: int | None = Field(default=None, ge=1)  # beside the orchestrator's own maximum
+    telemetry: Query | None = None  # must return a sample, else telemetry counts as missing
+
+
+class ScaleIn(_Model):
+    """The way back, once the alert has resolved and the load allows it. Without it the replicas stay."""
+
+    replicas: Query
+    when: Query | None = None  # must return a sample, else the load does not allow it
+    stabilisation: Duration = 10.0  # the highest number that `replicas` asked for in this window counts
+    maximum_step: int = Field(default=4, ge=1)
+    settle: Duration = 5.0  # watch for the alert to come back this long after each step down
+    to_minimum: bool = False  # down to the orchestrator's minimum; otherwise to what ran before
+    give_up_after: Duration = 6 * 3600.0  # then the run ends and the replicas stay as they are
+
+
+class Evidence(_Model):
+    """What to write into the record: the value of a query, or the traces behind a histogram (its exemplars)."""
+
+    name: str = Field(min_length=1)
+    query: Query | None = None
+    exemplars: Query | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Evidence:
+        if (self.query is None) == (self.exemplars is None):
+            raise ValueError("set either query or exemplars")
+        return self
+
+
+class Policy(_Model):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    match: tuple[Annotated[str, AfterValidator(_matcher)], ...] = Field(min_length=1)
+    target: Annotated[str, Field(min_length=1), AfterValidator(_template)] = "{{ labels.service }}"
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=10)
+    guards: Guards = Guards()
+    scale_in: ScaleIn | None = None
+    evidence: tuple[Evidence, ...] = Field(default=(), max_length=20)
+    # How often one run may scale out anew after it helped, because demand rose again before the alert was over.
+    further_rounds: int = Field(default=2, ge=0, le=10)
+
+    @field_validator("steps")
+    @classmethod
+    def _named_once(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        names = [step.name for step in steps]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two steps are called {twice!r}")
+        return steps
+
+    @property
+    def matchers(self) -> tuple[Matcher, ...]:
+        return tuple(parse_matcher(text) for text in self.match)
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return all_match(self.matchers, labels)
+
+
+class PolicyFile(_Model):
+    policies: tuple[Policy, ...] = Field(min_length=1)

@@ -1,0 +1,47 @@
+"""The embedded stack's orchestrator, by its HTTP API (docs/architecture.md, Orchestrator)."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from remediation.errors import PermanentScalerError, TemporaryScalerError
+from remediation.scalers.scaler import Replicas
+
+TIMEOUT_S = 3.0  # it only writes down a number; replicas start afterwards
+
+
+class LocalScaler:
+    def __init__(self, url: str, token: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        self._client = httpx.Client(base_url=url, headers=headers, timeout=timeout_s, trust_env=False)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def get(self, service: str) -> Replicas:
+        return self._ask("GET", f"/api/v1/services/{quote(service, safe='')}", None)
+
+    def set_desired(self, service: str, desired: int) -> Replicas:
+        return self._ask("PUT", f"/api/v1/services/{quote(service, safe='')}/desired", {"desired": desired})
+
+    def _ask(self, method: str, path: str, body: Any) -> Replicas:
+        try:
+            response = self._client.request(method, path, json=body)
+            answer = response.json()
+        except httpx.HTTPError as error:
+            raise TemporaryScalerError(f"{method} {self._client.base_url}{path}: {error!r}") from error
+        except ValueError as error:
+            raise TemporaryScalerError(f"{method} {path}: status {response.status_code}, not JSON") from error
+        if not response.is_success:
+            reason = answer.get("error") if isinstance(answer, dict) else None
+            temporary = response.status_code >= 500 or response.status_code == 429
+            kind = TemporaryScalerError if temporary else PermanentScalerError
+            raise kind(f"{method} {path}: status {response.status_code}: {reason}")
+        try:
+            numbers = {name: int(answer[name]) for name in ("desired", "ready", "minimum", "maximum")}
+            return Replicas(service=str(answer["name"]), **numbers)
+        except (KeyError, TypeError, ValueError) as error:
+            raise TemporaryScalerError(f"{method} {path}: unexpected answer: {error!r}") from error

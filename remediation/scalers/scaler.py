@@ -1,0 +1,31 @@
+"""The contract that every scaler keeps; `tests/remediation/scalers` runs it on each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replicas:
+    """One service as its scaler sees it; `minimum` and `maximum` are inclusive."""
+
+    service: str
+    desired: int
+    ready: int
+    minimum: int
+    maximum: int
+
+
+class Scaler(Protocol):
+    """
+    Raises, from both:
+        TemporaryScalerError: no answer, or one that says to come again; it may or may not have been done.
+        PermanentScalerError: unknown service, out of bounds, not allowed; nothing was done.
+    """
+
+    def get(self, service: str) -> Replicas: ...
+
+    def set_desired(self, service: str, desired: int) -> Replicas:
+        """Absolute and idempotent. Returns when it is accepted; the replicas follow later."""
+        ...

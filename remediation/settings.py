@@ -1,0 +1,90 @@
+"""How the worker is told what it needs: environment variables, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from remediation.errors import SettingsError
+from steersman.runtime.paths import shipped
+from steersman.runtime.ports import Ports
+from steersman.runtime.tokens import read_token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    host: str
+    port: int
+    token: str  # asked of who posts alerts
+    data_dir: Path
+    policies: Path
+    prometheus_url: str
+    orchestrator_url: str
+    orchestrator_token: str
+    jaeger_url: str  # only for links in the record; empty for none
+    database_url: str | None  # PostgreSQL, when several workers share the load; else SQLite in data_dir
+    executor_id: str  # distinct for each worker on one database: a worker takes up only its own unfinished runs
+
+    def __repr__(self) -> str:
+        return f"Settings({self.host}:{self.port}, data_dir={self.data_dir})"  # tokens never reach a log
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """
+        Raises:
+            SettingsError: a variable is missing or wrong; the message names it.
+        """
+        ports = Ports()
+        return cls(
+            host=environment.get("HOST", "127.0.0.1"),
+            port=_port(environment.get("PORT", str(ports.remediation))),
+            token=_token(environment, "REMEDIATION_TOKEN_FILE"),
+            data_dir=Path(_required(environment, "REMEDIATION_DATA_DIR")),
+            policies=Path(environment.get("REMEDIATION_POLICIES") or shipped("policies")),
+            prometheus_url=_url(environment, "REMEDIATION_PROMETHEUS_URL", f"http://127.0.0.1:{ports.prometheus}"),
+            orchestrator_url=_url(
+                environment, "REMEDIATION_ORCHESTRATOR_URL", f"http://127.0.0.1:{ports.orchestrator}"
+            ),
+            orchestrator_token=_token(environment, "REMEDIATION_ORCHESTRATOR_TOKEN_FILE"),
+            jaeger_url=_url(environment, "REMEDIATION_JAEGER_URL", ""),
+            database_url=_database_url(environment.get("REMEDIATION_DATABASE_URL")),
+            executor_id=environment.get("REMEDIATION_EXECUTOR_ID") or "worker-1",
+        )
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name)
+    if not value:
+        raise SettingsError(f"{name} is not set")
+    return value
+
+
+def _token(environment: Mapping[str, str], name: str) -> str:
+    path = Path(_required(environment, name))
+    try:
+        return read_token(path)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{name}: {error}") from error
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise SettingsError(f"PORT must be between 1 and 65535, got {text!r}")
+    return int(text)
+
+
+def _url(environment: Mapping[str, str], name: str, default: str) -> str:
+    value = environment.get(name) or default
+    if value and not value.startswith(("http://", "https://")):
+        raise SettingsError(f"{name} must begin with http:// or https://, got {value!r}")
+    return value.rstrip("/")
+
+
+def _database_url(value: str | None) -> str | None:
+    if not value:
+        return None
+    scheme, separator, rest = value.partition("://")
+    if scheme not in ("postgresql", "postgres", "postgresql+psycopg") or not separator:
+        raise SettingsError(f"REMEDIATION_DATABASE_URL must begin with postgresql://, got {scheme!r}")
+    return f"postgresql+psycopg://{rest}"

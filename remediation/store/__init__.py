@@ -1,0 +1,1 @@
+"""What the worker remembers: runs, the alerts they answer, their actions, timeline and evidence."""

@@ -1,0 +1,78 @@
+"""The values that the store takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    PLANNING = "planning"
+    REFUSED = "refused"  # a guard said no; nothing was done
+    ACTING = "acting"
+    VERIFYING = "verifying"
+    RESOLVED_PENDING = "resolved_pending"  # it helped; waits for the alert to resolve and the load to fall
+    SCALING_IN = "scaling_in"
+    RESOLVED = "resolved"
+    ESCALATED = "escalated"  # it did not help, or nobody could tell; people must look
+    FAILED = "failed"  # the worker could not do what it had decided
+
+
+FINISHED = frozenset({State.REFUSED, State.RESOLVED, State.ESCALATED, State.FAILED})
+
+
+class Intake(StrEnum):
+    """What became of one firing alert."""
+
+    STARTED = "started"  # a new run
+    DUPLICATE = "duplicate"  # told before
+    JOINED = "joined"  # another run is already at work on the same target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    id: str
+    service: str
+    alertname: str
+    fingerprint: str
+    starts_at_unix_ms: int
+    policy: str
+    policy_json: str
+    alert_json: str
+    at_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    id: str
+    service: str
+    alertname: str
+    fingerprint: str
+    policy: str
+    policy_json: str
+    alert_json: str
+    state: State
+    started_at_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """Written before it is done, so that after a crash `from_replicas` is still known."""
+
+    key: str
+    action: str  # scale_out, scale_in, undo
+    target: str
+    from_replicas: int
+    to_replicas: int
+    reason: str
+    at_unix_ms: int
+    status: str = "intended"  # intended, done, failed, conflict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetHistory:
+    """What the guards need to know about one target."""
+
+    last_scale_out_unix_ms: int | None  # by any other run
+    scale_outs_last_hour: int  # by every run
+    last_escalation: tuple[str, int] | None  # run id and when it finished, of any other run

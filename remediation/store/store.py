@@ -1,0 +1,298 @@
+"""The store: every write is one transaction, and every write that a resumed workflow may repeat is keyed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from remediation.store.record import FINISHED, Action, Intake, NewRun, Run, State, TargetHistory
+from remediation.store.tables import actions, alerts, evidence, metadata, runs, timeline
+
+HOUR_MS = 3_600_000
+BUSY_TIMEOUT_MS = 10_000  # longer than any transaction of ours; beyond it the sender is told to come again
+
+
+class Store:
+    """Thread-safe. Every method raises sqlalchemy.exc.SQLAlchemyError when the database does not answer."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        metadata.create_all(engine)
+
+    @classmethod
+    def in_file(cls, path: Path) -> Self:
+        engine = sa.create_engine(f"sqlite:///{path}")
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        return cls(engine)
+
+    @classmethod
+    def at_url(cls, url: str) -> Self:
+        return cls(sa.create_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # Alerts come in
+
+    def accept(self, new: NewRun) -> tuple[Intake, str]:
+        """Begin a run, or say which run answers this alert already. The alert is durable when this returns."""
+        with self._engine.begin() as connection:
+            known = self._answering_run(connection, new)
+            if known is not None:
+                return Intake.DUPLICATE, known
+            row = {
+                "id": new.id,
+                "service": new.service,
+                "alertname": new.alertname,
+                "fingerprint": new.fingerprint,
+                "policy": new.policy,
+                "policy_json": new.policy_json,
+                "alert_json": new.alert_json,
+                "state": State.PLANNING.value,
+                "started_at_unix_ms": new.at_unix_ms,
+            }
+            # The index on unfinished runs decides, also between two workers.
+            started = connection.execute(self._insert(runs).values(row).on_conflict_do_nothing()).rowcount == 1
+            run_id = new.id if started else self._active_run(connection, new)
+            link = {"fingerprint": new.fingerprint, "starts_at_unix_ms": new.starts_at_unix_ms, "run_id": run_id}
+            linked = self._insert(alerts).values(link)
+            connection.execute(
+                linked.on_conflict_do_update(
+                    index_elements=["fingerprint", "starts_at_unix_ms"], set_={"run_id": run_id}
+                )
+            )
+            event = "accepted" if started else "joined"
+            detail = f"{new.alertname} ({new.fingerprint}) " + ("began this run" if started else "fires for the target")
+            self._note(connection, run_id, f"alert:{new.id}", event, detail, new.at_unix_ms)
+        return (Intake.STARTED if started else Intake.JOINED), run_id
+
+    def _answering_run(self, connection: sa.Connection, new: NewRun) -> str | None:
+        """The run that this alert began, or joined and that is still at work; one it joined and outlived is none."""
+        known = connection.execute(
+            sa.select(alerts.c.run_id, runs.c.finished_at_unix_ms)
+            .join(runs, runs.c.id == alerts.c.run_id)
+            .where(alerts.c.fingerprint == new.fingerprint, alerts.c.starts_at_unix_ms == new.starts_at_unix_ms)
+        ).first()
+        if known is None or (known[0] != new.id and known[1] is not None):
+            return None
+        return str(known[0])
+
+    def _active_run(self, connection: sa.Connection, new: NewRun) -> str:
+        active = sa.select(runs.c.id).where(runs.c.service == new.service, runs.c.finished_at_unix_ms.is_(None))
+        return connection.execute(active).scalar_one_or_none() or new.id
+
+    def resolve(self, fingerprint: str, starts_at_unix_ms: int, at_unix_ms: int) -> str | None:
+        """The run that answered this alert, now told that it is over; None if it is unknown or was over before."""
+        with self._engine.begin() as connection:
+            where = (alerts.c.fingerprint == fingerprint) & (alerts.c.starts_at_unix_ms == starts_at_unix_ms)
+            run_id: str | None = connection.execute(
+                sa.select(alerts.c.run_id).where(where, alerts.c.resolved_at_unix_ms.is_(None))
+            ).scalar_one_or_none()
+            if run_id is None:
+                return None
+            connection.execute(sa.update(alerts).where(where).values(resolved_at_unix_ms=at_unix_ms))
+            key = f"resolved:{fingerprint}:{starts_at_unix_ms}"
+            self._note(connection, run_id, key, "alert_resolved", f"{fingerprint} is over", at_unix_ms)
+        return run_id
+
+    def remark(self, service: str, key: str, event: str, detail: str, at_unix_ms: int) -> None:
+        """A line in the timeline of the run at work on `service`, if there is one."""
+        with self._engine.begin() as connection:
+            active = sa.select(runs.c.id).where(runs.c.service == service, runs.c.finished_at_unix_ms.is_(None))
+            run_id = connection.execute(active).scalar_one_or_none()
+            if run_id is not None:
+                self._note(connection, run_id, key, event, detail, at_unix_ms)
+
+    def alert_is_active(self, run_id: str) -> bool:
+        """Whether the alert that began the run still fires, by the latest startsAt that its sender told us of."""
+        with self._engine.connect() as connection:
+            fingerprint = sa.select(runs.c.fingerprint).where(runs.c.id == run_id).scalar_subquery()
+            resolved = connection.execute(
+                sa.select(alerts.c.resolved_at_unix_ms)
+                .where(alerts.c.run_id == run_id, alerts.c.fingerprint == fingerprint)
+                .order_by(alerts.c.starts_at_unix_ms.desc())
+                .limit(1)
+            ).first()
+        return resolved is not None and resolved[0] is None
+
+    # A run goes on
+
+    def run(self, run_id: str) -> Run:
+        """
+        Raises:
+            KeyError: no such run.
+        """
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).mappings().first()
+        if row is None:
+            raise KeyError(run_id)
+        return _run(row)
+
+    def unfinished(self) -> list[Run]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(sa.select(runs).where(runs.c.finished_at_unix_ms.is_(None))).mappings().all()
+        return [_run(row) for row in rows]
+
+    def enter(self, run_id: str, state: State) -> None:
+        """Move an unfinished run to another unfinished state."""
+        with self._engine.begin() as connection:
+            unfinished = (runs.c.id == run_id) & runs.c.finished_at_unix_ms.is_(None)
+            connection.execute(sa.update(runs).where(unfinished).values(state=state.value))
+
+    def finish(self, run_id: str, state: State, outcome: str, at_unix_ms: int) -> bool:
+        """Whether this call ended the run; False if it had ended before."""
+        if state not in FINISHED:
+            raise ValueError(f"{state} does not end a run")
+        with self._engine.begin() as connection:
+            unfinished = (runs.c.id == run_id) & runs.c.finished_at_unix_ms.is_(None)
+            values = {"state": state.value, "outcome": outcome, "finished_at_unix_ms": at_unix_ms}
+            ended = connection.execute(sa.update(runs).where(unfinished).values(values)).rowcount == 1
+            if ended:
+                self._note(connection, run_id, "finished", state.value, outcome, at_unix_ms)
+        return ended
+
+    def note(self, run_id: str, key: str, event: str, detail: str, at_unix_ms: int) -> None:
+        with self._engine.begin() as connection:
+            self._note(connection, run_id, key, event, detail, at_unix_ms)
+
+    def add_evidence(self, run_id: str, key: str, name: str, query: str, value: Any, at_unix_ms: int) -> None:
+        """`value` is anything JSON can say."""
+        row = {"run_id": run_id, "key": key, "name": name, "query": query, "at_unix_ms": at_unix_ms}
+        row |= {"value_json": json.dumps(value, allow_nan=False)}
+        with self._engine.begin() as connection:
+            connection.execute(self._insert(evidence).values(row).on_conflict_do_nothing())
+
+    def intend(self, run_id: str, action: Action) -> Action:
+        """Write the action down before it is done. Returns what was written first, if this is a repetition."""
+        row = {
+            "run_id": run_id,
+            "key": action.key,
+            "action": action.action,
+            "target": action.target,
+            "from_replicas": action.from_replicas,
+            "to_replicas": action.to_replicas,
+            "reason": action.reason,
+            "at_unix_ms": action.at_unix_ms,
+            "status": action.status,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(self._insert(actions).values(row).on_conflict_do_nothing())
+            where = (actions.c.run_id == run_id) & (actions.c.key == action.key)
+            return _action(connection.execute(sa.select(actions).where(where)).mappings().one())
+
+    def conclude(self, run_id: str, key: str, status: str) -> None:
+        with self._engine.begin() as connection:
+            where = (actions.c.run_id == run_id) & (actions.c.key == key)
+            connection.execute(sa.update(actions).where(where).values(status=status))
+
+    def history(self, service: str, run_id: str, now_unix_ms: int) -> TargetHistory:
+        """What was done to `service` before; `run_id` is the run that asks."""
+        out = (actions.c.target == service) & (actions.c.action == "scale_out")
+        out &= actions.c.status.in_(("intended", "done"))
+        with self._engine.connect() as connection:
+            last = connection.execute(
+                sa.select(sa.func.max(actions.c.at_unix_ms)).where(out, actions.c.run_id != run_id)
+            ).scalar_one()
+            recent = connection.execute(
+                sa.select(sa.func.count()).select_from(actions).where(out, actions.c.at_unix_ms > now_unix_ms - HOUR_MS)
+            ).scalar_one()
+            escalated = connection.execute(
+                sa.select(runs.c.id, runs.c.finished_at_unix_ms)
+                .where(runs.c.service == service, runs.c.state == State.ESCALATED.value, runs.c.id != run_id)
+                .order_by(runs.c.finished_at_unix_ms.desc())
+                .limit(1)
+            ).first()
+        return TargetHistory(
+            last_scale_out_unix_ms=last,
+            scale_outs_last_hour=recent,
+            last_escalation=None if escalated is None else (escalated[0], escalated[1]),
+        )
+
+    # Records go out
+
+    def records(self, *, state: str | None, service: str | None, limit: int) -> list[dict[str, Any]]:
+        """Newest first; full records, as docs/architecture.md gives their shape."""
+        query = sa.select(runs).order_by(runs.c.started_at_unix_ms.desc(), runs.c.id).limit(limit)
+        if state is not None:
+            query = query.where(runs.c.state == state)
+        if service is not None:
+            query = query.where(runs.c.service == service)
+        with self._engine.connect() as connection:
+            return [self._record(connection, row) for row in connection.execute(query).mappings().all()]
+
+    def record(self, run_id: str) -> dict[str, Any] | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).mappings().first()
+            return None if row is None else self._record(connection, row)
+
+    def _record(self, connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
+        def rows(table: sa.Table) -> list[sa.RowMapping]:
+            query = sa.select(table).where(table.c.run_id == row["id"]).order_by(table.c.sequence)
+            return list(connection.execute(query).mappings())
+
+        return {
+            "id": row["id"],
+            "service": row["service"],
+            "alertname": row["alertname"],
+            "state": row["state"],
+            "started_at_unix_ms": row["started_at_unix_ms"],
+            "finished_at_unix_ms": row["finished_at_unix_ms"],
+            "policy": row["policy"],
+            "alert": json.loads(row["alert_json"]),
+            "actions": [
+                {
+                    "action": one["action"],
+                    "target": one["target"],
+                    "from": one["from_replicas"],
+                    "to": one["to_replicas"],
+                    "at_unix_ms": one["at_unix_ms"],
+                    "reason": one["reason"],
+                    "status": one["status"],
+                }
+                for one in rows(actions)
+            ],
+            "timeline": [
+                {"at_unix_ms": one["at_unix_ms"], "event": one["event"], "detail": one["detail"]}
+                for one in rows(timeline)
+            ],
+            "evidence": [
+                {
+                    "name": one["name"],
+                    "query": one["query"],
+                    "value": json.loads(one["value_json"]),
+                    "at_unix_ms": one["at_unix_ms"],
+                }
+                for one in rows(evidence)
+            ],
+            "outcome": row["outcome"],
+        }
+
+    def _note(self, connection: sa.Connection, run_id: str, key: str, event: str, detail: str, at_ms: int) -> None:
+        row = {"run_id": run_id, "key": key, "event": event, "detail": detail, "at_unix_ms": at_ms}
+        connection.execute(self._insert(timeline).values(row).on_conflict_do_nothing())
+
+    def _insert(self, table: sa.Table) -> Any:
+        """An INSERT that has ON CONFLICT DO NOTHING, which SQLAlchemy spells once for each database."""
+        return (postgresql if self._engine.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions are begun by our own BEGIN IMMEDIATE
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
+    connection.execute("PRAGMA synchronous=FULL")  # a commit is on disk when it returns: accepted alerts are durable
+
+
+def _run(row: sa.RowMapping) -> Run:
+    names = ("id", "service", "alertname", "fingerprint", "policy", "policy_json", "alert_json", "started_at_unix_ms")
+    return Run(state=State(row["state"]), **{name: row[name] for name in names})
+
+
+def _action(row: sa.RowMapping) -> Action:
+    names = ("key", "action", "target", "from_replicas", "to_replicas", "reason", "at_unix_ms", "status")
+    return Action(**{name: row[name] for name in names})

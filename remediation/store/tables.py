@@ -1,0 +1,85 @@
+"""The tables. One file of SQLite, or one PostgreSQL for several workers; the same statements run on both."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+# SQLite numbers rows by itself only for a column of type INTEGER.
+_Sequence = BigInteger().with_variant(Integer, "sqlite")
+
+runs = Table(
+    "remediation_runs",
+    metadata,
+    Column("id", String(128), primary_key=True),  # fingerprint and startsAt: the idempotency key
+    Column("service", String(128), nullable=False),
+    Column("alertname", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("policy", String(64), nullable=False),
+    Column("policy_json", Text, nullable=False),  # as it was when the run began: later edits do not change a run
+    Column("alert_json", Text, nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("outcome", Text),
+    Column("started_at_unix_ms", BigInteger, nullable=False),
+    Column("finished_at_unix_ms", BigInteger),
+)
+# At most one unfinished run for each target, enforced where two workers meet.
+Index(
+    "remediation_one_active_run",
+    runs.c.service,
+    unique=True,
+    sqlite_where=runs.c.finished_at_unix_ms.is_(None),
+    postgresql_where=runs.c.finished_at_unix_ms.is_(None),
+)
+Index("remediation_runs_by_start", runs.c.started_at_unix_ms)
+
+alerts = Table(
+    "remediation_alerts",
+    metadata,
+    Column("fingerprint", String(64), primary_key=True),
+    Column("starts_at_unix_ms", BigInteger, primary_key=True),
+    Column("run_id", String(128), nullable=False, index=True),
+    Column("resolved_at_unix_ms", BigInteger),
+)
+
+actions = Table(
+    "remediation_actions",
+    metadata,
+    Column("sequence", _Sequence, primary_key=True, autoincrement=True),
+    Column("run_id", String(128), nullable=False),
+    Column("key", String(128), nullable=False),  # which action of the run: written once, however often it is retried
+    Column("action", String(32), nullable=False),
+    Column("target", String(128), nullable=False),
+    Column("from_replicas", Integer, nullable=False),
+    Column("to_replicas", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at_unix_ms", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),  # intended, done, failed, conflict
+    UniqueConstraint("run_id", "key"),
+)
+Index("remediation_actions_by_target", actions.c.target, actions.c.at_unix_ms)
+
+timeline = Table(
+    "remediation_timeline",
+    metadata,
+    Column("sequence", _Sequence, primary_key=True, autoincrement=True),
+    Column("run_id", String(128), nullable=False),
+    Column("key", String(192), nullable=False),
+    Column("at_unix_ms", BigInteger, nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("detail", Text, nullable=False),
+    UniqueConstraint("run_id", "key"),
+)
+
+evidence = Table(
+    "remediation_evidence",
+    metadata,
+    Column("sequence", _Sequence, primary_key=True, autoincrement=True),
+    Column("run_id", String(128), nullable=False),
+    Column("key", String(192), nullable=False),
+    Column("at_unix_ms", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("value_json", Text, nullable=False),
+    UniqueConstraint("run_id", "key"),
+)

@@ -1,0 +1,117 @@
+"""One worker: store, clients and durable workflows, put together and started."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from dbos import DBOS, DBOSConfig, SetWorkflowID
+
+from remediation.errors import SettingsError
+from remediation.intake import AlertIntake
+from remediation.metrics import Metrics
+from remediation.policy.book import load_policies
+from remediation.prometheus import Prometheus
+from remediation.scalers.local import LocalScaler
+from remediation.settings import Settings
+from remediation.store.record import State
+from remediation.store.store import Store
+from remediation.workflow.remediator import Remediator
+from remediation.workflow.steps import Steps, now_unix_ms
+
+log = logging.getLogger("remediation")
+
+# Fixed, so that a new version of the code takes up the runs of the old one. Raise it, with a way to finish the old
+# runs, when the order of the steps in the workflow changes.
+WORKFLOW_VERSION = "1"
+# We neither send nor receive DBOS messages, set no schedules: its listeners need not look every second.
+_RARELY_S = 3600.0
+# Workflow statuses that DBOS will not take up again.
+_GIVEN_UP = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
+
+
+class Worker:
+    """Only one in a process: DBOS is one."""
+
+    def __init__(self, settings: Settings) -> None:
+        """
+        Raises:
+            PolicyError: a policy is wrong.
+            SettingsError: another worker holds the data directory.
+        """
+        book = load_policies(settings.policies)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if settings.database_url is None:
+            self._lock = _only_one(settings.data_dir)
+            self.store = Store.in_file(settings.data_dir / "remediation.sqlite")
+            system_database = _prepared(settings.data_dir / "workflows.sqlite")
+        else:
+            self.store = Store.at_url(settings.database_url)
+            system_database = settings.database_url
+        self.metrics = Metrics()
+        self._prometheus = Prometheus(settings.prometheus_url)
+        self._scaler = LocalScaler(settings.orchestrator_url, settings.orchestrator_token)
+        DBOS(config=_dbos_config(system_database, settings.executor_id))
+        steps = Steps(self.store, self._prometheus, self._scaler, self.metrics, settings.jaeger_url)
+        self._remediator = Remediator(steps, self.metrics.running.inc)
+        self.intake = AlertIntake(book, self.store, self.metrics, self.begin)
+        log.info("%d policies from %s", len(book.policies), settings.policies)
+
+    def start(self) -> None:
+        """Take up what is unfinished, and whatever was accepted but not begun when the last worker died."""
+        DBOS.launch()
+        for run in self.store.unfinished():
+            status = DBOS.get_workflow_status(run.id)
+            if status is None:
+                self.begin(run.id)
+            elif status.status in _GIVEN_UP:
+                outcome = f"its workflow ended as {status.status}"
+                self.store.finish(run.id, State.FAILED, outcome, now_unix_ms())
+                log.error("%s: %s for %s failed: %s", run.id, run.alertname, run.service, outcome)
+
+    def begin(self, run_id: str) -> None:
+        """Start the run's workflow at once; a workflow that exists is left alone."""
+        with SetWorkflowID(run_id):
+            DBOS.start_workflow(self._remediator.remediate, run_id)
+
+    def stop(self) -> None:
+        """Let go. Runs at work are not waited for: the next worker takes them up, as after a crash."""
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+        self.store.close()
+        self._prometheus.close()
+        self._scaler.close()
+
+
+def _dbos_config(system_database_url: str, executor_id: str) -> DBOSConfig:
+    return DBOSConfig(
+        name="steersman-remediation",
+        system_database_url=system_database_url,
+        application_version=WORKFLOW_VERSION,
+        executor_id=executor_id,
+        log_level="WARNING",
+        enable_otlp=False,
+        max_executor_threads=64,  # one for each run at work; further ones wait for their turn
+        notification_listener_polling_interval_sec=_RARELY_S,
+        scheduler_polling_interval_sec=_RARELY_S,
+        use_listen_notify=False,
+    )
+
+
+def _prepared(path: Path) -> str:
+    """A write-ahead log: readers do not wait for the writer, and a step costs one sync instead of three."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    return f"sqlite:///{path}"
+
+
+def _only_one(data_dir: Path) -> object:
+    """Two workers on one SQLite file would each take up the runs of the other."""
+    file = (data_dir / "worker.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise SettingsError(f"{data_dir} is in use by another worker") from error
+    return file

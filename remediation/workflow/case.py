@@ -1,0 +1,140 @@
+"""One run's case: its alert, its policy as it was when the run began, and the queries made from both."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from remediation.errors import TelemetryError
+from remediation.policy.policy import Evidence, Policy, Verify
+from remediation.policy.template import Values, render_promql
+from remediation.prometheus import AlertCondition, Prometheus, Sample, holds, single
+from remediation.store.record import Run
+from remediation.watch import Condition
+
+# Most series that the record keeps of one query: enough to see who is slow, not a dump.
+MAX_EVIDENCE_SERIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    name: str
+    query: str
+    value: Any  # a number, or for several series {"{label=…}": number}; None for no sample; a text for an error
+
+
+class Case:
+    """Asks Prometheus; changes nothing. The rule's expression is looked up once and kept."""
+
+    def __init__(self, run: Run, prometheus: Prometheus) -> None:
+        alert = json.loads(run.alert_json)
+        self.run = run
+        self.policy = Policy.model_validate_json(run.policy_json)
+        self.labels: dict[str, str] = alert["labels"]
+        self._values = Values(labels=self.labels, annotations=alert["annotations"], target=run.service)
+        self._prometheus = prometheus
+        self._conditions: list[AlertCondition] | None = None
+
+    def rendered(self, query: str) -> str:
+        return render_promql(query, self._values)
+
+    def number(self, query: str) -> float | None:
+        """
+        Raises:
+            TelemetryError: Prometheus could not answer.
+        """
+        return single(self._prometheus.query(self.rendered(query)))
+
+    def condition_holds(self, query: str | None) -> bool:
+        """Whether `query` returns something and no NaN; no query holds always."""
+        return query is None or holds(self._prometheus.query(self.rendered(query)))
+
+    def telemetry_present(self) -> bool:
+        return self.condition_holds(self.policy.guards.telemetry)
+
+    def alert_condition(self) -> Condition:
+        """
+        Whether the alert rule's own expression still returns this alert. Without telemetry nobody knows: an expression
+        over missing series returns nothing too.
+        """
+        try:
+            if not self.telemetry_present():
+                return Condition.UNKNOWN
+            conditions = self._looked_up()
+            if not conditions:
+                return Condition.UNKNOWN
+            for condition in conditions:
+                if condition.returns(self._prometheus.query(condition.expression), self.labels):
+                    return Condition.FIRING
+        except TelemetryError:
+            return Condition.UNKNOWN
+        return Condition.OVER
+
+    def _looked_up(self) -> list[AlertCondition]:
+        if not self._conditions:
+            self._conditions = self._prometheus.conditions(self.run.alertname)
+        return self._conditions
+
+    def verified(self, verify: Verify) -> Condition:
+        """OVER when everything that `verify` asks for holds now."""
+        condition = self.alert_condition() if verify.alert_over else Condition.OVER
+        if condition is not Condition.OVER or verify.query is None:
+            return condition
+        try:
+            return Condition.OVER if self.condition_holds(verify.query) else Condition.FIRING
+        except TelemetryError:
+            return Condition.UNKNOWN
+
+    def findings(self) -> list[Finding]:
+        """The policy's evidence by query, and the rule's expression; what cannot be had is a finding as well."""
+        found = [
+            self._finding(evidence.name, self.rendered(evidence.query))
+            for evidence in self._evidence()
+            if evidence.query
+        ]
+        try:
+            expressions = [condition.expression for condition in self._looked_up()]
+        except TelemetryError:
+            expressions = []
+        return found + [self._finding("the alert's expression", expression) for expression in expressions]
+
+    def traces(self, now_s: float, window_s: float = 60.0) -> list[tuple[Evidence, list[str]]]:
+        """For each evidence by exemplars: ids of the traces behind its largest ones in the last minute."""
+        return [
+            (
+                evidence,
+                self._prometheus.exemplar_traces(
+                    self.rendered(evidence.exemplars), start_s=now_s - window_s, end_s=now_s
+                ),
+            )
+            for evidence in self._evidence()
+            if evidence.exemplars
+        ]
+
+    def _evidence(self) -> tuple[Evidence, ...]:
+        return self.policy.evidence
+
+    def _finding(self, name: str, query: str) -> Finding:
+        try:
+            return Finding(name, query, _told(self._prometheus.query(query)))
+        except TelemetryError as error:
+            return Finding(name, query, f"no answer: {error}")
+
+
+def _told(samples: list[Sample]) -> Any:
+    if not samples:
+        return None
+    if len(samples) == 1:
+        return _json_number(samples[0].value)
+    return {
+        "{" + ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items())) + "}": _json_number(
+            sample.value
+        )
+        for sample in samples[:MAX_EVIDENCE_SERIES]
+    }
+
+
+def _json_number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)  # JSON has no NaN

@@ -1,0 +1,185 @@
+"""
+The workflow: plan, act, verify; undo and escalate, or wait and scale in.
+
+It only orders the steps. Everything that touches the world is a durable step, so that after `kill -9` the finished
+ones are remembered and the interrupted one is repeated. Between steps there is no clock, no I/O and no randomness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from dbos import DBOS, DBOSConfiguredInstance, error
+from opentelemetry import trace
+
+from remediation.policy.policy import Policy
+from remediation.store.record import State
+from remediation.workflow.steps import Done, Next, Plan, Steps, Verdict
+
+tracer = trace.get_tracer("remediation")
+
+# A scale-in that brought the alert back this often will do so again.
+MAX_GO_BACKS = 3
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def durable(step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run `step` once in the life of the workflow; a resumed workflow gets the result that was stored."""
+    return DBOS.run_step({"name": step.__name__}, step, *args, **kwargs)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """Where a run stands after acting."""
+
+    verdict: str  # helped, not_helped, unknown, failed
+    current: int  # replicas desired now, as far as this run set them
+    before: int  # replicas before this attempt
+    reason: str
+
+
+@DBOS.dbos_class()
+class Remediator(DBOSConfiguredInstance):
+    def __init__(self, steps: Steps, on_running: Callable[[int], None]) -> None:
+        super().__init__("remediator")
+        self._steps = steps
+        self._on_running = on_running
+
+    @DBOS.workflow()
+    def remediate(self, run_id: str) -> str:
+        """Answer one alert to its end. Returns the run's last state."""
+        self._on_running(1)
+        try:
+            with tracer.start_as_current_span("remediation.run") as span:
+                span.set_attribute("remediation.id", run_id)
+                state = self._remediate(run_id)
+                span.set_attribute("remediation.state", state.value)
+        except error.DBOSException:
+            raise  # the machinery's own: cancelled, shutting down
+        except Exception as unexpected:  # nothing may end a run without a record of it
+            state = self._finish(run_id, State.FAILED, f"unexpected: {unexpected!r}")
+        finally:
+            self._on_running(-1)
+        return state.value
+
+    def _remediate(self, run_id: str) -> State:
+        policy = Policy.model_validate_json(durable(self._steps.policy, run_id))
+        reasons: list[str] = []
+        for index, step in enumerate(policy.steps):
+            plan = durable(self._steps.plan, run_id, f"plan:{index}", index, again=index > 0)
+            if plan["verdict"] in ("resolved", "failed"):
+                return self._finish(run_id, State(plan["verdict"]), plan["reason"])
+            if plan["verdict"] == "refused":
+                reasons.append(f"{step.name}: refused: {plan['reason']}")
+                if index == 0:
+                    return self._finish(run_id, State.REFUSED, plan["reason"])
+                continue
+            attempt = self._attempt(run_id, policy, index, f"{index}", plan)
+            if attempt.verdict == "helped":
+                return self._bring_home(run_id, policy, index, plan, attempt)
+            if attempt.verdict == "failed":
+                return self._finish(run_id, State.FAILED, attempt.reason)
+            if attempt.verdict == "unknown":
+                return self._escalate(run_id, f"{attempt.reason}; the replicas are left as they are")
+            undone = self._undo(run_id, f"{index}.undo", attempt, keep=step.on_failure == "keep")
+            reasons.append(
+                f"{step.name}: {attempt.before} → {attempt.current} did not help: {attempt.reason}; {undone}"
+            )
+        return self._escalate(run_id, "; ".join(reasons))
+
+    def _attempt(self, run_id: str, policy: Policy, index: int, key: str, plan: Plan) -> Attempt:
+        """Scale out and verify; scale out further while the load asks for it."""
+        before, current, to, reason = plan["before"], plan["before"], plan["to"], plan["reason"]
+        raises = policy.steps[index].scale.raises
+        for turn in range(raises + 1):
+            done = self._act(run_id, f"{key}.{turn}", "scale_out", current, to, reason)
+            if done["status"] != "done":
+                verdict_now = "failed" if done["status"] == "failed" else "unknown"
+                reason = f"could not scale from {current} to {to}: {done['detail']}"
+                return Attempt(verdict_now, current, before, reason)
+            current = to
+            if turn == 0:
+                durable(self._steps.explain, run_id, f"{key}.explain")
+            verdict = self._verify(run_id, f"{key}.{turn}", index, done["at_unix_ms"], current, raises - turn)
+            if verdict["verdict"] != "more":
+                return Attempt(verdict["verdict"], current, before, verdict["reason"])
+            to, reason = verdict["to"], verdict["reason"]
+        return Attempt("not_helped", current, before, f"raised {raises} times")
+
+    def _undo(self, run_id: str, key: str, attempt: Attempt, *, keep: bool) -> str:
+        if keep:
+            return f"{attempt.current} replicas are kept"
+        done = self._act(run_id, key, "undo", attempt.current, attempt.before, attempt.reason)
+        if done["status"] != "done":
+            return f"not undone: {done['detail']}"
+        return f"restored {attempt.before} replicas"
+
+    def _bring_home(self, run_id: str, policy: Policy, index: int, plan: Plan, attempt: Attempt) -> State:
+        """It helped: wait for alert and load to go, step down; answer demand that rises again."""
+        to_minimum = policy.scale_in is not None and policy.scale_in.to_minimum
+        floor = plan["minimum"] if to_minimum else max(plan["minimum"], attempt.before)
+        current, previous, rounds, go_backs, turn = attempt.current, None, 0, 0, 0
+        while True:
+            turn += 1
+            step = self._watch(run_id, f"watch:{turn}", index, current, floor, previous)
+            if step["do"] == "finish":
+                return self._finish(run_id, State.RESOLVED, f"{step['reason']}; {current} replicas")
+            if step["do"] == "scale_out":
+                rounds += 1
+                if rounds > policy.further_rounds:
+                    return self._escalate(run_id, f"{step['reason']}, {rounds} times; {current} replicas are kept")
+                ended, current = self._again(run_id, policy, index, f"again:{rounds}", current)
+                if ended is not None:
+                    return ended
+                previous = None
+                continue
+            kind = "scale_in" if step["do"] == "scale_in" else "undo"
+            go_backs += kind == "undo"
+            done = self._act(run_id, f"watch:{turn}", kind, current, step["to"], step["reason"])
+            if done["status"] != "done":
+                return self._escalate(run_id, f"could not scale from {current} to {step['to']}: {done['detail']}")
+            previous, current = (current if kind == "scale_in" else None), step["to"]
+            if go_backs >= MAX_GO_BACKS:
+                return self._escalate(run_id, f"{step['reason']}, {go_backs} times; {current} replicas are kept")
+
+    def _again(self, run_id: str, policy: Policy, index: int, key: str, current: int) -> tuple[State | None, int]:
+        """Scale out once more. Returns the state if that ended the run, and the replicas desired now."""
+        plan = durable(self._steps.plan, run_id, f"plan:{key}", index, again=True)
+        if plan["verdict"] != "act":
+            return self._escalate(
+                run_id, f"demand rose again, and: {plan['reason']}; {current} replicas are kept"
+            ), current
+        attempt = self._attempt(run_id, policy, index, key, plan)
+        if attempt.verdict == "helped":
+            return None, attempt.current
+        if attempt.verdict == "not_helped":
+            undone = self._undo(run_id, f"{key}.undo", attempt, keep=policy.steps[index].on_failure == "keep")
+            return self._escalate(run_id, f"demand rose again: {attempt.reason}; {undone}"), current
+        return self._escalate(run_id, f"demand rose again: {attempt.reason}"), current
+
+    # The steps, each with its span
+
+    def _act(self, run_id: str, key: str, kind: str, before: int, to: int, reason: str) -> Done:
+        return durable(self._steps.act, run_id, key, kind, before, to, reason)
+
+    def _verify(self, run_id: str, key: str, index: int, acted_at: int, current: int, raises_left: int) -> Verdict:
+        with tracer.start_as_current_span("remediation.verify") as span:
+            verdict = durable(self._steps.verify, run_id, f"verify:{key}", index, acted_at, current, raises_left)
+            span.set_attributes({"remediation.verdict": verdict["verdict"], "remediation.reason": verdict["reason"]})
+        return verdict
+
+    def _watch(self, run_id: str, key: str, index: int, current: int, floor: int, previous: int | None) -> Next:
+        with tracer.start_as_current_span("remediation.watch"):
+            return durable(self._steps.watch, run_id, key, index, current, floor, previous)
+
+    def _escalate(self, run_id: str, reason: str) -> State:
+        durable(self._steps.escalate, run_id, reason)
+        return State.ESCALATED
+
+    def _finish(self, run_id: str, state: State, outcome: str) -> State:
+        durable(self._steps.finish, run_id, state.value, outcome)
+        return state

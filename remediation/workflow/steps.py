@@ -1,0 +1,341 @@
+"""
+The side effects of a run, one method for each durable step.
+
+A step that was interrupted is run again from its beginning, so each may be repeated: what it writes is keyed, what it
+sets is absolute. Results are plain JSON values, because they are stored and read back by a later version of the code.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TypedDict
+
+from opentelemetry import trace
+
+from remediation.errors import ScalerError, TelemetryError, TemporaryScalerError
+from remediation.guards import Refusal, Target, check_history, check_rate, target_replicas
+from remediation.metrics import Metrics
+from remediation.policy.policy import Policy, Scale
+from remediation.prometheus import Prometheus
+from remediation.scalers.scaler import Scaler
+from remediation.store.record import Action, State
+from remediation.store.store import Store
+from remediation.watch import Condition, Decision, Hold, Observation, ScaleInWatch
+from remediation.workflow.case import Case
+
+log = logging.getLogger("remediation")
+tracer = trace.get_tracer("remediation")
+
+# A collector or an orchestrator that was killed is back within seconds; an alert that waits longer is better refused
+# with its reason than answered on yesterday's numbers.
+PATIENCE_S = 15.0
+RETRY_S = 0.25
+WATCH_EVERY_S = 1.0  # the rate at which rules are evaluated here: looking more often shows nothing new
+WATCH_SLOWLY_AFTER_S = 300.0
+WATCH_SLOWLY_EVERY_S = 5.0
+LOST_TELEMETRY_S = 5.0  # at the end of verification: older than this, the last answer decides nothing
+
+
+class Plan(TypedDict):
+    verdict: str  # act, refused, resolved, failed
+    before: int
+    to: int
+    minimum: int
+    reason: str
+
+
+class Done(TypedDict):
+    status: str  # done, failed, conflict
+    detail: str
+    at_unix_ms: int
+
+
+class Verdict(TypedDict):
+    verdict: str  # helped, more, not_helped, unknown
+    to: int  # for more
+    reason: str
+
+
+class Next(TypedDict):
+    do: str  # scale_in, scale_out, go_back, finish
+    to: int
+    reason: str
+
+
+def now_unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Steps:
+    def __init__(self, store: Store, prometheus: Prometheus, scaler: Scaler, metrics: Metrics, jaeger_url: str) -> None:
+        self._store = store
+        self._prometheus = prometheus
+        self._scaler = scaler
+        self._metrics = metrics
+        self._jaeger_url = jaeger_url
+
+    def _case(self, run_id: str) -> Case:
+        return Case(self._store.run(run_id), self._prometheus)
+
+    def _note(self, run_id: str, key: str, event: str, detail: str) -> None:
+        self._store.note(run_id, f"{key}:{event}", event, detail, now_unix_ms())
+        log.info("%s: %s: %s", run_id, event, detail)
+
+    def policy(self, run_id: str) -> str:
+        """The run's policy, as JSON."""
+        return self._store.run(run_id).policy_json
+
+    # plan and guard
+
+    def plan(self, run_id: str, key: str, index: int, *, again: bool) -> Plan:
+        """
+        Decide on the absolute number of replicas for step `index`, or why there is nothing to do.
+
+        Args:
+            again: This run has acted before: its own actions do not count for the cooldown, and its alert's condition,
+                not the notification, has asked for it.
+        """
+        case = self._case(run_id)
+        self._store.enter(run_id, State.PLANNING)
+        if not again and not self._store.alert_is_active(run_id):
+            return _no_plan("resolved", "the alert was over before anything was done")
+        decision, minimum = self._guarded(case, index, again=again)
+        self._write_findings(case, key)
+        if isinstance(decision, Target):
+            self._note(run_id, key, "planned", f"{decision.before} → {decision.to} replicas: {decision.reason}")
+            return Plan(verdict="act", before=decision.before, to=decision.to, minimum=minimum, reason=decision.reason)
+        self._metrics.refusals.labels(decision.guard).inc()
+        reason = f"{decision.guard}: {decision.reason}"
+        self._note(run_id, key, "refused", reason)
+        return _no_plan("failed" if decision.guard in ("scaler", "unreachable") else "refused", reason)
+
+    def _guarded(self, case: Case, index: int, *, again: bool) -> tuple[Target | Refusal, int]:
+        """What to do, and the minimum of the target's replicas (0 if nothing is to be done)."""
+        service, guards, now = case.run.service, case.policy.guards, now_unix_ms()
+        history = self._store.history(service, case.run.id, now)
+        if again:
+            refusal = check_rate(guards, history, service=service)
+        else:
+            refusal = check_history(guards, history, service=service, now_unix_ms=now)
+        if refusal is not None:
+            return refusal, 0
+        end_s = time.monotonic() + PATIENCE_S
+        while True:
+            decision, minimum = self._target(case, case.policy.steps[index].scale)
+            passing = isinstance(decision, Refusal) and decision.guard in ("telemetry", "unreachable")
+            if not passing or time.monotonic() >= end_s:
+                return decision, minimum
+            time.sleep(RETRY_S)
+
+    def _target(self, case: Case, scale: Scale) -> tuple[Target | Refusal, int]:
+        try:
+            replicas = self._scaler.get(case.run.service)
+            if not case.telemetry_present():
+                return Refusal("telemetry", f"telemetry of {case.run.service} is missing or stale"), 0
+            wanted = case.number(scale.replicas)
+        except TelemetryError as error:
+            return Refusal("telemetry", str(error)), 0
+        except TemporaryScalerError as error:
+            return Refusal("unreachable", str(error)), 0
+        except ScalerError as error:
+            return Refusal("scaler", str(error)), 0
+        return target_replicas(scale, case.policy.guards, wanted=wanted, replicas=replicas), replicas.minimum
+
+    def _write_findings(self, case: Case, key: str) -> None:
+        at_unix_ms = now_unix_ms()
+        for number, found in enumerate(case.findings()):
+            self._store.add_evidence(case.run.id, f"{key}:{number}", found.name, found.query, found.value, at_unix_ms)
+
+    # act
+
+    def act(self, run_id: str, key: str, kind: str, before: int, to: int, reason: str) -> Done:
+        """
+        Set the desired replicas to `to`, unless somebody else has changed them from `before` in the meantime.
+
+        The intention is durable before the change, so that a crash in between loses neither `before` nor the fact.
+        """
+        run = self._store.run(run_id)
+        self._store.enter(run_id, State.SCALING_IN if kind == "scale_in" else State.ACTING)
+        intention = Action(
+            key=key,
+            action=kind,
+            target=run.service,
+            from_replicas=before,
+            to_replicas=to,
+            reason=reason,
+            at_unix_ms=now_unix_ms(),
+        )
+        written = self._store.intend(run_id, intention)
+        with tracer.start_as_current_span("remediation.act") as span:
+            span.set_attributes({"remediation.action": kind, "remediation.from": before, "remediation.to": to})
+            status, detail = self._set(run.service, before, to)
+            span.set_attribute("remediation.status", status)
+        at_unix_ms = now_unix_ms()
+        self._store.conclude(run_id, key, status)
+        self._note(
+            run_id, key, kind if status == "done" else f"{kind}_{status}", f"{before} → {to}: {detail or reason}"
+        )
+        self._metrics.actions.labels(kind, status).inc()
+        if key == "0.0":  # the run's first action
+            self._metrics.act_seconds.observe((at_unix_ms - run.started_at_unix_ms) / 1000)
+        return Done(status=status, detail=detail, at_unix_ms=written.at_unix_ms)
+
+    def _set(self, service: str, before: int, to: int) -> tuple[str, str]:
+        end_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                desired = self._scaler.get(service).desired
+                if desired == to:
+                    return "done", ""  # done before a crash, or by somebody of the same mind
+                if desired != before:
+                    return "conflict", f"somebody else set {service} to {desired} meanwhile; it is left as it is"
+                self._scaler.set_desired(service, to)
+                return "done", ""
+            except TemporaryScalerError as error:
+                if time.monotonic() >= end_s:
+                    return "failed", str(error)
+                time.sleep(RETRY_S)
+            except ScalerError as error:
+                return "failed", str(error)
+
+    def explain(self, run_id: str, key: str) -> None:
+        """Write the traces behind the alert into the record."""
+        case = self._case(run_id)
+        for number, (wanted, traces) in enumerate(case.traces(time.time())):
+            query = case.rendered(wanted.exemplars or "")
+            self._store.add_evidence(run_id, f"{key}:traces:{number}", wanted.name, query, traces, now_unix_ms())
+            if traces and self._jaeger_url:
+                links = " ".join(f"{self._jaeger_url}/trace/{trace_id}" for trace_id in traces)
+                self._note(run_id, f"{key}:{number}", "traces", f"{wanted.name}: {links}")
+
+    # verify
+
+    def verify(
+        self, run_id: str, key: str, index: int, acted_at_unix_ms: int, current: int, raises_left: int
+    ) -> Verdict:
+        """Look until it has held for `hold`, or `within` is over, or the load wants more than was asked for."""
+        case = self._case(run_id)
+        step = case.policy.steps[index]
+        self._store.enter(run_id, State.VERIFYING)
+        hold = Hold(step.verify.hold)
+        acted_s = acted_at_unix_ms / 1000
+        # A worker that was away for long still looks for one whole hold before it judges.
+        end_s = max(acted_s + step.verify.within, time.time() + step.verify.hold + 2 * step.verify.every)
+        known_s = time.time()
+        while True:
+            now_s = time.time()
+            condition = case.verified(step.verify)
+            if condition is not Condition.UNKNOWN:
+                known_s = now_s
+            if hold.observe(now_s, condition is Condition.OVER):
+                self._write_findings(case, f"{key}:helped")
+                detail = f"held for {step.verify.hold:g} s, {now_s - acted_s:.1f} s after the action"
+                self._note(run_id, key, "verified", detail)
+                return Verdict(verdict="helped", to=current, reason=detail)
+            if condition is Condition.FIRING and raises_left > 0 and now_s - acted_s >= step.scale.warm_up:
+                more = self._raise(case, index, current)
+                if more is not None:
+                    self._note(run_id, key, "not_enough", more.reason)
+                    return Verdict(verdict="more", to=more.to, reason=more.reason)
+            if now_s >= end_s:
+                return self._judged(case, key, step.verify.within, now_s - known_s)
+            time.sleep(step.verify.every)
+
+    def _judged(self, case: Case, key: str, within_s: float, unknown_s: float) -> Verdict:
+        self._write_findings(case, f"{key}:late")
+        if unknown_s > LOST_TELEMETRY_S:
+            reason = f"telemetry has been missing for {unknown_s:.0f} s: nobody can tell whether it helped"
+            self._note(case.run.id, key, "unverified", reason)
+            return Verdict(verdict="unknown", to=0, reason=reason)
+        reason = f"the alert's condition was not over for long enough within {within_s:g} s"
+        self._note(case.run.id, key, "not_verified", reason)
+        return Verdict(verdict="not_helped", to=0, reason=reason)
+
+    def _raise(self, case: Case, index: int, current: int) -> Target | None:
+        """More replicas than `current`, only if the load itself asks for them: `at_least_add` is for the first act."""
+        scale = case.policy.steps[index].scale.model_copy(update={"at_least_add": 0})
+        history = self._store.history(case.run.service, case.run.id, now_unix_ms())
+        if check_rate(case.policy.guards, history, service=case.run.service) is not None:
+            return None
+        try:
+            replicas = self._scaler.get(case.run.service)
+            decision = target_replicas(scale, case.policy.guards, wanted=case.number(scale.replicas), replicas=replicas)
+        except (ScalerError, TelemetryError):
+            return None
+        return decision if isinstance(decision, Target) and decision.before == current else None
+
+    # after it helped
+
+    def watch(self, run_id: str, key: str, index: int, current: int, floor: int, previous: int | None) -> Next:
+        """Wait until something is to be done: step down, step up again, or finish."""
+        case = self._case(run_id)
+        scale_in = case.policy.scale_in
+        self._store.enter(run_id, State.SCALING_IN if previous is not None else State.RESOLVED_PENDING)
+        started_s = time.time()
+        verify = case.policy.steps[index].verify
+        watch = ScaleInWatch(
+            policy=scale_in,
+            current=current,
+            floor=floor,
+            started_s=started_s,
+            relapse_s=verify.hold,
+            previous=previous,
+        )
+        while True:
+            now_s = time.time()
+            decision = watch.observe(now_s, self._observed(case, index))
+            if decision is not None:
+                return self._decided(case, key, decision)
+            slow = now_s - started_s > WATCH_SLOWLY_AFTER_S
+            time.sleep(WATCH_SLOWLY_EVERY_S if slow else WATCH_EVERY_S)
+
+    def _observed(self, case: Case, index: int) -> Observation:
+        scale_in = case.policy.scale_in
+        wanted, allowed = None, False
+        try:
+            if scale_in is not None:
+                wanted = case.number(scale_in.replicas)
+                allowed = case.condition_holds(scale_in.when)
+        except TelemetryError:
+            allowed = False
+        return Observation(
+            condition=case.verified(case.policy.steps[index].verify),
+            alert_active=self._store.alert_is_active(case.run.id),
+            wanted=wanted,
+            allowed=allowed,
+        )
+
+    def _decided(self, case: Case, key: str, decision: Decision) -> Next:
+        self._write_findings(case, key)
+        self._note(case.run.id, key, f"decided_{decision.kind}", f"{decision.to} replicas: {decision.reason}")
+        return Next(do=decision.kind, to=decision.to, reason=decision.reason)
+
+    # the end
+
+    def escalate(self, run_id: str, reason: str) -> None:
+        """Hand the case to people, with what is known at this moment."""
+        case = self._case(run_id)
+        self._write_findings(case, "escalated")
+        self.explain(run_id, "escalated")
+        if self._end(case.run.id, case.policy, State.ESCALATED, reason):
+            log.error("%s: %s for %s escalated: %s", run_id, case.run.alertname, case.run.service, reason)
+
+    def finish(self, run_id: str, state: str, outcome: str) -> None:
+        run = self._store.run(run_id)
+        ended = self._end(run_id, Policy.model_validate_json(run.policy_json), State(state), outcome)
+        if ended and state == State.FAILED:
+            log.error("%s: %s for %s failed: %s", run_id, run.alertname, run.service, outcome)
+
+    def _end(self, run_id: str, policy: Policy, state: State, outcome: str) -> bool:
+        at_unix_ms = now_unix_ms()
+        if not self._store.finish(run_id, state, outcome, at_unix_ms):
+            return False
+        self._metrics.runs.labels(policy.name, state.value).inc()
+        started = self._store.run(run_id).started_at_unix_ms
+        self._metrics.run_seconds.labels(state.value).observe((at_unix_ms - started) / 1000)
+        return True
+
+
+def _no_plan(verdict: str, reason: str) -> Plan:
+    return Plan(verdict=verdict, before=0, to=0, minimum=0, reason=reason)
