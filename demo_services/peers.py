@@ -1,0 +1,109 @@
+"""
+Calls of other services through the mesh, where a replica or the gateway itself may be killed at any moment.
+
+Every call has a deadline, is tried again only on what a second try can cure (no connection, 502, 503, 504) and stops at
+once while the peer's circuit breaker is open. Only idempotent requests may be sent: all are repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import httpx
+import stamina
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from purgatory import AsyncCircuitBreakerFactory
+from purgatory.domain.model import OpenedState
+
+from demo_services.errors import PeerError, PeerUnavailableError
+
+DEADLINE_S = 8.0  # of one call with its repetitions; the longest single answer is the queue timeout plus the work
+CONNECT_S = 1.0  # on one machine or in one network
+ATTEMPTS = 4
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 1.0
+# A replica that dies fails the few calls in its hands, which must not close the way to the healthy ones.
+FAILURES_TO_OPEN = 20
+OPEN_S = 2.0  # about how long the gateway or a replica takes to be replaced
+_CURABLE_STATUSES = frozenset({502, 503, 504})
+
+
+class _CurableStatusError(Exception):
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(f"{response.request.method} {response.request.url.path} answered {response.status_code}")
+
+
+class Peers:
+    """Belongs to one event loop."""
+
+    def __init__(
+        self,
+        mesh_url: str,
+        *,
+        before_call: Callable[[str], Awaitable[None]],
+        deadline_s: float = DEADLINE_S,
+        open_s: float = OPEN_S,
+    ) -> None:
+        """
+        Args:
+            mesh_url: `{mesh_url}/{service}/…` reaches the service's `/…`.
+            before_call: Awaited with the service's name before each attempt.
+        """
+        self._client = httpx.AsyncClient(
+            base_url=mesh_url,
+            timeout=httpx.Timeout(deadline_s, connect=CONNECT_S),
+            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
+            trust_env=False,  # the mesh is never behind a proxy, and looking for one costs at each call
+        )
+        HTTPXClientInstrumentor.instrument_client(self._client)
+        self._before_call = before_call
+        self._deadline_s = deadline_s
+        self._breakers = AsyncCircuitBreakerFactory(default_threshold=FAILURES_TO_OPEN, default_ttl=open_s)
+
+    async def call(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """
+        The peer's answer, if its status is below 500.
+
+        Raises:
+            PeerUnavailableError: no answer within the deadline, none after all attempts, or the circuit is open.
+            PeerError: it answered with an error of its own (500).
+        """
+        breaker = await self._breakers.get_breaker(service)
+        retries = stamina.retry_context(
+            on=(httpx.TransportError, _CurableStatusError),
+            attempts=ATTEMPTS,
+            timeout=self._deadline_s,
+            wait_initial=FIRST_WAIT_S,
+            wait_max=LONGEST_WAIT_S,
+            wait_jitter=FIRST_WAIT_S,
+        )
+        try:
+            async for attempt in retries:
+                with attempt:
+                    await self._before_call(service)
+                    async with breaker:
+                        response = await self._client.request(
+                            method, f"/{service}{path}", json=json, headers=headers, params=params
+                        )
+                        if response.status_code in _CURABLE_STATUSES:
+                            raise _CurableStatusError(response)
+                        if response.status_code >= 500:
+                            raise PeerError(f"{service} answered {method} {path} with {response.status_code}")
+        except OpenedState as error:
+            raise PeerUnavailableError(f"{service} failed too often and is left alone for {OPEN_S:g} s") from error
+        except (httpx.TransportError, _CurableStatusError) as error:
+            raise PeerUnavailableError(f"{service} is not available: {type(error).__name__}: {error}") from error
+        return response
+
+    async def close(self) -> None:
+        await self._client.aclose()
