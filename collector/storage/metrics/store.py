@@ -68,6 +68,14 @@ class StoreStats:
     torn_log_bytes: int = 0
 
 
+class SeriesLimitError(LimitExceededError):
+    """New series were refused; every other sample of the append is on disk."""
+
+    def __init__(self, message: str, refused: int) -> None:
+        super().__init__(message)
+        self.refused = refused  # series
+
+
 class _Match(NamedTuple):
     group: Group
     ids: NDArray[np.uint32]
@@ -154,7 +162,7 @@ class MetricStore:
         Return once the samples are on disk. Duplicates and samples that are too old are left out and counted.
 
         Raises:
-            LimitExceededError: new series were over the limit; every other sample is on disk.
+            SeriesLimitError: new series were over the limit; every other sample is on disk.
             TemporaryError: the disk failed or cannot keep up; nothing was acknowledged.
             ValueError: a batch has not as many values as labels.
         """
@@ -348,9 +356,10 @@ class MetricStore:
         self.stats.duplicates += duplicates
         self.stats.samples += len(record.values) - duplicates
 
-    def _limit_error(self, refused: list[Labels]) -> LimitExceededError:
+    def _limit_error(self, refused: list[Labels]) -> SeriesLimitError:
         example = "{" + ",".join(f'{name}="{value}"' for name, value in refused[0]) + "}"
-        return LimitExceededError(f"series limit {self._series_limit} exceeded by {len(refused)}: {example}")
+        message = f"series limit {self._series_limit} exceeded by {len(refused)}: {example}"
+        return SeriesLimitError(message, len(refused))
 
     # --- sealing and retention, on the same thread
 

@@ -1,0 +1,55 @@
+"""OTLP metrics ingest: a request's bytes in, durable samples and the partial success to answer with out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from collector.model.series import SampleSink
+from collector.receivers.otlp_metrics_decode import DecodedMetrics, MetricsDecoder
+from collector.storage.metrics.store import MetricStore, SeriesLimitError
+
+REASONS = 3  # named in an answer; the rest is counted
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class MetricsIngest:
+    def __init__(self, sink: SampleSink, store: MetricStore, *, clock: Callable[[], int] = _now_ms) -> None:
+        self._sink = sink
+        self._store = store
+        self._clock = clock
+        self._decoder = MetricsDecoder()
+
+    async def ingest(self, request: bytes) -> tuple[int, str]:
+        """
+        Store a serialised ExportMetricsServiceRequest.
+
+        Returns:
+            (rejected points, reason) for the partial success, once the rest is durable; (0, "") if all of it is.
+
+        Raises:
+            BadRequestError: the bytes are not such a request.
+            TemporaryError: the store cannot write now; nothing was acknowledged.
+        """
+        decoded = self._decoder.decode(request, now_ms=self._clock())
+        if decoded.metadata:
+            self._store.set_metadata(decoded.metadata)
+        try:
+            await self._sink.append(decoded.batches)
+        except SeriesLimitError as error:
+            decoded.rejected[str(error)] += min(error.refused, decoded.points)
+        except BaseException:
+            decoded.take_back()
+            raise
+        return _partial_success(decoded)
+
+
+def _partial_success(decoded: DecodedMetrics) -> tuple[int, str]:
+    rejected = min(decoded.rejected.total(), decoded.points)
+    reasons = [f"{reason} ({count})" for reason, count in decoded.rejected.most_common(REASONS)]
+    if len(decoded.rejected) > REASONS:
+        reasons.append(f"and {len(decoded.rejected) - REASONS} more reasons")
+    return rejected, "; ".join(reasons)
