@@ -1,0 +1,88 @@
+"""The command line: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from remediation.drills import run as run_module
+from remediation.drills.cli import app
+
+
+@pytest.fixture
+def invoke(stand_in, monkeypatch):
+    for name, value in {**stand_in.environment, "COLUMNS": "120"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(run_module, "POLL_S", 0.05)
+    return lambda *args: CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def quick(surge_document, tmp_path):
+    surge_document["steady_state"]["hold"] = "0s"
+    surge_document["expect"][0].update(within="1s", aim="1s")
+    surge_document["expect"][2]["hold"] = "100ms"
+    path = tmp_path / "surge.yaml"
+    path.write_text(yaml.safe_dump(surge_document))
+    return path
+
+
+def test_drills_are_listed(invoke):
+    result = invoke("list")
+    assert result.exit_code == 0
+    assert "latency-surge" in result.output
+    assert "slow-dependency" in result.output
+
+
+def test_a_passed_run_prints_timeline_and_grades_and_writes_both_reports(invoke, quick, tmp_path, stand_in):
+    result = invoke("run", quick, "--json", tmp_path / "out.json")
+    assert result.exit_code == 0, result.output
+    for text in (
+        'Slow{service="catalog"} firing',
+        "catalog desired",
+        "1 → 4",
+        "time to detect",
+        "time to return",
+        "PASS",
+    ):
+        assert text in result.output
+    document = json.loads((tmp_path / "out.json").read_text())
+    assert document["verdict"] == "PASS"
+    kept = stand_in.endpoints.data_dir.drills / f"{document['run']}.json"
+    assert json.loads(kept.read_text()) == document
+
+
+def test_the_report_shows_the_last_run_again(invoke, quick):
+    ran = invoke("run", quick)
+    shown = invoke("report")
+    assert shown.exit_code == 0
+    assert shown.output.splitlines()[-1] == ran.output.splitlines()[-1]
+    assert "time to recover" in shown.output
+
+
+def test_a_failed_run_exits_1_and_says_why(invoke, quick, stand_in):
+    stand_in.seams.never_alert = True
+    result = invoke("run", quick, "--quiet")
+    assert result.exit_code == 1
+    assert 'expectation "alert" failed: wanted Slow{service="catalog"} firing' in " ".join(result.output.split())
+    assert "timeline" not in result.output
+    assert invoke("report").exit_code == 1
+
+
+@pytest.mark.parametrize("args", [("run", "nosuch"), ("run", "/nosuch/x.yaml"), ("report", "nosuch"), ("report",)])
+def test_what_could_not_be_run_exits_2(invoke, args):
+    result = invoke(*args)
+    assert result.exit_code == 2
+    assert result.output.startswith("steersman drill: ")
+
+
+def test_importing_the_commands_is_light():
+    heavy = "{'httpx', 'yaml', 'pydantic', 'rich.table'}"
+    code = f"import sys, remediation.drills.cli; print(sorted({heavy} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
