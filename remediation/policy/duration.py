@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PlainSerializer
 
 # Source: prometheus/common model/time.go, durationRE and ParseDuration.
 _PATTERN = re.compile(
@@ -37,5 +37,11 @@ def _duration(value: Any) -> float:
     raise ValueError(f"a duration needs its unit, for example {value}s")
 
 
-Duration = Annotated[float, BeforeValidator(_duration)]
+def format_duration(seconds: float) -> str:
+    """A duration that `parse_duration` reads back, to the millisecond."""
+    milliseconds = round(seconds * 1000)
+    return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
+
+
+Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration)]
 """Seconds in Python, a Prometheus duration in the file."""

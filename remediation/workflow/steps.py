@@ -16,10 +16,10 @@ from opentelemetry import trace
 from remediation.errors import ScalerError, TelemetryError, TemporaryScalerError
 from remediation.guards import Refusal, Target, check_history, check_rate, target_replicas
 from remediation.metrics import Metrics
-from remediation.policy.policy import Policy, Scale
+from remediation.policy.policy import Scale
 from remediation.prometheus import Prometheus
 from remediation.scalers.scaler import Scaler
-from remediation.store.record import Action, State
+from remediation.store.record import Action, Run, State
 from remediation.store.store import Store
 from remediation.watch import Condition, Decision, Hold, Observation, ScaleInWatch
 from remediation.workflow.case import Case
@@ -318,22 +318,21 @@ class Steps:
         case = self._case(run_id)
         self._write_findings(case, "escalated")
         self.explain(run_id, "escalated")
-        if self._end(case.run.id, case.policy, State.ESCALATED, reason):
+        if self._end(case.run, State.ESCALATED, reason):
             log.error("%s: %s for %s escalated: %s", run_id, case.run.alertname, case.run.service, reason)
 
     def finish(self, run_id: str, state: str, outcome: str) -> None:
         run = self._store.run(run_id)
-        ended = self._end(run_id, Policy.model_validate_json(run.policy_json), State(state), outcome)
+        ended = self._end(run, State(state), outcome)
         if ended and state == State.FAILED:
             log.error("%s: %s for %s failed: %s", run_id, run.alertname, run.service, outcome)
 
-    def _end(self, run_id: str, policy: Policy, state: State, outcome: str) -> bool:
+    def _end(self, run: Run, state: State, outcome: str) -> bool:
         at_unix_ms = now_unix_ms()
-        if not self._store.finish(run_id, state, outcome, at_unix_ms):
+        if not self._store.finish(run.id, state, outcome, at_unix_ms):
             return False
-        self._metrics.runs.labels(policy.name, state.value).inc()
-        started = self._store.run(run_id).started_at_unix_ms
-        self._metrics.run_seconds.labels(state.value).observe((at_unix_ms - started) / 1000)
+        self._metrics.runs.labels(run.policy, state.value).inc()
+        self._metrics.run_seconds.labels(state.value).observe((at_unix_ms - run.started_at_unix_ms) / 1000)
         return True
 
 
