@@ -1,0 +1,187 @@
+"""
+The command line. This module is all that `steersman --help` loads: what a command needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from steersman.errors import SteersmanError
+from steersman.runtime.paths import DEFAULT_DATA_DIR
+
+app = typer.Typer(
+    name="steersman",
+    help="Watches a system of services and steers it back on course.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+remediation_app = typer.Typer(help="Look at one remediation.", no_args_is_help=True)
+app.add_typer(remediation_app, name="remediation")
+
+DataDirOption = Annotated[
+    Path, typer.Option("--data-dir", envvar="STEERSMAN_DATA_DIR", help="Where the stack keeps its state.")
+]
+OffsetOption = Annotated[
+    int, typer.Option("--port-offset", help="Added to every port, so that stacks run side by side.")
+]
+ServicesOption = Annotated[Path | None, typer.Option("--services", help="A services file instead of the shop's own.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+# Their arguments are another program's, which also answers --help.
+HANDED_OVER = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+@app.command()
+def up(
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    port_offset: OffsetOption = 0,
+    load: Annotated[bool, typer.Option("--load/--no-load", help="Whether to start the load generator.")] = True,
+    services: ServicesOption = None,
+) -> None:
+    """Start the embedded stack and show what it does; Ctrl-C stops everything."""
+    from steersman.cli.lifecycle import run_up
+
+    run_up(data_dir, port_offset, services, load=load)
+
+
+@app.command()
+def down(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Stop the stack and wait until all of it is gone."""
+    from steersman.cli.lifecycle import run_down
+
+    run_down(data_dir)
+
+
+@app.command()
+def status(data_dir: DataDirOption = DEFAULT_DATA_DIR, as_json: JsonOption = False) -> None:
+    """Show services, processes, alerts and running remediations."""
+    from steersman.cli.show import run_status
+
+    run_status(data_dir, as_json=as_json)
+
+
+@app.command()
+def doctor(
+    data_dir: DataDirOption = DEFAULT_DATA_DIR, port_offset: OffsetOption = 0, services: ServicesOption = None
+) -> None:
+    """Check what the stack needs; exit code 1 if something would keep it from starting."""
+    from steersman.cli.lifecycle import run_doctor
+
+    run_doctor(data_dir, port_offset, services)
+
+
+@app.command()
+def scale(
+    service: str, replicas: Annotated[int, typer.Argument(metavar="N")], data_dir: DataDirOption = DEFAULT_DATA_DIR
+) -> None:
+    """Set how many replicas a service should have."""
+    from steersman.cli.operate import run_scale
+
+    run_scale(data_dir, service, replicas)
+
+
+@app.command()
+def restart(
+    service: str,
+    instance: Annotated[str | None, typer.Argument(help="One replica; without it, all in turn.")] = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Replace one replica, or all of a service in turn; each replacement serves before the old one stops."""
+    from steersman.cli.operate import run_restart
+
+    run_restart(data_dir, service, instance)
+
+
+@app.command()
+def logs(
+    service: Annotated[str, typer.Argument(help="A service, a replica (catalog-1), or collector, worker, traefik, …")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on printing until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines, of each log.")] = 50,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Print the last lines of a log."""
+    from steersman.cli.operate import run_logs
+
+    run_logs(data_dir, service, lines, follow=follow)
+
+
+@app.command()
+def remediations(
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    service: Annotated[str | None, typer.Option(help="Only this service's.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only those in this state, e.g. escalated.")] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000)] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List what the worker did, newest first."""
+    from steersman.cli.incidents import run_list
+
+    run_list(data_dir, service=service, state=state, limit=limit, as_json=as_json)
+
+
+@remediation_app.command("show")
+def remediation_show(
+    remediation_id: Annotated[str, typer.Argument(metavar="ID")],
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """The incident report: the alert, the evidence, what was done and why, and how it ended."""
+    from steersman.cli.incidents import run_show
+
+    run_show(data_dir, remediation_id, as_json=as_json)
+
+
+@app.command(context_settings=HANDED_OVER, add_help_option=False)
+def drill(context: typer.Context, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Rehearse the loop on purpose and grade it: drill list | run NAME | report."""
+    from steersman.cli.handover import run_drill
+
+    run_drill(data_dir, context.args)
+
+
+@app.command(context_settings=HANDED_OVER, add_help_option=False)
+def collector(context: typer.Context) -> None:
+    """Run the collector alone; `steersman collector --help` lists its options."""
+    from steersman.cli.handover import run_collector
+
+    run_collector(context.args)
+
+
+@app.command()
+def demo(
+    drill: Annotated[str, typer.Option(help="The drill to run.")] = "latency-surge",
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", help="Instead of .steersman/demo, which is emptied first.")
+    ] = None,
+    port_offset: OffsetOption = 0,
+) -> None:
+    """Start the stack, run a drill, print its graded report, stop the stack; the drill's exit code."""
+    from steersman.cli.demo import run_demo
+
+    run_demo(data_dir, port_offset, drill)
+
+
+def main() -> NoReturn:
+    """Errors of ours are one line and exit code 1; wrong usage is exit code 2."""
+    try:
+        app()
+    except SteersmanError as error:
+        _fail(str(error))
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)  # 128 + SIGINT, as shells count
+    sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"steersman: {message}", file=sys.stderr)
+    sys.exit(1)

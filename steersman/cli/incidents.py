@@ -1,0 +1,140 @@
+"""`remediations` and `remediation show`: what the worker did, told so that a person can judge it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from steersman.cli.peers import ask
+from steersman.errors import PeerError
+from steersman.runtime.paths import DataDir
+from steersman.stack.settings import Urls
+from steersman.stack.state import require_state
+
+STATE_STYLES = {"resolved": "green", "escalated": "bold red", "failed": "bold red", "refused": "yellow"}
+
+
+def run_list(data_dir: Path, *, service: str | None, state: str | None, limit: int, as_json: bool) -> None:
+    parameters = {"limit": str(limit)}
+    parameters |= {key: value for key, value in (("service", service), ("state", state)) if value}
+    answer = ask("GET", f"{_worker(data_dir)}/api/v1/remediations", params=parameters)
+    if as_json:
+        print(json.dumps(answer, indent=1))
+        return
+    records = answer.get("remediations", []) if isinstance(answer, dict) else []
+    console = Console(highlight=False)
+    console.print(records_table(records) if records else "no remediations")
+
+
+def records_table(records: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("id", no_wrap=True, overflow="fold")
+    for heading in ("started", "service", "alert", "state", "took", "actions"):
+        table.add_column(heading)
+    for record in records:
+        state = str(record.get("state", "?"))
+        cells = [
+            _text(record.get("id")),
+            moment(record.get("started_at_unix_ms")),
+            _text(record.get("service")),
+            _text(record.get("alertname")),
+            state,
+            _took(record),
+            "; ".join(_change(action) for action in record.get("actions") or []),
+        ]
+        # Text, because a plain string's brackets would be read as markup.
+        table.add_row(*(Text(cell, style=STATE_STYLES.get(state, "cyan") if cell is state else "") for cell in cells))
+    return table
+
+
+def run_show(data_dir: Path, remediation_id: str, *, as_json: bool) -> None:
+    record = ask("GET", f"{_worker(data_dir)}/api/v1/remediations/{quote(remediation_id, safe='')}")
+    if not isinstance(record, dict):
+        raise PeerError("the worker answered something that is not a record")
+    if as_json:
+        print(json.dumps(record, indent=1))
+        return
+    for line in report(record):
+        print(line)
+
+
+def report(record: dict[str, Any]) -> list[str]:
+    """The incident report, line by line. Tolerates fields that are missing: a record is readable while it grows."""
+    began = record.get("started_at_unix_ms")
+    lines = [
+        f"Remediation {record.get('id', '?')}",
+        f"  {record.get('alertname', '?')} on {record.get('service', '?')}: {record.get('state', '?')}",
+        f"  started {moment(began)}, took {_took(record)}, policy {_text(record.get('policy'))}",
+    ]
+    alert = record.get("alert") or {}
+    lines += _section("Alert", [*_pairs(alert.get("labels")), *_pairs(alert.get("annotations"))])
+    lines += _section("Evidence", [line for entry in record.get("evidence") or [] for line in _evidence(entry)])
+    lines += _section("Actions", [_action(action, began) for action in record.get("actions") or []], none="none taken")
+    lines += _section("Timeline", [_event(event, began) for event in record.get("timeline") or []])
+    return [*lines, "", f"Outcome: {_text(record.get('outcome')) if record.get('outcome') else 'not decided yet'}"]
+
+
+def _section(title: str, lines: list[str], *, none: str = "none") -> list[str]:
+    return ["", title, *(f"  {line}" for line in lines or [none])]
+
+
+def _pairs(values: dict[str, Any] | None) -> list[str]:
+    return [f"{key}: {_text(value)}" for key, value in sorted((values or {}).items())]
+
+
+def _evidence(entry: dict[str, Any]) -> list[str]:
+    shown = [f"{entry.get('name', '?')} = {_text(entry.get('value'))}  at {moment(entry.get('at_unix_ms'))}"]
+    return [*shown, f"  {_text(entry['query'])}"] if entry.get("query") else shown
+
+
+def _action(action: dict[str, Any], began: int | None) -> str:
+    return f"{_since(action.get('at_unix_ms'), began)}  {_change(action)}: {_text(action.get('reason'))}"
+
+
+def _event(event: dict[str, Any], began: int | None) -> str:
+    return f"{_since(event.get('at_unix_ms'), began)}  {event.get('event', '?')}  {_text(event.get('detail'))}".rstrip()
+
+
+def _change(action: dict[str, Any]) -> str:
+    change = f" {_text(action['from'])} -> {_text(action.get('to'))}" if action.get("from") is not None else ""
+    return f"{action.get('action', '?')} {_text(action.get('target'))}{change}"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def _since(at_unix_ms: int | None, began_unix_ms: int | None) -> str:
+    if not isinstance(at_unix_ms, int) or not isinstance(began_unix_ms, int):
+        return f"{'':>9}"
+    return f"{(at_unix_ms - began_unix_ms) / 1000:+8.1f}s"
+
+
+def _took(record: dict[str, Any]) -> str:
+    began, ended = record.get("started_at_unix_ms"), record.get("finished_at_unix_ms")
+    if not isinstance(began, int) or not isinstance(ended, int):
+        return "so far unfinished"
+    return f"{(ended - began) / 1000:.1f} s"
+
+
+def moment(unix_ms: Any) -> str:
+    """In local time, to the second."""
+    if not isinstance(unix_ms, int):
+        return "-"
+    return datetime.fromtimestamp(unix_ms / 1000, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _worker(data_dir: Path) -> str:
+    return Urls.of(require_state(DataDir.at(data_dir)).ports).remediation

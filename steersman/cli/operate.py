@@ -1,0 +1,85 @@
+"""`scale`, `restart` and `logs`: what an operator does to a running stack."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from steersman.cli.peers import ask
+from steersman.errors import StackError
+from steersman.orchestrator.logs import previous, tail
+from steersman.runtime.paths import DataDir
+from steersman.runtime.tokens import read_token
+from steersman.stack.settings import Urls
+from steersman.stack.state import require_state
+
+FOLLOW_POLL_S = 0.2
+
+
+def run_scale(data_dir: Path, service: str, replicas: int) -> None:
+    answer = _command(data_dir, "PUT", f"{quote(service, safe='')}/desired", {"desired": replicas})
+    print(f"{service}: desired {answer['desired']}, ready {answer['ready']}")
+
+
+def run_restart(data_dir: Path, service: str, instance: str | None) -> None:
+    _command(data_dir, "POST", f"{quote(service, safe='')}/restart", {"instance": instance} if instance else {})
+    print(f"{service}: restarting {instance or 'all replicas in turn'}")
+
+
+def _command(data_dir: Path, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    where = DataDir.at(data_dir)
+    state = require_state(where)
+    token = read_token(where.token_file("orchestrator"))
+    url = f"{Urls.of(state.ports).orchestrator}/api/v1/services/{path}"
+    answer: dict[str, Any] = ask(method, url, token=token, json=body)
+    return answer
+
+
+def run_logs(data_dir: Path, name: str, lines: int, *, follow: bool) -> None:
+    """
+    Raises:
+        StackError: no log of that name.
+    """
+    folder = DataDir.at(data_dir).logs
+    paths = find_logs(folder, name)
+    if not paths:
+        there = ", ".join(sorted({path.name.removesuffix(".log") for path in folder.glob("*.log")}))
+        raise StackError(f"no log of {name!r} in {folder}; there are: {there or 'none'}")
+    read = {path: path.stat().st_size for path in paths}
+    for path in paths:
+        _print(
+            path, [*tail(previous(path), lines - len(tail(path, lines))), *tail(path, lines)], several=len(paths) > 1
+        )
+    while follow:
+        time.sleep(FOLLOW_POLL_S)
+        for path in find_logs(folder, name):
+            read[path], new = _since(path, read.get(path, 0))
+            _print(path, new, several=True)
+
+
+def find_logs(folder: Path, name: str) -> list[Path]:
+    """Of one process, or of all replicas of a service, by number."""
+    exact = folder / f"{name}.log"
+    if exact.name in {path.name for path in folder.glob("*.log")}:  # compares names, so `../x` finds nothing
+        return [exact]
+    replicas = [path for path in folder.glob("*.log") if path.name.removesuffix(".log").rpartition("-")[0] == name]
+    return sorted(replicas, key=lambda path: (len(path.name), path.name))
+
+
+def _since(path: Path, offset: int) -> tuple[int, list[str]]:
+    """Whole lines after `offset`; from the beginning if the file was cut meanwhile."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset if offset <= path.stat().st_size else 0)
+            whole, newline, unfinished = file.read().rpartition(b"\n")
+            return file.tell() - len(unfinished), (whole + newline).decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return 0, []
+
+
+def _print(path: Path, lines: list[str], *, several: bool) -> None:
+    prefix = f"{path.name.removesuffix('.log')} | " if several else ""
+    for line in lines:
+        print(f"{prefix}{line}", flush=True)

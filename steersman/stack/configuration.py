@@ -1,0 +1,132 @@
+"""The configuration files of NATS, Traefik and the collector, generated anew at each start."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from steersman.orchestrator.files import replace_file
+from steersman.runtime.paths import shipped
+from steersman.runtime.tokens import ensure_token
+from steersman.stack.settings import HOST, TOKENS, Settings
+
+# Traefik gathers changes of its file for this long; its default of 2 s would delay every new replica by as much.
+ROUTES_THROTTLE = "100ms"
+# Below the 5 s after which uvicorn closes an idle connection, so that Traefik never sends on one that is just closing.
+IDLE_CONNECTION = "3s"
+DIAL_TIMEOUT = "1s"  # on the loopback a live server accepts in microseconds
+STREAM_FILE_LIMIT = 2 * 1024**3  # all streams of the shop; a day of heavy load is tens of megabytes
+STREAM_MEMORY_LIMIT = 64 * 1024**2
+INFRASTRUCTURE_SCRAPE = "5s"  # nobody scales on these, so they need not cost what the shop's second does
+# Seconds; the shop answers within 5 ms when idle and is saturated long before 10 s.
+GATEWAY_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
+
+
+def write_configuration(settings: Settings) -> None:
+    """Make the folders, the tokens and the files that the parts read at their start."""
+    settings.data_dir.create()
+    settings.targets.mkdir(exist_ok=True)
+    for old in settings.targets.glob("*.json"):
+        old.unlink()
+    for audience in TOKENS:
+        ensure_token(settings.data_dir.token_file(audience))
+    replace_file(settings.nats_file, nats(settings), mode=0o600)  # it holds a token
+    replace_file(settings.traefik_file, yaml.safe_dump(traefik(settings), sort_keys=False))
+    replace_file(settings.collector_file, yaml.safe_dump(collector(settings), sort_keys=False))
+
+
+def nats(settings: Settings) -> str:
+    """Source: https://docs.nats.io/running-a-nats-service/configuration"""
+    token = ensure_token(settings.data_dir.token_file("nats"))
+    store = settings.data_dir.part("nats")
+    return f"""\
+server_name: steersman
+listen: {json.dumps(f"{HOST}:{settings.ports.nats}")}
+http: {json.dumps(f"{HOST}:{settings.ports.nats_monitor}")}
+authorization {{ token: {json.dumps(token)} }}
+jetstream {{
+  store_dir: {json.dumps(str(store))}
+  max_file_store: {STREAM_FILE_LIMIT}
+  max_memory_store: {STREAM_MEMORY_LIMIT}
+  # An acknowledged order must survive a kill: the default flushes every two minutes.
+  sync_interval: always
+}}
+"""
+
+
+def traefik(settings: Settings) -> dict[str, Any]:
+    """
+    The static configuration; routes are in `settings.routes_file`, which the orchestrator writes.
+
+    Source: https://doc.traefik.io/traefik/reference/static-configuration/file/
+    """
+    ports = settings.ports
+    lifecycle = {"lifeCycle": {"graceTimeOut": "2s"}}
+    return {
+        "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
+        "log": {"level": "WARN", "noColor": True},
+        "entryPoints": {
+            "web": {"address": f"{HOST}:{ports.gateway}", "transport": lifecycle},
+            "mesh": {"address": f"{HOST}:{ports.mesh}", "transport": lifecycle},
+            "traefik": {"address": f"{HOST}:{ports.traefik}", "transport": lifecycle},
+        },
+        # "insecure" is Traefik's word for its read-only API without a login, on its own entry point.
+        "api": {"insecure": True, "dashboard": False, "disableDashboardAd": True},
+        "ping": {"entryPoint": "traefik"},
+        "metrics": {"prometheus": {"entryPoint": "traefik", "buckets": GATEWAY_BUCKETS}},
+        "tracing": {
+            "serviceName": "gateway",
+            "resourceAttributes": {"service.instance.id": "gateway-1", "deployment.environment.name": "demo"},
+            "otlp": {"http": {"endpoint": f"{settings.urls.otlp}/v1/traces"}},
+        },
+        "serversTransport": {
+            "maxIdleConnsPerHost": 200,
+            "forwardingTimeouts": {"dialTimeout": DIAL_TIMEOUT, "idleConnTimeout": IDLE_CONNECTION},
+        },
+        "providers": {
+            "providersThrottleDuration": ROUTES_THROTTLE,
+            "file": {"filename": str(settings.routes_file), "watch": True},
+        },
+    }
+
+
+def collector(settings: Settings) -> dict[str, Any]:
+    """Prometheus's keys, and Alertmanager's under `alertmanager`."""
+    ports = settings.ports
+    webhook = {
+        "url": f"{settings.urls.remediation}/api/v1/webhook/alertmanager",
+        "send_resolved": True,
+        "http_config": {
+            "authorization": {
+                "type": "Bearer",
+                "credentials_file": str(settings.data_dir.token_file("remediation")),
+            }
+        },
+    }
+    return {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(shipped("rules") / "*.yml")],
+        "scrape_configs": [
+            {"job_name": "shop", "file_sd_configs": [{"files": [str(settings.targets / "*.json")]}]},
+            _static("gateway", ports.traefik),
+            _static("remediation", ports.remediation),
+            _static("collector", ports.prometheus),
+        ],
+        "alertmanager": {
+            "route": {
+                "receiver": "remediation",
+                "group_by": ["alertname", "service"],
+                "group_wait": "0s",
+                "group_interval": "1s",
+                "repeat_interval": "1m",
+            },
+            "receivers": [{"name": "remediation", "webhook_configs": [webhook]}],
+        },
+    }
+
+
+def _static(job: str, port: int) -> dict[str, Any]:
+    group = {"targets": [f"{HOST}:{port}"], "labels": {"instance": f"{job}-1"}}
+    return {"job_name": job, "scrape_interval": INFRASTRUCTURE_SCRAPE, "static_configs": [group]}

@@ -1,0 +1,165 @@
+"""The processes of the stack: for each its command line, its environment, and how it says that it is ready."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from steersman.errors import StackError
+from steersman.orchestrator.process import Command
+from steersman.orchestrator.service import ServiceSpec
+from steersman.runtime.paths import shipped
+from steersman.stack.settings import HOST, Settings
+
+# Set for other runs, other programs or other stacks: none of it may leak into ours.
+_FOREIGN = ("OTEL_", "REMEDIATION_", "SHOP_", "LOAD_", "NATS_", "STEERSMAN_", "FAULTS_")
+_FOREIGN_NAMES = {"host", "port", "http_proxy", "https_proxy", "all_proxy"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    command: Command
+    ready_port: int
+    ready_path: str
+    stop_deadline_s: float  # between SIGTERM and SIGKILL
+
+    @property
+    def name(self) -> str:
+        return self.command.name
+
+
+def binary(name: str) -> str:
+    """
+    A program from our own environment's wheels, else from PATH.
+
+    Raises:
+        StackError: there is none.
+    """
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
+    if found is None:
+        raise StackError(f"{name} is neither in {beside.parent} nor on PATH; is Steersman installed with its wheels?")
+    return found
+
+
+def base_environment() -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_FOREIGN) and name.lower() not in _FOREIGN_NAMES
+    }
+    return kept | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}",
+        "PYTHONUNBUFFERED": "1",  # what a process said last before it was killed is in its log
+        "NO_PROXY": "127.0.0.1,localhost",
+        # glibc gives each thread an arena of its own; two are enough here and save tens of megabytes in all.
+        "MALLOC_ARENA_MAX": "2",
+    }
+
+
+def telemetry_environment(settings: Settings, service: str, instance: str) -> dict[str, str]:
+    """The standard OpenTelemetry variables; every second, so that rules see within a second what happens."""
+    attributes = {
+        "service.instance.id": instance,
+        "service.version": _version(),
+        "deployment.environment.name": "demo",
+    }
+    return {
+        "OTEL_SERVICE_NAME": service,
+        "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{key}={value}" for key, value in attributes.items()),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": settings.urls.otlp,
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+        "OTEL_BSP_SCHEDULE_DELAY": "1000",
+        "OTEL_BLRP_SCHEDULE_DELAY": "1000",
+        "OTEL_SEMCONV_STABILITY_OPT_IN": "http,database",
+    }
+
+
+def nats(settings: Settings) -> Part:
+    argv = [binary("nats-server"), "--config", str(settings.nats_file)]
+    return _part(settings, "nats", argv, {}, settings.ports.nats_monitor, "/healthz")
+
+
+def traefik(settings: Settings) -> Part:
+    argv = [binary("traefik"), f"--configFile={settings.traefik_file}"]
+    return _part(settings, "traefik", argv, {}, settings.ports.traefik, "/ping")
+
+
+def collector(settings: Settings) -> Part:
+    ports = settings.ports
+    argv = [sys.executable, "-m", "collector"]
+    argv += ["--config", str(settings.collector_file), "--data-dir", str(settings.data_dir.part("collector"))]
+    argv += ["--http", f"{HOST}:{ports.prometheus}", "--jaeger", f"{HOST}:{ports.jaeger}"]
+    argv += ["--otlp-grpc", f"{HOST}:{ports.otlp_grpc}", "--otlp-http", f"{HOST}:{ports.otlp_http}"]
+    return _part(settings, "collector", argv, {}, ports.prometheus, "/-/ready")
+
+
+def worker(settings: Settings) -> Part:
+    data_dir, urls = settings.data_dir, settings.urls
+    environment = telemetry_environment(settings, "remediation", "remediation-1") | {
+        "HOST": HOST,
+        "PORT": str(settings.ports.remediation),
+        "REMEDIATION_TOKEN_FILE": str(data_dir.token_file("remediation")),
+        "REMEDIATION_DATA_DIR": str(data_dir.part("worker")),
+        "REMEDIATION_POLICIES": str(shipped("policies")),
+        "REMEDIATION_PROMETHEUS_URL": urls.prometheus,
+        "REMEDIATION_JAEGER_URL": urls.jaeger,
+        "REMEDIATION_ORCHESTRATOR_URL": urls.orchestrator,
+        "REMEDIATION_ORCHESTRATOR_TOKEN_FILE": str(data_dir.token_file("orchestrator")),
+    }
+    argv = [sys.executable, "-m", "remediation"]
+    return _part(settings, "worker", argv, environment, settings.ports.remediation, "/-/ready")
+
+
+def load(settings: Settings) -> Part:
+    environment = {
+        "HOST": HOST,
+        "PORT": str(settings.ports.load),
+        "LOAD_TARGET": settings.urls.web,
+        "LOAD_TOKEN_FILE": str(settings.data_dir.token_file("load")),
+    }
+    argv = [sys.executable, "-m", "demo_services.load"]
+    return _part(settings, "load", argv, environment, settings.ports.load, "/-/ready")
+
+
+def replica(settings: Settings, spec: ServiceSpec, instance_id: str, port: int) -> Command:
+    data_dir, urls = settings.data_dir, settings.urls
+    environment = telemetry_environment(settings, spec.name, instance_id) | {
+        "HOST": HOST,
+        "PORT": str(port),
+        "NATS_URL": urls.nats,
+        "NATS_TOKEN_FILE": str(data_dir.token_file("nats")),
+        "SHOP_MESH_URL": urls.mesh,
+        "SHOP_DATA_DIR": str(data_dir.part("shop")),
+        "SHOP_FAULTS_TOKEN_FILE": str(data_dir.token_file("faults")),
+    }
+    argv = [sys.executable if word == "python" else word for word in spec.command]
+    return _command(settings, instance_id, argv, environment | dict(spec.env))
+
+
+def _part(settings: Settings, name: str, argv: list[str], environment: Mapping[str, str], port: int, path: str) -> Part:
+    stop_deadline_s = 8.0  # longest measured: the collector's, which first writes what it holds
+    command = _command(settings, name, argv, environment)
+    return Part(command=command, ready_port=port, ready_path=path, stop_deadline_s=stop_deadline_s)
+
+
+def _command(settings: Settings, name: str, argv: list[str], environment: Mapping[str, str]) -> Command:
+    return Command(
+        name=name,
+        argv=tuple(argv),
+        env=base_environment() | dict(environment),
+        cwd=settings.data_dir.run,  # holds no folder that Python could take for a package
+        log=settings.data_dir.logs / f"{name}.log",
+    )
+
+
+def _version() -> str:
+    try:
+        return version("steersman")
+    except PackageNotFoundError:  # run from a checkout that is on the path but not installed
+        return "0"

@@ -1,0 +1,102 @@
+"""Where one stack lives: its data directory, its ports, and the URLs that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from steersman.runtime.paths import DataDir
+from steersman.runtime.ports import REPLICA_PORT_COUNT, Ports
+
+HOST = "127.0.0.1"
+TOKENS = ("orchestrator", "remediation", "faults", "load", "nats")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Urls:
+    prometheus: str
+    remediation: str
+    orchestrator: str
+    load: str
+    web: str
+    mesh: str
+    traefik: str
+    jaeger: str
+    otlp: str
+    nats: str
+
+    @classmethod
+    def of(cls, ports: Ports) -> Urls:
+        return cls(
+            prometheus=f"http://{HOST}:{ports.prometheus}",
+            remediation=f"http://{HOST}:{ports.remediation}",
+            orchestrator=f"http://{HOST}:{ports.orchestrator}",
+            load=f"http://{HOST}:{ports.load}",
+            web=f"http://{HOST}:{ports.gateway}",
+            mesh=f"http://{HOST}:{ports.mesh}",
+            traefik=f"http://{HOST}:{ports.traefik}",
+            jaeger=f"http://{HOST}:{ports.jaeger}",
+            otlp=f"http://{HOST}:{ports.otlp_http}",
+            nats=f"nats://{HOST}:{ports.nats}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    data_dir: DataDir
+    port_offset: int
+    services_file: Path
+    load: bool = True
+
+    @property
+    def ports(self) -> Ports:
+        return Ports.at(self.port_offset)
+
+    @property
+    def urls(self) -> Urls:
+        return Urls.of(self.ports)
+
+    @property
+    def replica_ports(self) -> range:
+        base = self.ports.replica_base
+        return range(base, base + REPLICA_PORT_COUNT)
+
+    @property
+    def listening_ports(self) -> dict[str, int]:
+        """What the stack itself listens on, by use; replicas take what is free in their range."""
+        ports = self.ports
+        used = {
+            "gateway, web": ports.gateway,
+            "gateway, mesh": ports.mesh,
+            "gateway, API": ports.traefik,
+            "NATS": ports.nats,
+            "NATS monitor": ports.nats_monitor,
+            "OTLP gRPC": ports.otlp_grpc,
+            "OTLP HTTP": ports.otlp_http,
+            "Prometheus API": ports.prometheus,
+            "Jaeger API": ports.jaeger,
+            "remediation": ports.remediation,
+            "orchestrator": ports.orchestrator,
+        }
+        return used | ({"load generator": ports.load} if self.load else {})
+
+    # Generated configuration.
+    @property
+    def nats_file(self) -> Path:
+        return self.data_dir.run / "nats.conf"
+
+    @property
+    def traefik_file(self) -> Path:
+        return self.data_dir.run / "traefik.yml"
+
+    @property
+    def routes_file(self) -> Path:
+        return self.data_dir.run / "routes.yml"
+
+    @property
+    def collector_file(self) -> Path:
+        return self.data_dir.run / "collector.yml"
+
+    @property
+    def targets(self) -> Path:
+        return self.data_dir.run / "targets"
