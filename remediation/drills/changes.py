@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from remediation.drills.checks import alert_name, number
+from remediation.drills.checks import number
 from remediation.drills.observation import Alert, Observation, Remediation, Service
 
 
@@ -32,20 +32,24 @@ def _alerts(before: tuple[Alert, ...], now: tuple[Alert, ...]) -> Iterator[Chang
     old, new = _by_identity(before), _by_identity(now)
     for identity, alert in new.items():
         if identity not in old or old[identity].state != alert.state:
-            value = "" if alert.value is None else f"value {number(alert.value)}"
-            yield Change("alert", f"{_short_name(alert)} {alert.state}", value)
+            value = "" if alert.value is None else f", value {number(alert.value)}"
+            yield Change("alert", f"{_name(alert)} {alert.state}", _about(alert) + value)
     for identity, alert in old.items():
         if identity not in new:
             ended = "resolved" if alert.state == "firing" else "no longer pending"
-            yield Change("alert", f"{_short_name(alert)} {ended}")
+            yield Change("alert", f"{_name(alert)} {ended}", _about(alert))
 
 
 def _by_identity(alerts: tuple[Alert, ...]) -> dict[frozenset[tuple[str, str]], Alert]:
     return {frozenset(alert.labels.items()): alert for alert in alerts}
 
 
-def _short_name(alert: Alert) -> str:
-    return alert_name({name: alert.labels[name] for name in ("alertname", "service") if name in alert.labels})
+def _name(alert: Alert) -> str:
+    return alert.labels.get("alertname", "an alert without a name")
+
+
+def _about(alert: Alert) -> str:
+    return ", ".join(alert.labels[name] for name in ("service", "instance") if name in alert.labels)
 
 
 def _remediations(before: tuple[Remediation, ...], now: tuple[Remediation, ...]) -> Iterator[Change]:

@@ -25,7 +25,7 @@ from remediation.drills.definition import (
 )
 from remediation.drills.observation import Observation
 from remediation.drills.timeline import Entry, Timeline
-from remediation.drills.tracker import Status, Tracker, Watch
+from remediation.drills.tracker import Status, Tracker, Watch, event_words
 
 # The TTL outlives the drill by this much, so that it is the drill that ends its injection, unless it was killed.
 TTL_MARGIN_S = 15.0
@@ -308,7 +308,9 @@ class Engine:
                 tracker.skip()
         self.phase = Phase.DONE
         verdict = "FAIL" if self.reasons else "PASS"
-        self.timeline.add(now, "verdict", verdict, self.reasons[0] if self.reasons else "every expectation was met")
+        # The whole reason stands in the report, and in the timeline where it arose.
+        why = self.reasons[0].partition(": wanted")[0] if self.reasons else "every expectation was met"
+        self.timeline.add(now, "verdict", verdict, why)
 
     # ── all along ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -369,7 +371,7 @@ def _how_met(tracker: Tracker) -> str:
         return f"stayed so for {number(tracker.expectation.stays)}s"
     took = (tracker.met_at or 0.0) - (tracker.started or 0.0)
     held = f", held {number(tracker.expectation.hold)}s" if tracker.expectation.hold else ""
-    return f"{tracker.last.got}, {took:.1f}s after {' and '.join(tracker.after)}{held}"
+    return f"{tracker.last.got}, {took:.1f}s after {event_words(tracker.after)}{held}"
 
 
 def _capacity_in_words(capacity: dict[str, float]) -> str:

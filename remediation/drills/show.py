@@ -12,7 +12,7 @@ from rich.text import Text
 from remediation.drills.definition import Definition
 from remediation.drills.engine import Engine
 from remediation.drills.report import Grade, Happening, Report
-from remediation.drills.tracker import Status
+from remediation.drills.tracker import Status, event_words
 
 # kind → (mark, style). Marks are in every common terminal font, one cell wide.
 _LOOKS = {
@@ -80,7 +80,7 @@ def grades(console: Console, report: Report) -> None:
     for each in report.grades:
         table.add_row(
             Text(_WORDS.get(each.grade, f"time to {each.grade}"), "bold"),
-            Text(f"{' and '.join(each.after)} → {each.expectation}", "dim"),
+            Text(f"{event_words(each.after)} → {each.expectation}", "dim"),
             Text(_duration(each.took_s), "bold"),
             _duration(each.aim_s),
             _duration(each.deadline_s),

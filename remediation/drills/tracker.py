@@ -6,7 +6,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from remediation.drills.checks import UNREAD, Facts, Judgement, Mark, number
-from remediation.drills.definition import Condition, Expectation
+from remediation.drills.definition import END_INJECTION, INJECTION, Condition, Expectation
+
+_EVENT_WORDS = {INJECTION: "the injection", END_INJECTION: "the end of the injection"}
+
+
+def event_words(events: tuple[str, ...] | list[str]) -> str:
+    return " and ".join(_EVENT_WORDS.get(event, event) for event in events)
 
 
 class Status(StrEnum):
@@ -54,7 +60,7 @@ class Tracker:
         if each.stays is not None:
             return f"{self.check.wanted} for {number(each.stays)}s"
         held = f", held {number(each.hold)}s," if each.hold else ""
-        return f"{self.check.wanted}{held} within {number(each.within or 0)}s of {' and '.join(self.after)}"
+        return f"{self.check.wanted}{held} within {number(each.within or 0)}s of {event_words(self.after)}"
 
     def begin(self, at: float, mark: Mapping[str, Mark]) -> None:
         self.status, self.started, self.mark = Status.ACTIVE, at, mark

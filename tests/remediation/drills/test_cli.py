@@ -43,7 +43,7 @@ def test_a_passed_run_prints_timeline_and_grades_and_writes_both_reports(invoke,
     result = invoke("run", quick, "--json", tmp_path / "out.json")
     assert result.exit_code == 0, result.output
     for text in (
-        'Slow{service="catalog"} firing',
+        "Slow firing",
         "catalog desired",
         "1 → 4",
         "time to detect",

@@ -99,7 +99,7 @@ def test_an_alert_that_never_fires_fails_the_drill_with_wanted_and_got(course):
     assert course.engine.done
     (reason,) = course.engine.reasons
     assert reason.startswith(
-        'expectation "alert" failed: wanted Slow{service="catalog"} firing within 20s of injection'
+        'expectation "alert" failed: wanted Slow{service="catalog"} firing within 20s of the injection'
     )
     assert ", got inactive after 20." in reason
 
@@ -222,7 +222,7 @@ def test_the_timeline_counts_from_the_injection_and_tells_what_changed(course, f
     told = {(each.kind, each.event): each for each in report.timeline}
     assert told["drill", "surge begins"].at_s == -1.0
     assert told["inject", "injection"].at_s == 0
-    assert told["alert", 'Slow{service="catalog"} firing'].detail == "value 1.8"
+    assert told["alert", "Slow firing"].detail == "catalog, value 1.8"
     assert told["action", "scale catalog"].detail == "1 → 2: p99 1.8"
     assert told["replicas", "catalog desired"].detail == "1 → 2"
     assert told["remediation", "catalog acting"].at_s == 1.5
