@@ -1,7 +1,7 @@
 """
 The states of the alerts of one rule, as a machine without I/O or clock.
 
-    (nothing) ──held──▶ pending ──held for `for`──▶ firing ──gone for `keep_firing_for`──▶ inactive ──15 min──▶ (nothing)
+    (nothing) ──held──▶ pending ──held for `for`──▶ firing ──gone for `keep_firing_for`──▶ inactive ──15 min──▶ gone
     pending ──gone──▶ (nothing)        inactive ──held──▶ pending, as a new alert
 
 Source: prometheus/rules/alerting.go, AlertingRule.Eval and Alert.needsSending.

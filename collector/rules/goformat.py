@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+
+from collector.model.text import quote
 
 # Go's type names, as its error texts show them ("%!d(float64=1.5)").
 _TYPE_NAMES = {
@@ -72,11 +73,6 @@ def format_value(value: object) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{' '.join(format_value(item) for item in value)}]"
     return str(value)
-
-
-def quote(text: str) -> str:
-    """strconv.Quote, to the letter for what is printable."""
-    return json.dumps(text, ensure_ascii=False)
 
 
 def sprintf(template: str, arguments: Sequence[object]) -> str:

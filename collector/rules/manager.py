@@ -20,9 +20,10 @@ from collector.model.series import Labels, SampleSink, SeriesSource
 from collector.rules.alert_state import AlertState
 from collector.rules.evaluated_rule import QueryEngine
 from collector.rules.group import ITERATIONS, ITERATIONS_MISSED, RuleGroup, first_slot, next_slot
-from collector.rules.restore import file_content, restore, write_file
+from collector.rules.restore import file_content, restore
 from collector.rules.rule import RuleGroupSpec
 from collector.rules.rulefile import RuleFileError, load
+from collector.storage.durable_file import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -277,7 +278,7 @@ class RuleManager:
             if notable == self._saved:
                 return
             try:
-                await asyncio.to_thread(write_file, self._state_path, file_content(groups))
+                await asyncio.to_thread(replace_file, self._state_path, file_content(groups))
             except OSError as error:
                 logger.warning("alert state file %s was not written: %s", self._state_path, error)
                 return

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,14 +172,3 @@ def file_content(groups: Iterable[RuleGroup]) -> bytes:
         for alert in rule.notable()
     ]
     return json.dumps({"version": FILE_VERSION, "alerts": alerts}).encode()
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Replace the file at once; on disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".new")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

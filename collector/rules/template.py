@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from collector.rules.goformat import format_value, quote, type_name
+from collector.model.text import quote
+from collector.rules.goformat import format_value, type_name
 from collector.rules.template_functions import FUNCTION_NAMES, UNBUILT, functions, truth
 from collector.rules.template_syntax import (
     Action,

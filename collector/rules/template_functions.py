@@ -210,6 +210,9 @@ def _print(*values: object) -> str:
     return out
 
 
+_HTML = {ord(sign): text for sign, text in zip("&<>\"'", ("&amp;", "&lt;", "&gt;", "&#34;", "&#39;"), strict=True)}
+
+
 def _html(*values: object) -> str:
     table: dict[str, str | int | None] = {
         "&": "&amp;",

@@ -13,7 +13,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from collector.rules.goformat import quote
+from collector.model.text import quote
 
 
 class TemplateError(Exception):

@@ -1,0 +1,127 @@
+"""
+What is told to a receiver, and whether it must be told. Pure.
+
+Source: alertmanager/notify/notify.go (DedupStage), notify/webhook/webhook.go, template/template.go (Data).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from collector.model.alert import GO_ZERO_TIME, Alert, rfc3339
+from collector.model.series import Labels
+
+WEBHOOK_VERSION = "4"
+JsonObject = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """What a receiver was last told of a group: an entry of the notification log."""
+
+    at_ms: int
+    firing: Mapping[str, int]  # startsAt in Unix milliseconds, by fingerprint
+    resolved: frozenset[str]  # fingerprints
+
+    @classmethod
+    def of(cls, alerts: Iterable[Alert], now_ms: int) -> Notified:
+        firing: dict[str, int] = {}
+        resolved = set()
+        for alert in alerts:
+            if alert.resolved_at(now_ms):
+                resolved.add(alert.fingerprint)
+            else:
+                firing[alert.fingerprint] = alert.starts_at_ms
+        return cls(now_ms, firing, frozenset(resolved))
+
+
+def needs_notification(before: Notified | None, now: Notified, *, repeat_interval_ms: int, send_resolved: bool) -> bool:
+    """
+    Whether `now` says something that `before` did not, or it is time to repeat.
+
+    Unlike Alertmanager, an alert that resolved and fired anew between two notifications counts as news, because the
+    receiver's work hangs on the pair of fingerprint and startsAt.
+    """
+    if before is None:
+        return bool(now.firing)
+    if not now.firing.items() <= before.firing.items():
+        return True
+    if not now.firing:
+        return bool(before.firing)
+    if send_resolved and not now.resolved <= before.resolved:
+        return True
+    return now.at_ms - before.at_ms >= repeat_interval_ms
+
+
+def merge(old: Alert, new: Alert) -> Alert:
+    """
+    `new`, with the earlier startsAt if the two overlap in time (alertmanager/types, Alert.Merge and provider/mem).
+
+    An alert that begins after the old one ended is another alert.
+    """
+    overlap = new.starts_at_ms < old.ends_at_ms and old.starts_at_ms < new.ends_at_ms
+    if not overlap and not (new.starts_at_ms <= old.starts_at_ms <= new.ends_at_ms):
+        return new
+    starts_at_ms = min(old.starts_at_ms, new.starts_at_ms)
+    return Alert(new.labels, new.annotations, starts_at_ms, new.ends_at_ms, new.generator_url)
+
+
+def webhook_payload(
+    alerts: Sequence[Alert],
+    *,
+    receiver: str,
+    group_labels: Labels,
+    group_key: str,
+    external_url: str,
+    max_alerts: int,
+    now_ms: int,
+) -> JsonObject:
+    """
+    The body of a webhook notification, version 4.
+
+    Args:
+        alerts: At least one; in the body they come in the order of job, instance and then all labels.
+        max_alerts: More are cut off and counted in truncatedAlerts; 0: no limit.
+    """
+    ordered = sorted(alerts, key=_order)
+    kept = ordered[:max_alerts] if max_alerts else ordered
+    return {
+        "receiver": receiver,
+        "status": _status(all(alert.resolved_at(now_ms) for alert in kept)),
+        "alerts": [_alert(alert, now_ms) for alert in kept],
+        "groupLabels": dict(group_labels),
+        "commonLabels": _common([alert.labels for alert in kept]),
+        "commonAnnotations": _common([alert.annotations for alert in kept]),
+        "externalURL": external_url,
+        "version": WEBHOOK_VERSION,
+        "groupKey": group_key,
+        "truncatedAlerts": len(ordered) - len(kept),
+    }
+
+
+def _order(alert: Alert) -> tuple[str, str, Labels]:
+    pairs = dict(alert.labels)
+    return pairs.get("job", ""), pairs.get("instance", ""), alert.labels
+
+
+def _status(resolved: bool) -> str:
+    return "resolved" if resolved else "firing"
+
+
+def _alert(alert: Alert, now_ms: int) -> JsonObject:
+    resolved = alert.resolved_at(now_ms)
+    return {
+        "status": _status(resolved),
+        "labels": dict(alert.labels),
+        "annotations": dict(alert.annotations),
+        "startsAt": rfc3339(alert.starts_at_ms),
+        "endsAt": rfc3339(alert.ends_at_ms) if resolved else GO_ZERO_TIME,
+        "generatorURL": alert.generator_url,
+        "fingerprint": alert.fingerprint,
+    }
+
+
+def _common(all_pairs: Sequence[Labels]) -> dict[str, str]:
+    first, *others = [set(pairs) for pairs in all_pairs]
+    return dict(sorted(first.intersection(*others)))
