@@ -51,6 +51,12 @@ def services(body: Any) -> dict[str, Service]:
     }
 
 
+def replicas(body: Any) -> dict[str, int]:
+    """The orchestrator's /api/v1/services: the process ids of what runs, by instance."""
+    instances = [instance for each in body["services"] for instance in each["instances"]]
+    return {str(each["id"]): int(each["pid"]) for each in instances if each.get("pid")}
+
+
 def remediations(body: Any) -> tuple[Remediation, ...]:
     """The worker's /api/v1/remediations, newest first as they come."""
     return tuple(_remediation(each) for each in body["remediations"])

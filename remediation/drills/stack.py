@@ -109,6 +109,11 @@ class Stack:
         body = await self._get("orchestrator", "/api/v1/processes", audience="orchestrator")
         return _read("orchestrator", lambda answer: list(answer["processes"]), body)
 
+    async def replicas(self) -> dict[str, int]:
+        """The process ids of all running replicas, by instance."""
+        body = await self._get("orchestrator", "/api/v1/services", audience="orchestrator")
+        return _read("orchestrator", records.replicas, body)
+
     async def _alerts(self) -> tuple[Alert, ...]:
         return _read("Prometheus API", records.alerts, await self._get("prometheus", "/api/v1/alerts"))
 

@@ -1,0 +1,219 @@
+"""
+How quickly the loop closes, and what the stack costs at rest.
+
+    python bench/loop.py --runs 10                        starts a stack of its own, and stops it afterwards
+    python bench/loop.py --runs 10 --data-dir .steersman  uses the one that runs there
+
+Prints Markdown for docs/benchmarks.md: median and worst of each grade of the drill, and memory and idle CPU of each
+process. Exit code 1 if any run did not pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from remediation.drills.endpoints import Endpoints
+from remediation.drills.stack import Stack
+from steersman.cli.handover import drill_environment
+from steersman.runtime import lifeline
+from steersman.runtime.paths import DataDir
+from steersman.stack.state import StackState, read_state
+
+READY_WITHIN_S = 90.0  # the aim is 20 s; a machine that cannot do it in this time has no figures worth printing
+STOPPED_WITHIN_S = 30.0
+SETTLE_S = 20.0  # after readiness, until caches are warm and start-up work is done
+IDLE_WINDOW_S = 30.0
+DRILL_WITHIN_S = 400.0  # a drill ends by its own timeout long before
+POLL_S = 0.2
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    name: str
+    rss_bytes: int
+    cpu_ratio: float  # of one core
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    verdict: str
+    reasons: tuple[str, ...]
+    took_s: dict[str, float | None]  # by grade
+    aims_s: dict[str, float | None]
+    duration_s: float
+
+    @classmethod
+    def from_report(cls, document: dict[str, Any]) -> Run:
+        grades = document["grades"]
+        return cls(
+            verdict=document["verdict"],
+            reasons=tuple(document["reasons"]),
+            took_s={grade["grade"]: grade["took_s"] for grade in grades},
+            aims_s={grade["grade"]: grade["aim_s"] for grade in grades},
+            duration_s=document["duration_s"],
+        )
+
+
+@contextlib.contextmanager
+def own_stack(port_offset: int) -> Iterator[DataDir]:
+    """A stack in a temporary folder; gone, with its folder, afterwards."""
+    with tempfile.TemporaryDirectory(prefix="steersman-bench-", ignore_cleanup_errors=True) as folder:
+        data_dir = DataDir.at(Path(folder) / "data")
+        arguments = ["up", "--data-dir", str(data_dir.root), "--port-offset", str(port_offset)]
+        with (Path(folder) / "up.log").open("w+b") as log:
+            argv = lifeline.command([sys.executable, "-m", "steersman", *arguments])
+            process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            try:
+                began = time.monotonic()
+                wait_ready(data_dir, process, Path(log.name))
+                print(f"ready after {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
+                yield data_dir
+            finally:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(STOPPED_WITHIN_S)
+                process.kill()
+                process.wait()
+
+
+def wait_ready(data_dir: DataDir, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        state = read_state(data_dir)
+        if state is not None and state.phase == "ready":
+            return
+        time.sleep(POLL_S)
+    raise SystemExit(f"the stack did not become ready:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def running_state(data_dir: DataDir) -> StackState:
+    state = read_state(data_dir)
+    if state is None:
+        raise SystemExit(f"no stack runs in {data_dir.root}; leave out --data-dir to start one")
+    return state
+
+
+async def process_ids(endpoints: Endpoints) -> dict[str, int]:
+    """What the supervisor keeps alive, and the replicas, by name."""
+    async with Stack(endpoints) as stack:
+        found = {str(each["name"]): int(each["pid"]) for each in await stack.processes() if each.get("pid")}
+        return found | await stack.replicas()
+
+
+def measure_idle(endpoints: Endpoints, supervisor: int) -> list[Cost]:
+    """Memory at the end of the window, CPU over all of it, each with its children."""
+    named = {"supervisor": supervisor} | asyncio.run(process_ids(endpoints))
+    own = set(named.values())
+    before = {name: cpu_s(pid, own) for name, pid in named.items()}
+    time.sleep(IDLE_WINDOW_S)  # the window is what is measured
+    return [
+        Cost(name, rss_bytes(pid, own), (cpu_s(pid, own) - before[name]) / IDLE_WINDOW_S) for name, pid in named.items()
+    ]
+
+
+def family(pid: int, own: set[int]) -> list[psutil.Process]:
+    """The process, and its children that have no line of their own."""
+    process = psutil.Process(pid)
+    return [process, *(child for child in process.children(recursive=True) if child.pid not in own)]
+
+
+def cpu_s(pid: int, own: set[int]) -> float:
+    total = 0.0
+    for process in family(pid, own):
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
+def rss_bytes(pid: int, own: set[int]) -> int:
+    total = 0
+    for process in family(pid, own):
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total
+
+
+def run_drill(drill: str, data_dir: DataDir, environment: dict[str, str]) -> Run:
+    with tempfile.TemporaryDirectory(prefix="steersman-bench-") as folder:
+        file = Path(folder) / "report.json"
+        command = [sys.executable, "-m", "remediation.drills.cli", "run", drill, "--quiet", "--json", str(file)]
+        ended = subprocess.run(
+            command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=DRILL_WITHIN_S
+        )
+        if not file.exists():
+            raise SystemExit(f"the drill could not be run: {ended.stderr.strip() or ended.stdout.strip()}")
+        return Run.from_report(json.loads(file.read_text()))
+
+
+def times_table(runs: list[Run]) -> list[str]:
+    lines = ["| time to | median | worst | aim | met |", "| --- | ---: | ---: | ---: | ---: |"]
+    for grade in runs[0].took_s:
+        took = [value for run in runs if (value := run.took_s.get(grade)) is not None]
+        aim = runs[0].aims_s.get(grade)
+        shown = (f"{statistics.median(took):.2f} s", f"{max(took):.2f} s") if took else ("–", "–")
+        lines.append(
+            f"| {grade} | {shown[0]} | {shown[1]} | {'–' if aim is None else f'{aim:g} s'} | {len(took)} of {len(runs)} |"
+        )
+    return lines
+
+
+def costs_table(costs: list[Cost]) -> list[str]:
+    lines = ["| process | memory (RSS) | idle CPU, of one core |", "| --- | ---: | ---: |"]
+    for cost in sorted(costs, key=lambda each: -each.rss_bytes):
+        lines.append(f"| {cost.name} | {cost.rss_bytes / MIB:.0f} MiB | {cost.cpu_ratio:.1%} |")
+    memory, cpu = sum(each.rss_bytes for each in costs), sum(each.cpu_ratio for each in costs)
+    lines.append(f"| **all** | **{memory / MIB:.0f} MiB** | **{cpu:.1%}** |")
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--drill", default="latency-surge")
+    parser.add_argument("--data-dir", type=Path, help="of a running stack; without it, one is started")
+    parser.add_argument("--port-offset", type=int, default=3000, help="of the stack that is started")
+    asked = parser.parse_args()
+    if asked.runs < 1:
+        parser.error("--runs must be at least 1")
+    stack = contextlib.nullcontext(DataDir.at(asked.data_dir)) if asked.data_dir else own_stack(asked.port_offset)
+    with stack as data_dir:
+        state = running_state(data_dir)
+        environment = drill_environment(data_dir, state)
+        time.sleep(SETTLE_S)  # see there
+        costs = measure_idle(Endpoints.from_environment(environment), state.pid)
+        runs = []
+        for number in range(1, asked.runs + 1):
+            run = run_drill(asked.drill, data_dir, environment)
+            runs.append(run)
+            took = ", ".join(f"{grade} {value}" for grade, value in run.took_s.items())
+            why = "".join(f"\n    {reason}" for reason in run.reasons)
+            print(f"{number}: {run.verdict} in {run.duration_s:.0f} s: {took}{why}", file=sys.stderr, flush=True)
+    passed = sum(run.verdict == "PASS" for run in runs)
+    system = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    print(
+        f"`python bench/loop.py --runs {asked.runs} --drill {asked.drill}` on {system}: {passed} of {len(runs)} PASS\n"
+    )
+    print("\n".join([*times_table(runs), "", *costs_table(costs)]))
+    return 0 if passed == len(runs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
