@@ -165,23 +165,23 @@ def run_drill(drill: str, data_dir: DataDir, environment: dict[str, str]) -> Run
 
 def times_table(runs: list[Run]) -> list[str]:
     lines = ["| time to | median | worst | aim | met |", "| --- | ---: | ---: | ---: | ---: |"]
-    for grade in runs[0].took_s:
+    for grade, aim_s in runs[0].aims_s.items():
         took = [value for run in runs if (value := run.took_s.get(grade)) is not None]
-        aim = runs[0].aims_s.get(grade)
-        shown = (f"{statistics.median(took):.2f} s", f"{max(took):.2f} s") if took else ("–", "–")
-        lines.append(
-            f"| {grade} | {shown[0]} | {shown[1]} | {'–' if aim is None else f'{aim:g} s'} | {len(took)} of {len(runs)} |"
-        )
+        median, worst = (f"{statistics.median(took):.2f} s", f"{max(took):.2f} s") if took else ("–", "–")
+        aim = "–" if aim_s is None else f"{aim_s:g} s"
+        lines.append(f"| {grade} | {median} | {worst} | {aim} | {len(took)} of {len(runs)} |")
     return lines
 
 
 def costs_table(costs: list[Cost]) -> list[str]:
-    lines = ["| process | memory (RSS) | idle CPU, of one core |", "| --- | ---: | ---: |"]
-    for cost in sorted(costs, key=lambda each: -each.rss_bytes):
-        lines.append(f"| {cost.name} | {cost.rss_bytes / MIB:.0f} MiB | {cost.cpu_ratio:.1%} |")
+    ordered = sorted(costs, key=lambda each: -each.rss_bytes)
     memory, cpu = sum(each.rss_bytes for each in costs), sum(each.cpu_ratio for each in costs)
-    lines.append(f"| **all** | **{memory / MIB:.0f} MiB** | **{cpu:.1%}** |")
-    return lines
+    return [
+        "| process | memory (RSS) | idle CPU, of one core |",
+        "| --- | ---: | ---: |",
+        *(f"| {each.name} | {each.rss_bytes / MIB:.0f} MiB | {each.cpu_ratio:.1%} |" for each in ordered),
+        f"| **all** | **{memory / MIB:.0f} MiB** | **{cpu:.1%}** |",
+    ]
 
 
 def main() -> int:

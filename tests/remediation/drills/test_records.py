@@ -57,3 +57,8 @@ def test_an_alert_without_a_value_is_still_an_alert():
 
 def test_rates_are_only_those_of_journeys():
     assert records.rates({"browse": 8, "ttl_s": 30, "status": "success"}) == {"browse": 8.0}
+
+
+def test_replicas_without_a_process_have_no_id():
+    instances = [{"id": "catalog-1", "state": "ready", "pid": 7}, {"id": "catalog-2", "state": "stopped", "pid": None}]
+    assert records.replicas({"services": [{"name": "catalog", "instances": instances}]}) == {"catalog-1": 7}
