@@ -38,14 +38,11 @@ def trim(folder: Path, largest_bytes: int = LARGEST_LOG_BYTES, kept_bytes: int =
 
 
 def forget_old_replicas(folder: Path, service: str, kept: int = KEPT_REPLICA_LOGS) -> None:
-    numbered = [(int(number), path) for path in folder.glob(f"{service}-*.log") if (number := _number(path)).isdigit()]
+    written = [(path.name.removeprefix(f"{service}-").removesuffix(".log"), path) for path in folder.glob("*.log")]
+    numbered = [(int(number), path) for number, path in written if number.isdigit()]
     for _, path in sorted(numbered)[:-kept]:
         path.unlink(missing_ok=True)
         previous(path).unlink(missing_ok=True)
-
-
-def _number(path: Path) -> str:
-    return path.name.removesuffix(".log").rpartition("-")[2]
 
 
 def tail_bytes(path: Path, count: int) -> bytes:
