@@ -65,7 +65,7 @@ class Bus:
                 token=read_token(self._token_file) if self._token_file else None,
                 name=self._client_name,
                 connect_timeout=CONNECT_S,
-                reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  (passed to asyncio.sleep)
+                reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]
                 max_reconnect_attempts=-1,
                 ping_interval=5,
                 max_outstanding_pings=2,

@@ -37,7 +37,7 @@ from demo_services.settings import Settings
 from demo_services.storage import attach_database
 from steersman.runtime.http import error_response
 
-_logger = logging.getLogger(__name__)
+_logger = logging.getLogger("demo_services.checkout")  # not __name__, which is __main__ in a replica
 
 
 class OrderRequest(BaseModel):

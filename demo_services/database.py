@@ -16,7 +16,7 @@ from typing import Any
 
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from sqlalchemy import Connection, MetaData, Table, event, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -102,6 +102,8 @@ class Database:
         """An INSERT that skips rows whose primary key or unique columns are taken; `rowcount` says how many went in."""
         if self.is_sqlite:
             return sqlite.insert(table).on_conflict_do_nothing()
+        from sqlalchemy.dialects import postgresql  # 3 MB that a replica on SQLite need not carry
+
         return postgresql.insert(table).on_conflict_do_nothing()
 
     async def close(self) -> None:

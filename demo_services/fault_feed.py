@@ -32,6 +32,7 @@ class FaultFeed:
         self._board = board
         self._service = service
         self._crash = crash
+        self._taken: dict[FaultKind, Fault] = {}
         self.is_watching = False
 
     async def put(self, fault: Fault) -> None:
@@ -53,7 +54,7 @@ class FaultFeed:
         for kind in kinds:
             with bus_errors():
                 await bucket.delete(f"{self._service}.{kind}")
-            self._board.remove(kind)
+            self._remove(kind)
 
     async def run(self) -> None:
         """Keep the board as the bucket is, until cancelled. While the bus is away the board keeps what it has."""
@@ -78,13 +79,14 @@ class FaultFeed:
                 continue
             if entry is None:
                 self._board.replace(current)
+                self._taken.clear()
                 self.is_watching = True
                 for fault in current:
                     self._take(fault)
                 continue
             kind = FaultKind(entry.key.rpartition(".")[2])
             if entry.operation in (KV_DEL, KV_PURGE):
-                self._board.remove(kind)
+                self._remove(kind)
                 continue
             try:
                 fault = Fault.from_json(entry.value or b"")
@@ -96,7 +98,14 @@ class FaultFeed:
             else:
                 current.append(fault)
 
+    def _remove(self, kind: FaultKind) -> None:
+        self._board.remove(kind)
+        self._taken.pop(kind, None)
+
     def _take(self, fault: Fault) -> None:
+        if self._taken.get(fault.kind) == fault:
+            return  # set through this replica, and seen again by its watch
+        self._taken[fault.kind] = fault
         self._board.put(fault)
         if self._board.in_force(fault.kind) is None:
             return
