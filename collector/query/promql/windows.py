@@ -1,0 +1,154 @@
+"""
+Range vectors: the samples of each series inside each step's window.
+
+A `Windows` has one of two layouts behind the same operations:
+    shared   every series has every sample: samples [s, n], window bounds [k]
+    ragged   series with holes, compacted one after another: samples [m], window bounds [s, k]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.model.series import Block, Labels, is_absent, is_stale
+from collector.query.promql.values import Floats, Mask, Times
+
+# A window and the lookback are (t - range, t], open at the left, since Prometheus 3.0. Prometheus 2 closed them, which
+# counts one sample more where samples stand exactly `range` apart from a step.
+LEFT_OPEN = True
+# Elements of [series, steps] worked on at once: three or four such arrays of float64 fit a core's L2 cache (1 MB).
+CHUNK_ELEMENTS = 32_768
+# Elements of [series, steps, window] laid out at once, 32 MB of float64.
+_PADDED_ELEMENTS = 4_000_000
+
+
+def first_inside(timestamps_ms: Times, starts_ms: Times) -> NDArray[np.intp]:
+    """The index of the first sample of each window that begins at `starts_ms`."""
+    return np.searchsorted(timestamps_ms, starts_ms, side="right" if LEFT_OPEN else "left")
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    labels: tuple[Labels, ...]  # s of them
+    timestamps_ms: Times  # [n] shared, [m] ragged
+    values: Floats  # [s, n] shared, [m] ragged
+    low: NDArray[np.intp]  # [k] shared, [s, k] ragged: index of a window's first sample
+    high: NDArray[np.intp]  # the same, one past its last sample
+    starts_ms: Times  # [k], excluded from the window
+    ends_ms: Times  # [k], included
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.labels), len(self.ends_ms)
+
+    @property
+    def counts(self) -> NDArray[np.intp]:
+        """Samples in each window, [k] or [s, k]."""
+        return self.high - self.low
+
+    def full(self, condition: Mask) -> Mask:
+        """[k] or [s, k] as [s, k]."""
+        return np.broadcast_to(condition, self.shape)
+
+    def values_at(self, index: NDArray[np.intp]) -> Floats:
+        """The values at sample indexes, clipped into the samples, [s, k]."""
+        return np.take(self.values, index, axis=-1, mode="clip")
+
+    def times_at(self, index: NDArray[np.intp]) -> Times:
+        """The timestamps at sample indexes, clipped into the samples, [k] or [s, k]."""
+        return np.take(self.timestamps_ms, index, mode="clip")
+
+    def reduce(self, ufunc: np.ufunc, samples: Floats) -> Floats:
+        """`ufunc` over the samples of each window, [s, k]; arbitrary where a window is empty. `samples` as `values`."""
+        padded = np.concatenate([samples, np.zeros((*samples.shape[:-1], 1))], axis=-1)
+        pairs = np.stack([self.low, np.maximum(self.high, self.low)], axis=-1).reshape(-1)
+        return np.asarray(ufunc.reduceat(padded, pairs, axis=-1)[..., ::2].reshape(self.shape))
+
+    def changes(self, changed: Mask) -> NDArray[np.int64]:
+        """How many samples of each window but its first are marked in `changed`, [s, k]; `changed` as `values`."""
+        before = np.zeros((*changed.shape[:-1], changed.shape[-1] + 1), dtype=np.int64)
+        np.cumsum(changed, axis=-1, out=before[..., 1:])
+        last = np.take(before, self.high, axis=-1)
+        return np.asarray(last - np.take(before, np.minimum(self.low + 1, self.high), axis=-1))
+
+    def row_chunks(self, elements: int = CHUNK_ELEMENTS) -> Iterator[Windows]:
+        """The same in runs of series, small enough for the cache. Ragged windows come as they are."""
+        rows = max(1, elements // max(1, len(self.ends_ms)))
+        if self.values.ndim == 1 or rows >= len(self.labels):
+            yield self
+            return
+        for row in range(0, len(self.labels), rows):
+            yield Windows(
+                self.labels[row : row + rows],
+                self.timestamps_ms,
+                self.values[row : row + rows],
+                self.low,
+                self.high,
+                self.starts_ms,
+                self.ends_ms,
+            )
+
+    def padded(self) -> Iterator[tuple[slice, Floats, Times, Mask]]:
+        """
+        Lay every window out in full, a run of steps at a time.
+
+        Yields:
+            (steps, values [s, c, w], timestamps_ms [c, w] or [s, c, w], mask of the same shape as timestamps); w is the
+            largest window of the run, at least 1; where the mask is false the rest is arbitrary.
+        """
+        counts = self.counts
+        widest = max(1, int(counts.max(initial=0)))
+        steps = max(1, _PADDED_ELEMENTS // (widest * max(1, len(self.labels))))
+        for start in range(0, len(self.ends_ms), steps):
+            part = slice(start, start + steps)
+            low, count = self.low[..., part], counts[..., part]
+            span = np.arange(max(1, int(count.max(initial=0))))
+            index = low[..., None] + span
+            yield part, self.values_at(index), self.times_at(index), span < count[..., None]
+
+
+def windows_of(block: Block, ends_ms: Times, range_ms: int) -> Iterator[Windows]:
+    """
+    Lay windows (end - range_ms, end] over a block: its complete series together, those with holes together.
+
+    Stale markers and absent samples are never inside a window. Series without any sample are left out.
+    """
+    if not len(block.labels) or not len(block.timestamps_ms):
+        return
+    starts = ends_ms - range_ms
+    low = first_inside(block.timestamps_ms, starts)
+    high = np.maximum(low, np.searchsorted(block.timestamps_ms, ends_ms, side="right"))
+    valid = ~(is_absent(block.values) | is_stale(block.values))
+    complete = valid.all(axis=1)
+    if complete.all():
+        yield Windows(block.labels, block.timestamps_ms, block.values, low, high, starts, ends_ms)
+        return
+    if (rows := np.flatnonzero(complete)).size:
+        labels = tuple(block.labels[row] for row in rows.tolist())
+        yield Windows(labels, block.timestamps_ms, block.values[rows], low, high, starts, ends_ms)
+    if (rows := np.flatnonzero(~complete & valid.any(axis=1))).size:
+        yield _ragged(block, rows, valid[rows], (low, high), (starts, ends_ms))
+
+
+def _ragged(
+    block: Block,
+    rows: NDArray[np.intp],
+    valid: Mask,
+    bounds: tuple[NDArray[np.intp], NDArray[np.intp]],
+    window: tuple[Times, Times],
+) -> Windows:
+    before = np.zeros((len(rows), valid.shape[1] + 1), dtype=np.intp)  # valid samples of the row before each column
+    np.cumsum(valid, axis=1, out=before[:, 1:])
+    first = np.concatenate([[0], np.cumsum(before[:, -1])[:-1]])[:, None]  # where each row begins, once compacted
+    return Windows(
+        tuple(block.labels[row] for row in rows.tolist()),
+        np.broadcast_to(block.timestamps_ms, valid.shape)[valid],
+        block.values[rows][valid],
+        first + before[:, bounds[0]],
+        first + before[:, bounds[1]],
+        *window,
+    )
