@@ -6,19 +6,23 @@ import asyncio
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
+from remediation import lean  # noqa: F401  (before anything that imports httpx)
 from remediation.app import make_app
 from remediation.errors import RemediationError
 from remediation.settings import Settings
 from remediation.worker import Worker
 from steersman.runtime.http import Listener, serve
 
+if TYPE_CHECKING:
+    from steersman.runtime.telemetry import Telemetry
+
 log = logging.getLogger("remediation")
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each query says nothing
+    telemetry = _observed()
     try:
         settings = Settings.from_environment(os.environ)
         worker = Worker(settings)
@@ -31,7 +35,21 @@ def main() -> int:
     except OSError as error:
         log.error("%s", error)
         return 1
+    finally:
+        if telemetry is not None:
+            telemetry.shutdown()
     return 0
+
+
+def _observed() -> Telemetry | None:
+    """Traces, metrics and logs by OTLP where the environment says where to; a log on stderr otherwise."""
+    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each query says nothing
+        return None
+    from steersman.runtime.telemetry import start_telemetry
+
+    return start_telemetry("remediation")
 
 
 def _leave(code: int) -> None:

@@ -221,12 +221,15 @@ class Steps:
         hold = Hold(step.verify.hold)
         acted_s = acted_at_unix_ms / 1000
         # A worker that was away for long still looks for one whole hold before it judges.
-        end_s = max(acted_s + step.verify.within, time.time() + step.verify.hold + 2 * step.verify.every)
         known_s = time.time()
+        end_s = max(acted_s + step.verify.within, known_s + step.verify.hold + 2 * step.verify.every)
+        last_s = end_s + PATIENCE_S
         while True:
             now_s = time.time()
             condition = case.verified(step.verify)
-            if condition is not Condition.UNKNOWN:
+            if condition is Condition.UNKNOWN:
+                end_s = min(end_s + step.verify.every, last_s)  # time without telemetry does not count
+            else:
                 known_s = now_s
             if hold.observe(now_s, condition is Condition.OVER):
                 self._write_findings(case, f"{key}:helped")
