@@ -1,0 +1,205 @@
+"""The DuckDB file of spans and logs: one writer, many readers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from collector.errors import CollectorError, TemporaryError
+from collector.model.attributes import attributes_of, text_of
+from collector.model.telemetry import LogBatch, Origin, SpanBatch
+from collector.storage.traces.schema import (
+    LOG_COLUMNS,
+    RESOURCE_COLUMNS,
+    SCOPE_COLUMNS,
+    SPAN_COLUMNS,
+    VERSION,
+    create_table,
+)
+
+THREADS = 2
+MEMORY_LIMIT_MB = 96  # measured: commits of 10,000 spans and searches over a million stay within it; the rest spills
+# A checkpoint rewrites what the log holds and stalls one commit; a longer log takes longer to replay at start.
+CHECKPOINT_AT_MB = 32
+READERS = 4  # queries at once; more would only share the same two threads
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    spans: int
+    logs: int
+
+
+class TelemetryDatabase:
+    """
+    `write` and `remove_before` belong to one thread, the writer; `reading` may be used from any.
+
+    A write that returned survives `kill -9`: DuckDB syncs its write-ahead log at commit.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._readers = threading.BoundedSemaphore(READERS)
+        self._known_resources: set[int] = set()
+        self._known_scopes: set[int] = set()
+        self._load_known()
+
+    @classmethod
+    def open(cls, path: Path, *, memory_limit_mb: int = MEMORY_LIMIT_MB) -> TelemetryDatabase:
+        """
+        Open or create the file; only one process may.
+
+        Raises:
+            CollectorError: it cannot be opened, or another version of Steersman wrote it.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "threads": THREADS,
+            "memory_limit": f"{memory_limit_mb}MiB",
+            "temp_directory": str(path.parent / "spill"),
+            "wal_autocheckpoint": f"{CHECKPOINT_AT_MB}MiB",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        }
+        try:
+            connection = duckdb.connect(str(path), config=config)
+            _create(connection, path)
+        except duckdb.Error as error:
+            raise CollectorError(f"cannot open {path}: {error}") from error
+        return cls(connection)
+
+    def close(self) -> None:
+        """Write what the log holds into the file, and close it."""
+        with suppress(duckdb.Error):  # a reader may still be at work; the log keeps everything
+            self._connection.execute("CHECKPOINT")
+        self._connection.close()
+
+    def write(self, batches: Sequence[SpanBatch | LogBatch]) -> None:
+        """
+        Commit all batches, or none.
+
+        Raises:
+            TemporaryError: the disk is full, or the like.
+        """
+        spans = [batch.table for batch in batches if isinstance(batch, SpanBatch) and batch.table.num_rows]
+        logs = [batch.table for batch in batches if isinstance(batch, LogBatch) and batch.table.num_rows]
+        resources = {key: value for batch in batches for key, value in batch.resources.items()}
+        scopes = {key: value for batch in batches for key, value in batch.scopes.items()}
+        new_resources = {key: resources[key] for key in resources.keys() - self._known_resources}
+        new_scopes = {key: scopes[key] for key in scopes.keys() - self._known_scopes}
+        with self._transaction():
+            self._append("resources", [_resource_table(new_resources)] if new_resources else [])
+            self._append("scopes", [_scope_table(new_scopes)] if new_scopes else [])
+            self._append("spans", spans)
+            self._append("logs", logs)
+        self._known_resources |= new_resources.keys()
+        self._known_scopes |= new_scopes.keys()
+
+    def remove_before(self, received_ms: int) -> Removed:
+        """Delete what was received before, and the resources and scopes that nothing refers to any more."""
+        with self._transaction():
+            spans = self._delete("DELETE FROM spans WHERE received_ms < ?", received_ms)
+            logs = self._delete("DELETE FROM logs WHERE received_ms < ?", received_ms)
+            if spans or logs:
+                for table, column in (("resources", "resource_id"), ("scopes", "scope_id")):
+                    used = f"SELECT {column} FROM spans UNION SELECT {column} FROM logs"  # noqa: S608
+                    self._connection.execute(f"DELETE FROM {table} WHERE id NOT IN ({used})")  # noqa: S608
+        self._load_known()
+        return Removed(spans, logs)
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor that sees one state of the file throughout."""
+        with self._readers:
+            cursor = self._connection.cursor()
+            try:
+                cursor.execute("BEGIN TRANSACTION READ ONLY")
+                yield cursor
+            finally:
+                cursor.close()
+
+    def _delete(self, sql: str, received_ms: int) -> int:
+        row = self._connection.execute(sql, [received_ms]).fetchone()
+        return int(row[0]) if row else 0
+
+    def _append(self, table: str, parts: list[pa.Table]) -> None:
+        if not parts:
+            return
+        self._connection.register("incoming", pa.concat_tables(parts))
+        try:
+            self._connection.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608
+        finally:
+            self._connection.unregister("incoming")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._connection.execute("BEGIN")
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            with suppress(duckdb.Error):  # a failed commit has rolled back already
+                self._connection.execute("ROLLBACK")
+            if isinstance(error, duckdb.Error):
+                raise TemporaryError(f"spans and logs could not be stored: {error}") from error
+            raise
+
+    def _load_known(self) -> None:
+        self._known_resources = {row[0] for row in self._connection.execute("SELECT id FROM resources").fetchall()}
+        self._known_scopes = {row[0] for row in self._connection.execute("SELECT id FROM scopes").fetchall()}
+
+
+def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER)")
+    row = connection.execute("SELECT version FROM schema_version").fetchone()
+    if row is None:
+        connection.execute("INSERT INTO schema_version VALUES (?)", [VERSION])
+    elif row[0] != VERSION:
+        raise CollectorError(f"{path} has schema version {row[0]}, this collector reads {VERSION}")
+    tables = {"spans": SPAN_COLUMNS, "logs": LOG_COLUMNS, "resources": RESOURCE_COLUMNS, "scopes": SCOPE_COLUMNS}
+    for name, columns in tables.items():
+        connection.execute(create_table(name, columns))
+
+
+_ATTRIBUTE_LIST = pa.list_(pa.struct([("k", pa.string()), ("t", pa.uint8()), ("v", pa.string())]))
+
+
+def _resource_table(resources: Mapping[int, Origin]) -> pa.Table:
+    parsed = [Resource.FromString(origin.message) for origin in resources.values()]
+    attributes = [attributes_of(message.attributes) for message in parsed]
+    return pa.table(
+        {
+            "id": pa.array(resources.keys(), pa.uint64()),
+            "service": [
+                next((text_of(pair.value)[1] for pair in message.attributes if pair.key == "service.name"), "")
+                for message in parsed
+            ],
+            "message": pa.array([origin.message for origin in resources.values()], pa.binary()),
+            "schema_url": [origin.schema_url for origin in resources.values()],
+            "attributes": pa.array(
+                [[{"k": key, "t": int(kind), "v": text} for key, kind, text in row] for row in attributes],
+                _ATTRIBUTE_LIST,
+            ),
+        }
+    )
+
+
+def _scope_table(scopes: Mapping[int, Origin]) -> pa.Table:
+    parsed = [InstrumentationScope.FromString(origin.message) for origin in scopes.values()]
+    return pa.table(
+        {
+            "id": pa.array(scopes.keys(), pa.uint64()),
+            "name": [message.name for message in parsed],
+            "version": [message.version for message in parsed],
+            "message": pa.array([origin.message for origin in scopes.values()], pa.binary()),
+            "schema_url": [origin.schema_url for origin in scopes.values()],
+        }
+    )

@@ -1,0 +1,103 @@
+"""Reading traces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import duckdb
+
+from collector.model.ids import TraceId, trace_id_halves, trace_id_of
+from collector.model.telemetry import Trace
+from collector.storage.traces.database import TelemetryDatabase
+from collector.storage.traces.rows import (
+    RESOURCE_AT,
+    SCOPE_AT,
+    SPAN_FIELDS,
+    read_resources,
+    read_scopes,
+    span_of_row,
+)
+from collector.storage.traces.search import TraceQuery, matching_traces
+
+
+class Operation(NamedTuple):
+    name: str
+    kind: int
+
+
+class Dependency(NamedTuple):
+    parent: str
+    child: str
+    call_count: int
+
+
+class TraceReader:
+    """Answers block the calling thread. A span that was sent twice (same trace and span id) is shown once."""
+
+    def __init__(self, database: TelemetryDatabase) -> None:
+        self._database = database
+
+    def services(self) -> list[str]:
+        with self._database.reading() as cursor:
+            rows = cursor.execute("SELECT DISTINCT service FROM spans ORDER BY service").fetchall()
+        return [row[0] for row in rows]
+
+    def operations(self, service: str, *, kind: int | None = None) -> list[Operation]:
+        """The distinct span names and kinds of a service, by name; nothing if the service is unknown."""
+        with self._database.reading() as cursor:
+            rows = cursor.execute(
+                "SELECT DISTINCT name, kind FROM spans WHERE service = $1 AND ($2::INTEGER IS NULL OR kind = $2)"
+                " ORDER BY name, kind",
+                [service, kind],
+            ).fetchall()
+        return [Operation(*row) for row in rows]
+
+    def trace(self, trace_id: TraceId) -> Trace | None:
+        return next(iter(self.traces([trace_id])), None)
+
+    def traces(self, trace_ids: Sequence[TraceId]) -> list[Trace]:
+        """Those of the traces that exist, in the order asked for."""
+        with self._database.reading() as cursor:
+            return _traces(cursor, [trace_id_halves(trace_id) for trace_id in trace_ids])
+
+    def find(self, query: TraceQuery) -> list[Trace]:
+        """Whole traces that have a matching span, those with the newest match first."""
+        with self._database.reading() as cursor:
+            return _traces(cursor, cursor.execute(*matching_traces(query)).fetchall())
+
+    def dependencies(self, *, start_unix_nano: int, end_unix_nano: int) -> list[Dependency]:
+        """How often one service called another, by spans that started within the bounds (both inclusive)."""
+        sql = """
+            WITH seen AS (
+                SELECT DISTINCT trace_hi, trace_lo, span_id, parent_span_id, service FROM spans
+                WHERE start_unix_nano BETWEEN ? AND ?
+            )
+            SELECT parent.service, child.service, count(*) FROM seen AS child JOIN seen AS parent
+            ON parent.trace_lo = child.trace_lo AND parent.trace_hi = child.trace_hi
+                AND parent.span_id = child.parent_span_id
+            WHERE parent.service <> child.service GROUP BY ALL ORDER BY ALL
+        """
+        with self._database.reading() as cursor:
+            rows = cursor.execute(sql, [start_unix_nano, end_unix_nano]).fetchall()
+        return [Dependency(*row) for row in rows]
+
+
+def _traces(cursor: duckdb.DuckDBPyConnection, halves: Sequence[tuple[int, int]]) -> list[Trace]:
+    if not halves:
+        return []
+    # The halves are integers of ours, and as literals DuckDB can push them into the scan.
+    lows = ", ".join(str(int(low)) for _, low in halves)
+    sql = f"SELECT {SPAN_FIELDS} FROM spans WHERE trace_lo IN ({lows})"  # noqa: S608
+    wanted = set(halves)
+    rows = [row for row in cursor.execute(sql).fetchall() if (row[0], row[1]) in wanted]
+    once = {row[:3]: row for row in rows}
+    rows = sorted(once.values(), key=lambda row: (row[0], row[1], row[7], row[2]))
+    resources = read_resources(cursor, {row[RESOURCE_AT] for row in rows})
+    scopes = read_scopes(cursor, {row[SCOPE_AT] for row in rows})
+    found: dict[tuple[int, int], Trace] = {}
+    for key, group in groupby(rows, key=lambda row: (row[0], row[1])):
+        spans = tuple(span_of_row(row, resources, scopes) for row in group)
+        found[key] = Trace(trace_id_of(*key), spans)
+    return [found[key] for key in dict.fromkeys(halves) if key in found]
