@@ -25,7 +25,10 @@ Watcher = Callable[[Engine, float], None]  # called after each step, with the en
 
 
 class DrillRun:
-    """One run. `interrupt` may be called from a signal handler of the same event loop."""
+    """
+    One run. `interrupt` may be called from a signal handler of the same event loop: the first call ends the drill with
+    its rollback, a second one gives up the rollback too, and leaves it to the TTLs and to the next drill.
+    """
 
     def __init__(self, definition: Definition, stack: Stack, lock: DrillLock, *, keep_going: bool = False) -> None:
         self.engine = Engine(definition, keep_going=keep_going)
@@ -34,8 +37,11 @@ class DrillRun:
         self._undo: list[Undo] = []
         self._interrupted = asyncio.Event()
         self._interruption = ""
+        self._rolling_back: asyncio.Task[None] | None = None
 
     def interrupt(self, why: str) -> None:
+        if self._interrupted.is_set() and self._rolling_back is not None:
+            self._rolling_back.cancel()
         self._interruption = why
         self._interrupted.set()
 
@@ -58,7 +64,13 @@ class DrillRun:
             if not isinstance(error, DrillError):
                 raise
         finally:
-            await self._roll_back()
+            self._rolling_back = asyncio.create_task(self._roll_back())
+            await asyncio.wait([self._rolling_back])
+            if self._rolling_back.cancelled():
+                self._lock.keep_note()
+                self.engine.abort("interrupted again: the injection was left to end by its TTL", time.monotonic())
+            else:
+                self._rolling_back.result()
             watcher(self.engine, time.monotonic())
         return report_of(self.engine, started_at_unix_ms, started, time.monotonic())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -16,7 +17,8 @@ from remediation.drills.definition import parse
 from remediation.drills.engine import Engine
 from remediation.drills.errors import DrillRunningError, StackUnreachableError
 from remediation.drills.lock import DrillLock
-from remediation.drills.run import LOCK_FILE, run_drill
+from remediation.drills.run import LOCK_FILE, DrillRun, run_drill
+from remediation.drills.stack import Stack
 from remediation.drills.undo import Undo
 
 # The definition's waits, shortened to the stand-in's pace.
@@ -162,6 +164,27 @@ def test_a_signal_ends_the_drill_after_its_rollback(surge_document, stand_in, tm
     assert process.returncode == 1
     assert f"interrupted by {number.name}" in output
     assert rates_sent(stand_in) == [60.0, 8.0]
+
+
+async def test_a_second_interruption_gives_up_the_rollback_but_not_its_note(quick, stand_in):
+    lock_file = stand_in.endpoints.data_dir.drills / LOCK_FILE
+    with DrillLock(lock_file, "surge") as lock:
+        async with Stack(stand_in.endpoints) as stack:
+            run = DrillRun(quick(), stack, lock)
+
+            def watcher(engine, _now):
+                if engine.injected_at is not None and not stand_in.seams.down:
+                    stand_in.seams.down.add("/rate")
+                    run.interrupt("interrupted by SIGINT")
+                    asyncio.get_running_loop().call_later(0.2, run.interrupt, "interrupted by SIGINT")
+
+            report = await run.run(watcher)
+    assert report.reasons == [
+        "interrupted by SIGINT",
+        "interrupted again: the injection was left to end by its TTL",
+    ]
+    with DrillLock(lock_file, "next") as lock:
+        assert lock.left_behind == [Undo.load({"browse": 8.0})]
 
 
 def test_a_killed_drill_leaves_an_injection_that_ends_by_itself(surge_document, stand_in, tmp_path):
