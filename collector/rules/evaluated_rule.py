@@ -22,7 +22,7 @@ Series = dict[Labels, float]  # what one evaluation of a rule yields, by labels
 
 
 class PreparedQuery(Protocol):
-    def instant(self, at_ms: int) -> object:
+    def instant(self, *, at_ms: int) -> object:
         """A `Vector`, or a scalar with a float `value`. May raise a CollectorError."""
         ...
 
@@ -79,7 +79,7 @@ class EvaluatedRecording:
     written: frozenset[Labels] = frozenset()  # the series of the previous evaluation
 
     def evaluate(self, at_ms: int, query_offset_ms: int, _context: TemplateContext) -> Series:
-        vector = as_vector(self.query.instant(at_ms - query_offset_ms))
+        vector = as_vector(self.query.instant(at_ms=at_ms - query_offset_ms))
         extra = {**dict(self.rule.labels), METRIC_NAME: self.rule.name}
         series = {
             _merged(labels, extra): value for labels, value in zip(vector.labels, vector.values.tolist(), strict=True)
@@ -102,7 +102,7 @@ class EvaluatedAlerting:
     written: frozenset[Labels] = frozenset()
 
     def evaluate(self, at_ms: int, query_offset_ms: int, context: TemplateContext) -> Series:
-        vector = as_vector(self.query.instant(at_ms - query_offset_ms))
+        vector = as_vector(self.query.instant(at_ms=at_ms - query_offset_ms))
         held: dict[Labels, Held] = {}
         for labels, value in zip(vector.labels, vector.values.tolist(), strict=True):
             element = self._held(labels, value, context)

@@ -133,7 +133,7 @@ class RuleGroup:
 
     def context(self, at_ms: int) -> TemplateContext:
         def query(expr: str) -> Samples:
-            return as_samples(self._engine.prepare(expr).instant(at_ms - self.spec.query_offset_ms))
+            return as_samples(self._engine.prepare(expr).instant(at_ms=at_ms - self.spec.query_offset_ms))
 
         return TemplateContext(self._external_url, query)
 
