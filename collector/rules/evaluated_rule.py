@@ -90,6 +90,11 @@ class EvaluatedRecording:
             raise LimitExceededError(f"exceeded limit of {self.limit} with {len(series)} series")
         return series
 
+    def may_own(self, labels: Labels) -> bool:
+        """Whether a series of the rule's name can be from it: the rule's labels must agree."""
+        pairs = dict(labels)
+        return all(pairs.get(name, "") == value for name, value in self.rule.labels)
+
 
 @dataclass(slots=True)
 class EvaluatedAlerting:
@@ -111,11 +116,17 @@ class EvaluatedAlerting:
             held[element.labels] = element
         series: Series = {}
         for alert in self.table.evaluate(held, at_ms):
-            pairs = dict(alert.labels)
-            series[labels_of({**pairs, METRIC_NAME: ALERTS, ALERT_STATE: alert.state.value})] = 1.0
-            # Whole seconds, as Prometheus writes them.
-            series[labels_of({**pairs, METRIC_NAME: ALERTS_FOR_STATE})] = float(alert.active_at_ms // 1000)
+            series |= self.series_of(alert)
         return series
+
+    def series_of(self, alert: ActiveAlert) -> Series:
+        """What the store is to hold of a pending or firing alert."""
+        pairs = dict(alert.labels)
+        return {
+            labels_of({**pairs, METRIC_NAME: ALERTS, ALERT_STATE: alert.state.value}): 1.0,
+            # Whole seconds, as Prometheus writes them.
+            labels_of({**pairs, METRIC_NAME: ALERTS_FOR_STATE}): float(alert.active_at_ms // 1000),
+        }
 
     def _held(self, labels: Labels, value: float, context: TemplateContext) -> Held:
         seen = dict(labels)

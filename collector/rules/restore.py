@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from collector.model.series import METRIC_NAME, Labels, Matcher, MatchOp, SeriesSource, is_absent, is_stale, labels_of
 from collector.rules.alert_state import RESOLVED_RETENTION_MS, ActiveAlert, AlertState
-from collector.rules.evaluated_rule import ALERT_STATE, ALERTS, ALERTS_FOR_STATE, EvaluatedAlerting
+from collector.rules.evaluated_rule import ALERT_STATE, ALERTS, ALERTS_FOR_STATE, EvaluatedAlerting, EvaluatedRecording
 from collector.rules.group import RuleGroup
 
 logger = logging.getLogger(__name__)
 
 OUTAGE_TOLERANCE_MS = 3600 * 1000  # older state is no longer believed (Prometheus, --rules.alert.for-outage-tolerance)
+LOOKBACK_MS = 300_000  # how far back queries find a series (Prometheus, --query.lookback-delta)
 FILE_VERSION = 1
 
 
@@ -120,7 +121,27 @@ def restore(groups: Iterable[RuleGroup], source: SeriesSource, path: Path, *, no
         count += 1
     for rule, alerts in owned.values():
         rule.table.restore(alerts, doubt_until_ms=doubt_until_ms)
+        rule.written = frozenset().union(*(rule.series_of(alert) for alert in alerts if alert.resolved_at_ms is None))
+    for group in by_key.values():
+        _restore_recorded(group, source, now_ms)
     return count
+
+
+def _restore_recorded(group: RuleGroup, source: SeriesSource, now_ms: int) -> None:
+    """
+    What recording rules wrote last, so that what is gone since is marked as gone.
+
+    Otherwise a value from before the restart would be looked back to for minutes, and could fire an alert.
+    """
+    for rule in group.rules:
+        if isinstance(rule, EvaluatedRecording):
+            named = [Matcher(METRIC_NAME, MatchOp.EQUAL, rule.rule.name)]
+            rule.written = frozenset(
+                labels
+                for block in source.select(named, min_ms=now_ms - LOOKBACK_MS, max_ms=now_ms)
+                for labels, values in zip(block.labels, block.values, strict=True)
+                if (run := last_run(block.timestamps_ms, values)) and run.ended_ms is None and rule.may_own(labels)
+            )
 
 
 def _owner(
