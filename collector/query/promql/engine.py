@@ -10,16 +10,7 @@ import numpy as np
 from collector.errors import BadRequestError, UnsupportedError
 from collector.model.series import SeriesSource
 from collector.query.promql.evaluator import SUPPORTED_FUNCTIONS, Budget, Evaluator, Value
-from collector.query.promql.syntax import (
-    Aggregation,
-    Binary,
-    Call,
-    Negation,
-    Node,
-    RangeSelector,
-    Subquery,
-    parse,
-)
+from collector.query.promql.syntax import Call, Node, RangeSelector, Subquery, children, kind_of, parse
 from collector.query.promql.values import (
     Answer,
     Frame,
@@ -89,6 +80,11 @@ class Query:
     expr: str
     node: Node
 
+    @property
+    def kind(self) -> str:
+        """`scalar`, `vector`, `matrix` or `string`."""
+        return kind_of(self.node)
+
     def instant(self, *, at_ms: int, timeout_s: float | None = None, lookback_ms: int | None = None) -> Answer:
         """Evaluate at one time, Unix milliseconds."""
         times = np.array([at_ms], dtype=np.int64)
@@ -143,18 +139,7 @@ def _as_frame(value: Value) -> Frame:
 
 
 def _require_supported(node: Node) -> None:
-    match node:
-        case Call():
-            if node.name not in SUPPORTED_FUNCTIONS:
-                raise UnsupportedError(f'function "{node.name}" is not supported')
-            for argument in node.arguments:
-                _require_supported(argument)
-        case Binary():
-            _require_supported(node.left)
-            _require_supported(node.right)
-        case Aggregation():
-            _require_supported(node.body)
-            if node.parameter is not None:
-                _require_supported(node.parameter)
-        case Subquery() | Negation():
-            _require_supported(node.body)
+    if isinstance(node, Call) and node.name not in SUPPORTED_FUNCTIONS:
+        raise UnsupportedError(f'function "{node.name}" is not supported')
+    for child in children(node):
+        _require_supported(child)

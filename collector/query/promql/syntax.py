@@ -7,6 +7,7 @@ Parentheses are gone, durations are milliseconds, metric names are matchers, ope
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -238,3 +239,51 @@ def _binary(node: Any) -> Binary:
         )
         returns_bool = modifier.return_bool
     return Binary(str(node.op), lowered(node.lhs), lowered(node.rhs), matching, returns_bool)
+
+
+def selectors_of(expr: str) -> list[Selector]:
+    """Every series selector of an expression, ranges' too, in the order they are written."""
+    return list(_selectors(parse(expr)))
+
+
+def _selectors(node: Node) -> Iterator[Selector]:
+    match node:
+        case Selector():
+            yield node
+        case RangeSelector():
+            yield node.selector
+        case _:
+            for child in children(node):
+                yield from _selectors(child)
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The expressions directly inside an expression."""
+    match node:
+        case Call():
+            return node.arguments
+        case Binary():
+            return (node.left, node.right)
+        case Aggregation():
+            return (node.body,) if node.parameter is None else (node.parameter, node.body)
+        case Subquery() | Negation():
+            return (node.body,)
+    return ()
+
+
+def kind_of(node: Node) -> str:
+    """`scalar`, `vector`, `matrix` or `string`, as Prometheus names the types of expressions."""
+    match node:
+        case Number():
+            return "scalar"
+        case Text():
+            return "string"
+        case RangeSelector() | Subquery():
+            return "matrix"
+        case Call():
+            return "scalar" if node.name in {"time", "pi", "scalar"} else "vector"
+        case Negation():
+            return kind_of(node.body)
+        case Binary():
+            return "scalar" if kind_of(node.left) == kind_of(node.right) == "scalar" else "vector"
+    return "vector"
