@@ -14,7 +14,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from opentelemetry import metrics, trace
+from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import Connection, MetaData, Table, event, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
@@ -49,13 +51,18 @@ class Database:
         self._metadata = metadata
         self._before_use = before_use
         self.engine: AsyncEngine = create_async_engine(
-            _with_driver(url), pool_size=CONNECTIONS, max_overflow=0, pool_timeout=CONNECTION_WAIT_S
+            _with_driver(url),
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=CONNECTION_WAIT_S,
+            pool_reset_on_return=None if url.startswith("sqlite") else "rollback",
         )
         self.prepared = asyncio.Event()
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _configure_sqlite)
             event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
-        SQLAlchemyInstrumentor().instrument(engine=self.engine.sync_engine)
+            event.listen(self.engine.sync_engine, "reset", _reset_sqlite)
+        _trace_statements(self.engine)
 
     @property
     def is_sqlite(self) -> bool:
@@ -63,13 +70,17 @@ class Database:
 
     async def prepare(self, seeds: Iterable[tuple[Table, list[dict[str, Any]]]] = ()) -> None:
         """Make the missing tables and rows. Replicas may do so at once: one has the lock, the rest find all done."""
+        with suppress_instrumentation():
+            await self._prepare(seeds)
+        self.prepared.set()
+
+    async def _prepare(self, seeds: Iterable[tuple[Table, list[dict[str, Any]]]]) -> None:
         async with self.write() as connection:
             if not self.is_sqlite:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _SCHEMA_LOCK})
             await connection.run_sync(self._metadata.create_all)
             for table, rows in seeds:
                 await connection.execute(self.insert_ignoring(table), rows)
-        self.prepared.set()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -131,6 +142,27 @@ def _is_temporary(error: DBAPIError) -> bool:
 
 def sqlite_url(path: Path) -> str:
     return f"sqlite+aiosqlite:///{path.resolve()}"
+
+
+def _reset_sqlite(connection: Any, _record: object, _state: object) -> None:
+    """Rolls back what a connection left open, and only that: each call is a hop to the connection's thread and back."""
+    if connection.driver_connection.in_transaction:
+        connection.rollback()
+
+
+def _trace_statements(engine: AsyncEngine) -> None:
+    """
+    A span for each statement, from opentelemetry-instrumentation-sqlalchemy.
+
+    Its engine tracer, not its instrumentor: that works for the first engine of a process only, refuses SQLAlchemy 2.1,
+    and adds a span to every transaction for taking a connection from the pool.
+    """
+    usage = metrics.get_meter(__name__).create_up_down_counter(
+        "db.client.connections.usage", unit="{connection}", description="Connections, by pool and state"
+    )
+    EngineTracer(  # type: ignore[no-untyped-call]
+        trace.get_tracer("opentelemetry.instrumentation.sqlalchemy"), engine.sync_engine, usage
+    )
 
 
 def _with_driver(url: str) -> str:

@@ -13,6 +13,7 @@ import time
 from typing import Annotated
 
 from fastapi import Path
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text, bindparam, delete, select, update
@@ -204,7 +205,8 @@ def build(settings: Settings) -> Service:
     async def sweep() -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            await shelves.sweep(time.time())
+            with suppress_instrumentation():
+                await shelves.sweep(time.time())
 
     consumer = Consumer(service.bus, streams.INVENTORY_ORDERS, on_order, registry=service.registry)
     service.background("orders", consumer.run)

@@ -14,6 +14,7 @@ import time
 from typing import NamedTuple
 
 from opentelemetry import propagate
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import Column, Float, MetaData, String, Table, Text, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -80,8 +81,9 @@ class Outbox:
             .order_by(table.c.created_at_unix_s)
             .limit(BATCH)
         )
-        async with database.read() as connection:
-            return [OutboxEvent(*row) for row in await connection.execute(old)]
+        with suppress_instrumentation():  # or every second would be a trace
+            async with database.read() as connection:
+                return [OutboxEvent(*row) for row in await connection.execute(old)]
 
     async def _publish(self, database: Database, events: list[OutboxEvent]) -> None:
         published = []
@@ -93,6 +95,8 @@ class Outbox:
             except BusUnavailableError:
                 break  # the rows are still there for the next sweep
             published.append(event.id)
-        if published:
+        if not published:
+            return
+        with suppress_instrumentation():  # these rows belong to several traces, or to none
             async with database.write() as connection:
                 await connection.execute(delete(self.table).where(self.table.c.id.in_(published)))

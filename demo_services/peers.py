@@ -12,7 +12,8 @@ from typing import Any
 
 import httpx
 import stamina
-from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor, RequestInfo
+from opentelemetry.trace import Span
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
 
@@ -32,6 +33,15 @@ _CURABLE_STATUSES = frozenset({502, 503, 504})
 class _CurableStatusError(Exception):
     def __init__(self, response: httpx.Response) -> None:
         super().__init__(f"{response.request.method} {response.request.url.path} answered {response.status_code}")
+
+
+async def _name_peer(span: Span, request: RequestInfo) -> None:
+    """The mesh has one address for all; which service is meant stands first in the path."""
+    if not isinstance(request.url, httpx.URL):
+        return
+    service = request.url.path.split("/", 2)[1]
+    span.set_attribute("peer.service", service)
+    span.update_name(f"{request.method.decode()} {service}")
 
 
 class Peers:
@@ -56,7 +66,7 @@ class Peers:
             limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
             trust_env=False,  # the mesh is never behind a proxy, and looking for one costs at each call
         )
-        HTTPXClientInstrumentor.instrument_client(self._client)
+        HTTPXClientInstrumentor.instrument_client(self._client, request_hook=_name_peer)
         self._before_call = before_call
         self._deadline_s = deadline_s
         self._breakers = AsyncCircuitBreakerFactory(default_threshold=FAILURES_TO_OPEN, default_ttl=open_s)

@@ -14,6 +14,7 @@ from itertools import permutations
 from typing import Annotated, Literal
 
 from fastapi import Path, Query
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Column, Float, MetaData, String, Table, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -151,7 +152,8 @@ def build(settings: Settings) -> Service:
     async def sweep() -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            await affinities.sweep(time.time())
+            with suppress_instrumentation():
+                await affinities.sweep(time.time())
 
     orders = Consumer(service.bus, streams.RECOMMENDATION_ORDERS, on_order, counter=messages)
     clicks = Consumer(service.bus, streams.RECOMMENDATION_CLICKS, on_click, counter=messages)
