@@ -66,4 +66,5 @@ def _unshuffled(blob: bytes, series: int, rows: int) -> NDArray[np.uint64]:
     if len(raw) != size:
         raise ValueError(f"a chunk holds {len(raw)} bytes in place of {size}")
     planes = np.frombuffer(raw, np.uint8).reshape(8, series, rows)
-    return np.ascontiguousarray(planes.transpose(1, 2, 0)).view("<u8")[..., 0].astype(np.uint64, copy=False)
+    # Always a copy, also where the transposed bytes happen to lie in order: it is written to, and `raw` cannot be.
+    return planes.transpose(1, 2, 0).copy(order="C").view("<u8")[..., 0].astype(np.uint64, copy=False)
