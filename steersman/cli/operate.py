@@ -47,16 +47,16 @@ def run_logs(data_dir: Path, name: str, lines: int, *, follow: bool) -> None:
     if not paths:
         there = ", ".join(sorted({path.name.removesuffix(".log") for path in folder.glob("*.log")}))
         raise StackError(f"no log of {name!r} in {folder}; there are: {there or 'none'}")
+    several = paths != [folder / f"{name}.log"]  # a service's, of which more may come
     read = {path: path.stat().st_size for path in paths}
     for path in paths:
-        _print(
-            path, [*tail(previous(path), lines - len(tail(path, lines))), *tail(path, lines)], several=len(paths) > 1
-        )
+        newest = tail(path, lines)
+        _print(path, [*tail(previous(path), lines - len(newest)), *newest], several=several)
     while follow:
         time.sleep(FOLLOW_POLL_S)
         for path in find_logs(folder, name):
             read[path], new = _since(path, read.get(path, 0))
-            _print(path, new, several=True)
+            _print(path, new, several=several)
 
 
 def find_logs(folder: Path, name: str) -> list[Path]:

@@ -37,7 +37,13 @@ def install_error_envelope(app: FastAPI) -> None:
 
     @app.exception_handler(StarletteHTTPException)
     async def http_error(_request: Request, error: StarletteHTTPException) -> JSONResponse:
-        return error_response(error.status_code, str(error.detail))
+        response = error_response(error.status_code, str(error.detail))
+        response.headers.update(error.headers or {})  # Allow, Retry-After
+        return response
+
+    @app.exception_handler(Exception)
+    async def unexpected(_request: Request, _error: Exception) -> JSONResponse:
+        return error_response(500, "internal error; the log has the cause")  # the server logs it
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
@@ -149,4 +155,5 @@ async def _serve_one(server: _Server) -> None:
     try:
         await server.serve()
     except SystemExit as exit_:  # uvicorn's way to say that it could not start
-        raise OSError(f"cannot serve on {server.config.host}:{server.config.port}") from exit_
+        where = f"{server.config.host}:{server.config.port}"
+        raise OSError(f"cannot serve on {where}: the port is taken or the application did not start") from exit_

@@ -49,9 +49,13 @@ def main() -> int:
     if sys.platform != "linux":
         return _watch(argv, int(parent))
     _tie_to_parent()
-    if os.getppid() == int(parent):
+    if os.getppid() != int(parent):
+        return 1  # the parent died before the request took hold
+    try:
         os.execvp(argv[0], argv)  # noqa: S606  (no shell is wanted)
-    return 1  # the parent died before the request took hold
+    except OSError as error:
+        print(f"cannot run {argv[0]}: {error.strerror}", file=sys.stderr)
+        return 127  # what a shell says of a command not found
 
 
 if __name__ == "__main__":

@@ -12,11 +12,17 @@ TOKEN_BYTES = 32
 
 
 def ensure_token(path: Path) -> str:
-    """The token in `path`; made there, mode 0600, if the file does not exist yet."""
+    """
+    The token in `path`; made there if the file does not exist yet. Either way its mode is 0600 afterwards.
+
+    Raises:
+        ValueError: the file is empty.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
+        path.chmod(0o600)  # it may have been copied here, or restored from a backup
         return read_token(path)
     with os.fdopen(handle, "w") as file:
         token = secrets.token_urlsafe(TOKEN_BYTES)

@@ -109,7 +109,7 @@ class Stack:
         await self._start()
         self._enter("ready")
         self._say(f"ready after {time.monotonic() - self._began:.1f} s; Ctrl-C stops everything")
-        self._console.print(view.urls_text(self._settings.urls, load=self._settings.load))
+        self._console.print(view.urls_text(self._settings.urls, load=self._settings.load), soft_wrap=True)
         if self._console.is_terminal:
             await self._live()
         else:
@@ -186,7 +186,9 @@ class Stack:
 
     def _say(self, text: str) -> None:
         log.info(text)
-        self._console.print(f"{time.monotonic() - self._began:6.1f} s  {text}", markup=False, highlight=False)
+        self._console.print(
+            f"{time.monotonic() - self._began:6.1f} s  {text}", markup=False, highlight=False, soft_wrap=True
+        )
 
     def _enter(self, phase: str) -> None:
         self._state = dataclasses.replace(self._state, phase=phase)
@@ -203,8 +205,8 @@ class Stack:
         await asyncio.gather(*running, return_exceptions=True)
         with _deaf_to_signals():
             await self._supervisor.stop("load")
-            await self._fleet.shut_down()
-            for name in ("worker", "collector", "traefik", "nats"):
+            await asyncio.gather(self._fleet.shut_down(), self._supervisor.stop("worker"))
+            for name in ("collector", "traefik", "nats"):
                 await self._supervisor.stop(name)
         self._say(f"stopped in {time.monotonic() - began:.1f} s")
 

@@ -20,7 +20,7 @@ from steersman.stack.settings import Settings
 
 async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  (real processes are watched)
             await asyncio.sleep(0.02)
 
 

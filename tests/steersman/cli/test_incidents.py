@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from steersman.cli import incidents
+
+RECORD = {
+    "id": "catalog-latency-1",
+    "service": "catalog",
+    "alertname": "HighLatency",
+    "state": "resolved",
+    "started_at_unix_ms": 1_790_000_000_000,
+    "finished_at_unix_ms": 1_790_000_042_500,
+    "policy": "scale-out-on-latency",
+    "alert": {"labels": {"service": "catalog"}, "annotations": {"summary": "p99 is [bold]high[/]"}},
+    "actions": [
+        {
+            "action": "scale",
+            "target": "catalog",
+            "from": 1,
+            "to": 3,
+            "at_unix_ms": 1_790_000_000_250,
+            "reason": "p99 1.9 s is over 0.5 s",
+        }
+    ],
+    "timeline": [{"at_unix_ms": 1_790_000_000_100, "event": "planning", "detail": None}],
+    "evidence": [{"name": "p99", "query": "job:p99", "value": 1.91234, "at_unix_ms": 1_790_000_000_000}],
+    "outcome": "p99 fell to 0.2 s",
+}
+
+
+def test_report_tells_evidence_action_and_outcome_with_their_times():
+    text = "\n".join(incidents.report(RECORD))
+    assert "HighLatency on catalog: resolved" in text
+    assert "took 42.5 s" in text
+    assert "p99 = 1.912" in text
+    assert "+0.2s  scale catalog 1 -> 3: p99 1.9 s is over 0.5 s" in text
+    assert "+0.1s  planning" in text
+    assert text.endswith("Outcome: p99 fell to 0.2 s")
+
+
+def test_report_of_a_record_that_has_only_begun_is_readable():
+    lines = incidents.report({"id": "x", "state": "planning", "started_at_unix_ms": 1})
+    assert lines[-1] == "Outcome: not decided yet"
+    assert "  none taken" in lines
+
+
+def test_words_from_outside_cannot_steer_the_terminal():
+    lines = incidents.report(RECORD | {"outcome": "\x1b[2Jgone\nForged: line"})
+    assert lines[-1] == "Outcome: [2Jgone Forged: line"
+
+
+def test_table_shows_brackets_as_they_are():
+    console = Console(file=io.StringIO(), width=200)
+    console.print(incidents.records_table([RECORD | {"service": "[red]catalog[/red]"}]))
+    assert "[red]catalog[/red]" in console.file.getvalue()  # type: ignore[attr-defined]
