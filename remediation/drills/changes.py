@@ -16,10 +16,18 @@ class Change(NamedTuple):
     raised: str = ""  # the service whose desired replicas were raised
 
 
-def changes(before: Observation, now: Observation) -> Iterator[Change]:
-    """In the order in which they cause one another. A part that either side could not read yields nothing."""
+def changes(before: Observation, now: Observation, watched: frozenset[str]) -> Iterator[Change]:
+    """
+    In the order in which they cause one another. A part that either side could not read yields nothing.
+
+    Args:
+        watched: The alertnames of which a pending alert is told too; of others only firing and resolved, since
+            anything may be pending for a moment.
+    """
     if before.alerts is not None and now.alerts is not None:
-        yield from _alerts(before.alerts, now.alerts)
+        for change, alert in _alerts(before.alerts, now.alerts):
+            if alert.labels.get("alertname") in watched or not change.event.endswith("pending"):
+                yield change
     if before.remediations is not None and now.remediations is not None:
         yield from _remediations(before.remediations, now.remediations)
     if before.services is not None and now.services is not None:
@@ -28,16 +36,16 @@ def changes(before: Observation, now: Observation) -> Iterator[Change]:
                 yield from _replicas(before.services[name], service)
 
 
-def _alerts(before: tuple[Alert, ...], now: tuple[Alert, ...]) -> Iterator[Change]:
+def _alerts(before: tuple[Alert, ...], now: tuple[Alert, ...]) -> Iterator[tuple[Change, Alert]]:
     old, new = _by_identity(before), _by_identity(now)
     for identity, alert in new.items():
         if identity not in old or old[identity].state != alert.state:
             value = "" if alert.value is None else f", value {number(alert.value)}"
-            yield Change("alert", f"{_name(alert)} {alert.state}", _about(alert) + value)
+            yield Change("alert", f"{_name(alert)} {alert.state}", _about(alert) + value), alert
     for identity, alert in old.items():
         if identity not in new:
             ended = "resolved" if alert.state == "firing" else "no longer pending"
-            yield Change("alert", f"{_name(alert)} {ended}", _about(alert))
+            yield Change("alert", f"{_name(alert)} {ended}", _about(alert)), alert
 
 
 def _by_identity(alerts: tuple[Alert, ...]) -> dict[frozenset[tuple[str, str]], Alert]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from remediation.drills.changes import changes
-from remediation.drills.checks import Baseline, Facts, PromQL, mark, number
+from remediation.drills.checks import AlertCheck, Baseline, Facts, PromQL, mark, number
 from remediation.drills.definition import (
     END_INJECTION,
     INJECTION,
@@ -89,6 +89,7 @@ class Engine:
         self._steady = tuple(Watch(each) for each in definition.steady_state.conditions)
         self._stops = tuple(Watch(each) for each in definition.stop_conditions)
         self._sized = tuple(dict.fromkeys(i.load.service for i in definition.inject if i.load and i.load.service))
+        self._watched = _alertnames(definition)
         self._started_at = 0.0
         self._steady_since: float | None = None
         self._events: dict[str, float] = {}
@@ -342,7 +343,7 @@ class Engine:
 
     def _note_changes(self, seen: Observation, now: float) -> None:
         if self._previous is not None:
-            for change in changes(self._previous, seen):
+            for change in changes(self._previous, seen, self._watched):
                 self.timeline.add(now, change.kind, change.event, change.detail)
                 if change.raised and self.injected_at is not None:
                     self._scale_outs[change.raised] = self._scale_outs.get(change.raised, 0) + 1
@@ -353,6 +354,12 @@ def _trackers(definition: Definition) -> Iterator[Tracker]:
     for section, begins in (("confirm", INJECTION), ("expect", INJECTION), ("then", END_INJECTION)):
         for expectation in getattr(definition, section):
             yield Tracker(expectation, section, expectation.after_events or (begins,))
+
+
+def _alertnames(definition: Definition) -> frozenset[str]:
+    conditions = (*definition.confirm, *definition.expect, *definition.then, *definition.stop_conditions)
+    checks = [each.check for each in conditions]
+    return frozenset(check.labels.get("alertname", "") for check in checks if isinstance(check, AlertCheck))
 
 
 def _last_known(previous: Observation | None, seen: Observation) -> Observation:
