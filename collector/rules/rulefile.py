@@ -171,10 +171,9 @@ class _Reader:
         )
 
     def _rule(self, node: yaml.Node, position: int, group_labels: Pairs) -> Iterator[Rule]:
-        self._place = replace(self._place, rule=position, rule_name="")
+        self._place = replace(self._place, rule=position, rule_name=_name_of(node))
         entries = self._mapping(node, _RULE_KEYS, "rulefmt.Rule")
         record, alert, expr = (self._string(entries.get(key)) for key in ("record", "alert", "expr"))
-        self._place.rule_name = record or alert
         if record and alert:
             self._problem(node, "only one of 'record' and 'alert' must be set")
         elif not record and not alert:
@@ -262,6 +261,12 @@ class _Reader:
         except ValueError as error:
             self._problem(node, str(error))
             return 0
+
+
+def _name_of(rule: yaml.Node) -> str:
+    pairs = rule.value if isinstance(rule, yaml.MappingNode) else []
+    names = {key.value: value.value for key, value in pairs if isinstance(value, yaml.ScalarNode)}
+    return str(names.get("record") or names.get("alert") or "")
 
 
 def _is_null(node: yaml.Node) -> bool:
