@@ -11,8 +11,11 @@ _ITEMS = {"traces": "spans", "logs": "log_records", "metrics": "metric_points"}
 
 
 class SelfMetrics:
-    """One set of metrics in a registry of its own, so that tests can have several. What a process has once (CPU, memory)
-    is in prometheus_client's REGISTRY."""
+    """
+    One set of metrics in a registry of its own, so that tests can have several.
+
+    What a process has once (CPU, memory) is in prometheus_client's REGISTRY.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

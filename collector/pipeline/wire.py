@@ -3,8 +3,7 @@ OTLP's protobuf read straight into Arrow columns.
 
 ptars needs a descriptor to know the columns. OTLP's own is recursive (AnyValue holds AnyValues), which no Arrow type
 can be, and spells out resource and scope, which we keep as they came. So the descriptors are edited: those fields
-become
-`bytes`, which on the wire is the same thing (protobuf.dev/programming-guides/encoding, "Length-Delimited Records").
+become `bytes`, which on the wire is the same (protobuf.dev/programming-guides/encoding, "Length-Delimited Records").
 """
 
 from __future__ import annotations

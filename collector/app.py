@@ -1,0 +1,279 @@
+"""The collector's process: opens the stores, wires the parts, serves the ports, stops cleanly."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import ctypes
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, disable_created_metrics, generate_latest
+from starlette.applications import Starlette
+from starlette.responses import Response
+
+from collector.alerts.dispatcher import Dispatcher
+from collector.api.jaeger import jaeger_app
+from collector.api.logs import logs_router
+from collector.api.prometheus import prometheus_router
+from collector.api.rules import rules_router
+from collector.config import CollectorConfig, load
+from collector.errors import BadRequestError, CollectorError, ConfigError
+from collector.model.alert import Alert
+from collector.model.series import labels_of
+from collector.pipeline.admission import Admission
+from collector.pipeline.commit import GroupCommit
+from collector.pipeline.self_metrics import SelfMetrics
+from collector.query.promql.engine import Engine
+from collector.receivers.otlp_grpc import STOP_GRACE_S, otlp_grpc_server
+from collector.receivers.otlp_http import otlp_http_app
+from collector.receivers.otlp_ingest import OtlpIngest
+from collector.receivers.otlp_metrics import MetricsIngest
+from collector.receivers.scrape import ScrapeManager
+from collector.rules.manager import RuleManager
+from collector.storage.logs import LogReader
+from collector.storage.metrics.store import MetricStore
+from collector.storage.traces.database import TelemetryDatabase
+from collector.storage.traces.reader import TraceReader
+from steersman.runtime.http import Listener, error_response, install_error_envelope, serve
+
+_log = logging.getLogger(__name__)
+RETENTION_EVERY_S = 60.0
+STOP_WITHIN_S = 4.0  # of the 5 s that a stop may take; requests still in flight then are cut, and unacknowledged
+BACKGROUND_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """`127.0.0.1:9090`, `[::1]:9090`, `:9090` (this machine only) or `9090`."""
+        host, _, port = text.rpartition(":")
+        if not port.isdecimal() or int(port) > 65535:
+            raise argparse.ArgumentTypeError(f"{text!r} is not host:port with a port from 0 to 65535")
+        return cls(host.strip("[]") or "127.0.0.1", int(port))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    http: Address
+    otlp_grpc: Address
+    otlp_http: Address
+    jaeger: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """The wired parts. Made by `open_collector`."""
+
+    ingest: OtlpIngest
+    http_app: FastAPI
+    otlp_app: Starlette
+    jaeger_app: FastAPI
+    background: Sequence[tuple[str, Callable[[], Awaitable[None]]]]  # name and what runs until cancelled
+
+
+@contextlib.asynccontextmanager
+async def open_collector(config: CollectorConfig, data_dir: Path, *, external_url: str) -> AsyncIterator[Collector]:
+    """
+    Open the stores under `data_dir` and wire the parts; nothing listens yet. Leaving commits and closes.
+
+    Raises:
+        CollectorError: a store cannot be opened.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        metric_store = MetricStore.open(data_dir / "metrics", retention_s=config.storage.metrics_retention)
+        stack.callback(metric_store.close)
+        database = TelemetryDatabase.open(data_dir / "telemetry.duckdb")
+        stack.callback(database.close)
+        counts = SelfMetrics()
+        commit = await stack.enter_async_context(GroupCommit(database.write, observe=counts.committed))
+        yield _wired(config, data_dir, external_url, metric_store, database, commit, counts)
+
+
+def _wired(
+    config: CollectorConfig,
+    data_dir: Path,
+    external_url: str,
+    metric_store: MetricStore,
+    database: TelemetryDatabase,
+    commit: GroupCommit,
+    counts: SelfMetrics,
+) -> Collector:
+    ingest = OtlpIngest(
+        commit=commit,
+        metrics=MetricsIngest(metric_store, metric_store),
+        admission=Admission(config.limits.limits()),
+        counts=counts,
+    )
+    engine = Engine(metric_store)
+    scrapes = ScrapeManager(config.scrape_configs, metric_store)
+    dispatcher = (
+        None
+        if config.alertmanager is None
+        else Dispatcher(config.alertmanager, state_path=data_dir / "dispatcher.json", external_url=external_url)
+    )
+    rules = RuleManager(
+        files=config.rule_files,
+        engine=engine,
+        sink=metric_store,
+        source=metric_store,
+        notify=_with_labels(config.global_.external_labels, dispatcher.accept) if dispatcher else _to_nobody,
+        state_path=data_dir / "alerts.json",
+        evaluation_interval_s=config.global_.evaluation_interval,
+        external_url=external_url,
+    )
+    background: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+        ("scrapes", scrapes.run),
+        ("rules", rules.run),
+        ("retention", lambda: _retain(commit, database, counts, config.storage.retention)),
+    ]
+    if dispatcher:
+        background.append(("dispatcher", dispatcher.run))
+    app = _http_app(counts, metric_store)
+    app.include_router(prometheus_router(engine=engine, source=metric_store, targets=scrapes.targets))
+    app.include_router(rules_router(rules))
+    app.include_router(logs_router(LogReader(database)))
+    return Collector(ingest, app, otlp_http_app(ingest), jaeger_app(TraceReader(database)), background)
+
+
+Notify = Callable[[Sequence[Alert]], Awaitable[None]]
+
+
+def _with_labels(external: Mapping[str, str], notify: Notify) -> Notify:
+    """External labels join an alert as it leaves; its own win (Prometheus, notifier.go, Manager.Send)."""
+
+    async def labelled(alerts: Sequence[Alert]) -> None:
+        await notify([replace(alert, labels=labels_of({**external, **dict(alert.labels)})) for alert in alerts])
+
+    return labelled if external else notify
+
+
+async def _to_nobody(_alerts: Sequence[Alert]) -> None:
+    """Without `alertmanager` in the configuration alerts are evaluated and shown, and sent nowhere."""
+
+
+def _http_app(counts: SelfMetrics, metric_store: MetricStore) -> FastAPI:
+    app = FastAPI(title="Steersman: collector", docs_url=None, redoc_url=None, openapi_url=None)
+    install_error_envelope(app)
+    counts.gauge("prometheus_tsdb_head_series", "Series in the metric store.", lambda: metric_store.series_count)
+
+    @app.exception_handler(BadRequestError)
+    async def bad_request(_request: Request, error: BadRequestError) -> JSONResponse:
+        return error_response(400, str(error))
+
+    @app.get("/-/healthy", response_class=PlainTextResponse)
+    @app.get("/-/ready", response_class=PlainTextResponse)
+    async def healthy() -> str:
+        return "OK\n"
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(REGISTRY) + generate_latest(counts.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+async def _retain(commit: GroupCommit, database: TelemetryDatabase, counts: SelfMetrics, retention_s: float) -> None:
+    while True:
+        before_ms = int((time.time() - retention_s) * 1000)
+        removed = await commit.alone(partial(database.remove_before, before_ms))
+        counts.removed("spans", removed.spans)
+        counts.removed("logs", removed.logs)
+        _give_back_memory()
+        await asyncio.sleep(RETENTION_EVERY_S)
+
+
+def _give_back_memory() -> None:
+    """A burst leaves glibc holding what was freed; it returns that only when asked (malloc_trim(3))."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another libc
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+async def _keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """A part that fails is started again: the others, and what they acknowledge, must not fall with it."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            _log.exception("%s failed, starting it again in %s s", name, BACKGROUND_RETRY_S)
+        await asyncio.sleep(BACKGROUND_RETRY_S)
+
+
+async def run(config: CollectorConfig, data_dir: Path, addresses: Addresses, *, external_url: str) -> None:
+    """
+    Serve until SIGTERM or SIGINT.
+
+    Raises:
+        OSError: a port is taken.
+        CollectorError: a store cannot be opened.
+    """
+    async with open_collector(config, data_dir, external_url=external_url) as collector:
+        grpc_server, _ = otlp_grpc_server(
+            collector.ingest, host=addresses.otlp_grpc.host, port=addresses.otlp_grpc.port
+        )
+        await grpc_server.start()
+        tasks = [asyncio.create_task(_keep_running(name, run_), name=name) for name, run_ in collector.background]
+        try:
+            listeners = [
+                Listener(collector.http_app, addresses.http.port, addresses.http.host),
+                Listener(collector.otlp_app, addresses.otlp_http.port, addresses.otlp_http.host),
+                Listener(collector.jaeger_app, addresses.jaeger.port, addresses.jaeger.host),
+            ]
+            await serve(listeners)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait_for(grpc_server.stop(STOP_GRACE_S), STOP_WITHIN_S)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="collector", description="OTLP and scrapes in; Prometheus and Jaeger out.")
+    parser.add_argument("--config", type=Path, required=True, help="configuration file, with Prometheus's keys")
+    parser.add_argument("--data-dir", type=Path, required=True, help="where everything is kept; one process at a time")
+    for flag, default, what in (
+        ("--http", "127.0.0.1:9090", "Prometheus API, rules, alerts, logs, /metrics"),
+        ("--otlp-grpc", "127.0.0.1:4317", "OTLP over gRPC"),
+        ("--otlp-http", "127.0.0.1:4318", "OTLP over HTTP"),
+        ("--jaeger", "127.0.0.1:16686", "Jaeger query API"),
+    ):
+        parser.add_argument(flag, type=Address.parse, default=Address.parse(default), metavar="HOST:PORT", help=what)
+    parser.add_argument("--external-url", help="under which users reach --http; default http://HOST:PORT")
+    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the collector until it is told to stop. 0: stopped; 1: could not start; 2: wrong configuration."""
+    arguments = _arguments().parse_args(argv)
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, which nobody asks for
+    logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    http: Address = arguments.http
+    addresses = Addresses(
+        http=http, otlp_grpc=arguments.otlp_grpc, otlp_http=arguments.otlp_http, jaeger=arguments.jaeger
+    )
+    external_url = (arguments.external_url or f"http://{http.host}:{http.port}").rstrip("/")
+    try:
+        asyncio.run(run(load(arguments.config), arguments.data_dir.resolve(), addresses, external_url=external_url))
+    except ConfigError as error:
+        print(f"collector: {error}", file=sys.stderr)
+        return 2
+    except (OSError, CollectorError) as error:
+        print(f"collector: {error}", file=sys.stderr)
+        return 1
+    return 0
