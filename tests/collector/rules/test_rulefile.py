@@ -75,7 +75,10 @@ def test_anchors_and_merge_keys_are_followed() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (rule("alert: A\nexpr: sum("), '5:11: group "g", rule 1, "A": could not parse expression: unclosed left parenthesis'),
+        (
+            rule("alert: A\nexpr: sum("),
+            '5:11: group "g", rule 1, "A": could not parse expression: unclosed left parenthesis',
+        ),
         (rule("alert: A"), "4:5: group \"g\", rule 1, \"A\": field 'expr' must be set in rule"),
         (rule("expr: up"), "4:5: group \"g\", rule 1, \"\": one of 'record' or 'alert' must be set"),
         (
@@ -91,8 +94,10 @@ def test_anchors_and_merge_keys_are_followed() -> None:
         (rule("alert: A\nexpr: up\nlabels: {a-b: c}"), '6:19: group "g", rule 1, "A": invalid label name: a-b'),
         (
             rule("alert: A\nexpr: up\nannotations: {s: '{{ nope }}'}"),
-            '6:22: group "g", rule 1, "A": annotation "s": error parsing template __alert_A: '
-            'template: __alert_A:1: function "nope" not defined',
+            (
+                '6:22: group "g", rule 1, "A": annotation "s": error parsing template __alert_A: '
+                'template: __alert_A:1: function "nope" not defined'
+            ),
         ),
         (rule("alert: A\nexpr: up\nfro: 1m"), '6:5: group "g", rule 1, "A": field fro not found in type rulefmt.Rule'),
         ("groups:\n- name: g\n- name: g", '3:3: groupname: "g" is repeated in the same file'),
