@@ -61,10 +61,10 @@ def run_logs(data_dir: Path, name: str, lines: int, *, follow: bool) -> None:
 
 def find_logs(folder: Path, name: str) -> list[Path]:
     """Of one process, or of all replicas of a service, by number."""
-    exact = folder / f"{name}.log"
-    if exact.name in {path.name for path in folder.glob("*.log")}:  # compares names, so `../x` finds nothing
-        return [exact]
-    replicas = [path for path in folder.glob("*.log") if path.name.removesuffix(".log").rpartition("-")[0] == name]
+    logs = {path.name.removesuffix(".log"): path for path in folder.glob("*.log")}
+    if name in logs:  # compared, never joined to a path: `../x` finds nothing
+        return [logs[name]]
+    replicas = [path for stem, path in logs.items() if stem.rpartition("-")[0] == name]
     return sorted(replicas, key=lambda path: (len(path.name), path.name))
 
 

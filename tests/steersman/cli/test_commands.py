@@ -7,18 +7,37 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from steersman.cli import main
 from steersman.stack import state
 from steersman.stack.settings import Settings
 
 
-def steersman(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "steersman", *arguments], capture_output=True, text=True, timeout=30, check=False
-    )
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Steersman = Callable[..., Done]
+
+
+@pytest.fixture
+def steersman(monkeypatch, capfd) -> Steersman:
+    """The program's own entry point, run in this process: a new Python for each case would take a second of it."""
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["steersman", *arguments])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        return Done(int(exited.value.code or 0), *capfd.readouterr())
+
+    return run
 
 
 def one_line(text: str) -> str:
@@ -40,13 +59,13 @@ def test_help_answers_quickly_because_it_loads_nothing_heavy():
     "command",
     [["down"], ["scale", "catalog", "2"], ["restart", "catalog"], ["remediations"], ["remediation", "show", "x"]],
 )
-def test_commands_on_a_stack_say_that_none_runs(tmp_path: Path, command: list[str]):
+def test_commands_on_a_stack_say_that_none_runs(steersman: Steersman, tmp_path: Path, command: list[str]):
     done = steersman(*command, "--data-dir", str(tmp_path))
     assert done.returncode == 1
     assert "no stack runs in" in one_line(done.stderr)
 
 
-def test_status_of_no_stack_is_exit_code_1_also_as_json(tmp_path: Path):
+def test_status_of_no_stack_is_exit_code_1_also_as_json(steersman: Steersman, tmp_path: Path):
     done = steersman("status", "--json", "--data-dir", str(tmp_path))
     assert done.returncode == 1
     assert json.loads(done.stdout) == {"running": False}
@@ -55,13 +74,13 @@ def test_status_of_no_stack_is_exit_code_1_also_as_json(tmp_path: Path):
 @pytest.mark.parametrize(
     "command", [["up", "--port-offset", "99999"], ["scale", "catalog", "many"], ["nonsense"], ["logs", "x", "-n", "-1"]]
 )
-def test_wrong_usage_is_exit_code_2(command: list[str]):
+def test_wrong_usage_is_exit_code_2(steersman: Steersman, command: list[str]):
     done = steersman(*command)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
-def test_up_names_who_holds_a_port_and_leaves_nothing(settings: Settings):
+def test_up_names_who_holds_a_port_and_leaves_nothing(steersman: Steersman, settings: Settings):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", settings.ports.prometheus))
         holder.listen()
@@ -77,7 +96,7 @@ def test_up_names_who_holds_a_port_and_leaves_nothing(settings: Settings):
     assert state.read_state(settings.data_dir) is None
 
 
-def test_up_says_what_is_wrong_with_the_services_file(settings: Settings, tmp_path: Path):
+def test_up_says_what_is_wrong_with_the_services_file(steersman: Steersman, settings: Settings, tmp_path: Path):
     services = tmp_path / "bad.yaml"
     services.write_text("services: {catalog: {}}")
     done = steersman("up", "--data-dir", str(tmp_path), "--services", str(services))
@@ -85,14 +104,14 @@ def test_up_says_what_is_wrong_with_the_services_file(settings: Settings, tmp_pa
     assert "services.catalog.command" in one_line(done.stderr)
 
 
-def test_up_in_an_unwritable_place_is_one_line(tmp_path: Path):
+def test_up_in_an_unwritable_place_is_one_line(steersman: Steersman, tmp_path: Path):
     (tmp_path / "file").write_text("")
     done = steersman("up", "--data-dir", str(tmp_path / "file" / "data"))
     assert done.returncode == 1
     one_line(done.stderr)
 
 
-def test_doctor_finds_nothing_wrong_with_free_ports(settings: Settings, tmp_path: Path):
+def test_doctor_finds_nothing_wrong_with_free_ports(steersman: Steersman, settings: Settings, tmp_path: Path):
     settings.services_file.write_text("services: {a: {command: [x]}}")
     arguments = ["--data-dir", str(tmp_path), "--port-offset", str(settings.port_offset)]
     done = steersman("doctor", *arguments, "--services", str(settings.services_file))
@@ -111,17 +130,17 @@ def logs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_logs_of_a_service_are_those_of_all_its_replicas(logs: Path):
+def test_logs_of_a_service_are_those_of_all_its_replicas(steersman: Steersman, logs: Path):
     done = steersman("logs", "catalog", "-n", "2", "--data-dir", str(logs))
     assert done.stdout == "catalog-1 | b\ncatalog-1 | c\ncatalog-2 | d\n"
 
 
-def test_logs_reach_back_into_the_last_run_for_the_lines_that_lack(logs: Path):
+def test_logs_reach_back_into_the_last_run_for_the_lines_that_lack(steersman: Steersman, logs: Path):
     assert steersman("logs", "worker", "--data-dir", str(logs)).stdout == "old\nnew\n"
 
 
 @pytest.mark.parametrize("name", ["nobody", "../logs/worker", "*"])
-def test_logs_of_nobody_name_what_there_is(logs: Path, name: str):
+def test_logs_of_nobody_name_what_there_is(steersman: Steersman, logs: Path, name: str):
     done = steersman("logs", name, "--data-dir", str(logs))
     assert done.returncode == 1
     assert "there are: catalog-1, catalog-2, worker" in one_line(done.stderr)
