@@ -26,7 +26,7 @@ from collector.api.logs import logs_router
 from collector.api.prometheus import prometheus_router
 from collector.api.rules import rules_router
 from collector.config import CollectorConfig, load
-from collector.errors import BadRequestError, CollectorError, ConfigError
+from collector.errors import BadRequestError, CollectorError, ConfigError, TemporaryError
 from collector.model.alert import Alert
 from collector.model.series import labels_of
 from collector.pipeline.admission import Admission
@@ -172,6 +172,10 @@ def _http_app(counts: SelfMetrics, metric_store: MetricStore) -> FastAPI:
     @app.exception_handler(BadRequestError)
     async def bad_request(_request: Request, error: BadRequestError) -> JSONResponse:
         return error_response(400, str(error))
+
+    @app.exception_handler(TemporaryError)
+    async def not_now(_request: Request, error: TemporaryError) -> JSONResponse:
+        return error_response(503, str(error))
 
     @app.get("/-/healthy", response_class=PlainTextResponse)
     @app.get("/-/ready", response_class=PlainTextResponse)

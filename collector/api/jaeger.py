@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from collector.api.jaeger_json import kind_name, trace_json
 from collector.api.jaeger_query import parse_search, parse_tags, whole_number
-from collector.errors import BadRequestError
+from collector.errors import BadRequestError, LimitExceededError, TemporaryError
 from collector.model.ids import parse_trace_id
 from collector.model.telemetry import SpanKind
 from collector.storage.traces.reader import TraceReader
@@ -126,6 +126,14 @@ def _install_errors(app: FastAPI) -> None:
     @app.exception_handler(BadRequestError)
     async def bad_request(_request: Request, error: BadRequestError) -> JSONResponse:
         return _error(400, str(error))
+
+    @app.exception_handler(LimitExceededError)
+    async def too_much(_request: Request, error: LimitExceededError) -> JSONResponse:
+        return _error(413, str(error))
+
+    @app.exception_handler(TemporaryError)
+    async def not_now(_request: Request, error: TemporaryError) -> JSONResponse:
+        return _error(503, str(error))
 
     @app.exception_handler(HTTPException)
     async def http_error(_request: Request, error: HTTPException) -> JSONResponse:

@@ -117,12 +117,19 @@ class TelemetryDatabase:
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor that sees one state of the file throughout."""
+        """
+        A cursor that sees one state of the file throughout.
+
+        Raises:
+            TemporaryError: DuckDB could not answer, e.g. it would need more memory than it may use.
+        """
         with self._readers:
             cursor = self._connection.cursor()
             try:
                 cursor.execute("BEGIN TRANSACTION READ ONLY")
                 yield cursor
+            except duckdb.Error as error:
+                raise TemporaryError(f"spans and logs could not be read: {error}") from error
             finally:
                 cursor.close()
 

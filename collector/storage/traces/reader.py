@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import duckdb
 
+from collector.errors import LimitExceededError
 from collector.model.ids import TraceId, trace_id_halves, trace_id_of
 from collector.model.telemetry import Trace
 from collector.storage.traces.database import TelemetryDatabase
@@ -20,6 +21,9 @@ from collector.storage.traces.rows import (
     span_of_row,
 )
 from collector.storage.traces.search import TraceQuery, matching_traces
+
+# Of one answer. A span takes about 5 kB of Python objects and JSON, so this is some 250 MB at worst.
+MAX_SPANS = 50_000
 
 
 class Operation(NamedTuple):
@@ -91,13 +95,16 @@ def _traces(cursor: duckdb.DuckDBPyConnection, halves: Sequence[tuple[int, int]]
     lows = ", ".join(str(int(low)) for _, low in halves)
     sql = f"SELECT {SPAN_FIELDS} FROM spans WHERE trace_lo IN ({lows})"  # noqa: S608
     wanted = set(halves)
-    rows = [row for row in cursor.execute(sql).fetchall() if (row[0], row[1]) in wanted]
+    found = cursor.execute(sql).fetchmany(MAX_SPANS + 1)
+    if len(found) > MAX_SPANS:
+        raise LimitExceededError(f"the answer has more than {MAX_SPANS} spans; ask for fewer traces than {len(halves)}")
+    rows = [row for row in found if (row[0], row[1]) in wanted]
     once = {row[:3]: row for row in rows}
     rows = sorted(once.values(), key=lambda row: (row[0], row[1], row[7], row[2]))
     resources = read_resources(cursor, {row[RESOURCE_AT] for row in rows})
     scopes = read_scopes(cursor, {row[SCOPE_AT] for row in rows})
-    found: dict[tuple[int, int], Trace] = {}
+    traces: dict[tuple[int, int], Trace] = {}
     for key, group in groupby(rows, key=lambda row: (row[0], row[1])):
         spans = tuple(span_of_row(row, resources, scopes) for row in group)
-        found[key] = Trace(trace_id_of(*key), spans)
-    return [found[key] for key in dict.fromkeys(halves) if key in found]
+        traces[key] = Trace(trace_id_of(*key), spans)
+    return [traces[key] for key in dict.fromkeys(halves) if key in traces]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import duckdb
+import pytest
+
+from collector.errors import CollectorError, LimitExceededError
+from collector.model.ids import parse_trace_id
+from collector.pipeline.spans import decode_spans
+from collector.storage.traces import reader
+from collector.storage.traces.database import TelemetryDatabase
+
+TRACE_ID = parse_trace_id("0af7651916cd43dd8448eb211c80319c")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "telemetry.duckdb"
+
+
+def test_retention_removes_old_spans_and_the_resources_only_they_used(path, new_trace_request):
+    database = TelemetryDatabase.open(path)
+    old, new = new_trace_request(), new_trace_request()
+    for span in new.resource_spans[0].scope_spans[0].spans:
+        span.trace_id = b"2" * 16
+    new.resource_spans[0].resource.attributes[0].value.string_value = "cart"
+    database.write([decode_spans(old.SerializeToString(), received_ms=1_000)])
+    database.write([decode_spans(new.SerializeToString(), received_ms=2_000)])
+    removed = database.remove_before(2_000)
+    assert (removed.spans, removed.logs) == (2, 0)
+    traces = reader.TraceReader(database)
+    assert traces.trace(TRACE_ID) is None
+    assert traces.services() == ["cart"]
+    with database.reading() as cursor:
+        assert cursor.execute("SELECT service FROM resources").fetchall() == [("cart",)]
+    # What was forgotten is learned again when it comes back.
+    database.write([decode_spans(old.SerializeToString(), received_ms=3_000)])
+    assert traces.trace(TRACE_ID).spans[0].resource.service == "catalog"
+    database.close()
+
+
+def test_everything_is_there_after_reopening(path, new_trace_request):
+    database = TelemetryDatabase.open(path)
+    database.write([decode_spans(new_trace_request().SerializeToString(), received_ms=1)])
+    before = reader.TraceReader(database).trace(TRACE_ID)
+    database.close()
+    database = TelemetryDatabase.open(path)
+    database.write([decode_spans(new_trace_request().SerializeToString(), received_ms=2)])
+    assert reader.TraceReader(database).trace(TRACE_ID) == before
+    with database.reading() as cursor:
+        assert cursor.execute("SELECT count(*) FROM resources").fetchall() == [(1,)]
+    database.close()
+
+
+def test_an_answer_beyond_the_limit_is_refused(path, new_trace_request, monkeypatch):
+    database = TelemetryDatabase.open(path)
+    database.write([decode_spans(new_trace_request().SerializeToString(), received_ms=1)])
+    monkeypatch.setattr(reader, "MAX_SPANS", 1)
+    with pytest.raises(LimitExceededError, match="more than 1 spans"):
+        reader.TraceReader(database).trace(TRACE_ID)
+    database.close()
+
+
+def test_a_file_of_another_version_is_refused(path):
+    TelemetryDatabase.open(path).close()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE schema_version SET version = 99")
+    with pytest.raises(CollectorError, match="schema version 99"):
+        TelemetryDatabase.open(path)
+
+
+def test_a_file_that_is_no_database_is_refused(path):
+    path.write_bytes(b"something else" * 1000)
+    with pytest.raises(CollectorError, match=r"telemetry\.duckdb"):
+        TelemetryDatabase.open(path)
