@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from collector.model.series import Block, Labels, Vector, is_absent
+from collector.query.promql.numerals import format_float
 from collector.query.promql.values import Answer, Floats, Matrix, RangeVector, Scalar, StringValue, Times
 
 _WITH_EXPONENT = re.compile(r'"(-?[0-9.]+e[+-][0-9]+)"')
@@ -82,7 +83,8 @@ def query_data(answer: Answer | Matrix, *, at_ms: int = 0, limit: int = 0) -> st
     """The `data` of /query and /query_range. `at_ms` is the time of a vector; `limit` series, 0 for all."""
     match answer:
         case Scalar():
-            return _data("scalar", f"[{timestamp_text(answer.timestamp_ms)},{value_text(answer.value)}]")
+            # unlike samples, scalars never have an exponent (promql/value.go, Scalar.MarshalJSON)
+            return _data("scalar", f'[{timestamp_text(answer.timestamp_ms)},"{format_float(answer.value)}"]')
         case StringValue():
             return _data("string", f"[{timestamp_text(answer.timestamp_ms)},{json.dumps(answer.value)}]")
         case Vector():

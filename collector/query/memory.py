@@ -38,8 +38,8 @@ class MemorySource:
         return sorted(
             labels
             for block in self.select(matchers, min_ms=min_ms, max_ms=max_ms)
-            for labels, here in zip(block.labels, (~is_absent(block.values)).any(axis=1).tolist(), strict=True)
-            if here
+            for labels, absent in zip(block.labels, is_absent(block.values), strict=True)
+            if not absent.all()
         )
 
     def label_names(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[str]:

@@ -12,7 +12,7 @@ from collector.query.errors import ExecutionError
 from collector.query.promql.numerals import format_float
 from collector.query.promql.quantile import sorted_quantile
 from collector.query.promql.syntax import Aggregation
-from collector.query.promql.values import Floats, Frame, Mask, empty_frame, merged, quoted, stacked
+from collector.query.promql.values import Floats, Frame, Mask, empty_frame, quoted, stacked
 
 LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _MAX_INT64 = float(2**63)
@@ -153,16 +153,17 @@ def _quantile(frame: Frame, groups: Groups, ratios: Floats) -> Frame:
 
 
 def _count_values(frame: Frame, groups: Groups, name: str) -> Frame:
-    labels: list[Labels] = []
-    counts: list[NDArray[np.int64]] = []
+    # The value's label takes the place of a grouping label of the same name, which can make groups one.
+    counts: dict[Labels, NDArray[np.int64]] = {}
     for group, key in enumerate(groups.keys):
         rows = groups.rows(group)
         values, present = frame.values[rows], frame.present[rows]
         for value in np.unique(values[present]).tolist():
             same = np.isnan(values) if np.isnan(value) else values == value
-            labels.append(labels_of(dict(key) | {name: format_float(value)}))
-            counts.append((same & present).sum(axis=0))
-    if not labels:
+            labels = labels_of(dict(key) | {name: format_float(value)})
+            here = np.asarray(np.sum(same & present, axis=0), dtype=np.int64)
+            counts[labels] = np.add(counts[labels], here) if labels in counts else here
+    if not counts:
         return empty_frame(frame.values.shape[1])
-    table = np.stack(counts)
-    return merged(Frame(tuple(labels), table.astype(np.float64), table > 0))
+    table = np.stack(list(counts.values()))
+    return Frame(tuple(counts), table.astype(np.float64), table > 0)

@@ -102,7 +102,10 @@ def vectors(node: Binary, left: Frame, right: Frame) -> Frame:
     rows_of: dict[int, list[int]] = {}
     for row, group in enumerate(one_groups.tolist()):
         rows_of.setdefault(group, []).append(row)
-    _require_unique(one, rows_of, list(groups), side="left" if swapped else "right")
+    # Prometheus does not even look at the "one" side where the other is empty.
+    asked = many.present.any(axis=0)
+    looked_at = Frame(one.labels, one.values, one.present & asked)
+    _require_unique(looked_at, rows_of, list(groups), side="left" if swapped else "right")
     many_rows: list[int] = []
     one_rows: list[int] = []
     for row, group in enumerate(_numbered(many.labels, matching, groups).tolist()):

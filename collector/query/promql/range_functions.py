@@ -61,7 +61,8 @@ def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> Resul
     change -= first
     if counter:
         _add_resets(change, windows)
-        # a counter cannot have been negative: never extrapolate to before where it would have been zero
+        # A counter cannot have been negative: never extrapolate to before where it would have been zero. Prometheus
+        # looks at the threshold first since 2.52, so that a zero further away than half an interval changes nothing.
         to_zero = first
         to_zero /= change
         to_zero *= sampled_s
