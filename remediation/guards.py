@@ -12,7 +12,7 @@ from remediation.store.record import TargetHistory
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    guard: str  # cooldown, rate_limit, escalation, telemetry, maximum
+    guard: str  # cooldown, rate_limit, escalation, telemetry, maximum, not_needed, scaler, unreachable
     reason: str
 
 
@@ -22,6 +22,7 @@ class Target:
 
     before: int
     to: int
+    wanted: float  # what the load wants, before bounds
     reason: str
 
 
@@ -68,4 +69,4 @@ def target_replicas(scale: Scale, guards: Guards, *, wanted: float | None, repli
     if to <= current:
         return Refusal("not_needed", f"{service} has {current} replicas and the load wants {math.ceil(wanted)}")
     limits = "" if to == asked else f", bounded from {asked} by maximum {maximum} and step {scale.maximum_step}"
-    return Target(current, to, f"the load wants {wanted:.2f} replicas, {current} desired now{limits}")
+    return Target(current, to, wanted, f"the load wants {wanted:.2f} replicas, {current} desired now{limits}")

@@ -26,7 +26,11 @@ class AlertCondition:
     """The expression of an alert rule, and the labels that the rule adds to what the expression returns."""
 
     expression: str
-    rule_labels: tuple[str, ...]
+    rule_labels: Mapping[str, str]  # as the rule file has them, templates not expanded
+
+    def applies_to(self, alert_labels: Mapping[str, str]) -> bool:
+        """Whether this rule can have raised the alert: several rules may share a name."""
+        return all(alert_labels.get(name) == value for name, value in self.rule_labels.items() if "{{" not in value)
 
     def returns(self, samples: list[Sample], alert_labels: Mapping[str, str]) -> bool:
         """Whether one of the samples is this alert: it differs only in labels that the rule itself set."""
@@ -77,7 +81,7 @@ class Prometheus:
         try:
             rules = [rule for group in data["groups"] for rule in group["rules"]]
             return [
-                AlertCondition(rule["query"], tuple(rule.get("labels") or ()))
+                AlertCondition(rule["query"], rule.get("labels") or {})
                 for rule in rules
                 if rule.get("type") == "alerting" and rule["name"] == alertname
             ]

@@ -93,7 +93,7 @@ class ScaleInWatch:
             if self.previous is not None:
                 return Decision("go_back", self.previous, "the alert's condition came back after scaling in")
             return Decision("scale_out", self.current, "the alert's condition came back before the load fell")
-        if settling or (seen.alert_active and not quiet):
+        if settling or seen.condition is Condition.FIRING or (seen.alert_active and not quiet):
             self._forget()
             return None
         how = "the alert has resolved" if not seen.alert_active else "the alert's expression has long been quiet"

@@ -40,6 +40,15 @@ Query = Annotated[str, Field(min_length=1), AfterValidator(_query)]
 """PromQL; {{ target }}, {{ labels.X }} and {{ annotations.X }} may stand inside its double-quoted strings."""
 
 
+def _interval(seconds: float) -> float:
+    if not 0.05 <= seconds <= 60:  # below, it would load Prometheus; above, it would miss what it waits for
+        raise ValueError(f"must be between 50ms and 1m, got {seconds:g}s")
+    return seconds
+
+
+Interval = Annotated[Duration, AfterValidator(_interval)]
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,7 +72,7 @@ class Verify(_Model):
     query: Query | None = None  # must return a sample too, and no NaN
     within: Duration
     hold: Duration = 3.0
-    every: Duration = 0.5  # between two looks
+    every: Interval = 0.5  # between two looks
 
     @model_validator(mode="after")
     def _consistent(self) -> Verify:
@@ -71,8 +80,6 @@ class Verify(_Model):
             raise ValueError("nothing to verify: set a query or leave alert_over on")
         if self.hold >= self.within:
             raise ValueError(f"hold {self.hold:g}s must be shorter than within {self.within:g}s")
-        if not 0.05 <= self.every <= 60:  # below, it would load Prometheus; above, it would miss what it waits for
-            raise ValueError(f"every must be between 50ms and 1m, got {self.every:g}s")
         return self
 
 
@@ -91,6 +98,9 @@ class Guards(_Model):
     escalation_hold_off: Duration = 600.0  # after an escalation for the same target: people have it now
     maximum_replicas: int | None = Field(default=None, ge=1)  # beside the orchestrator's own maximum
     telemetry: Query | None = None  # must return a sample, else telemetry counts as missing
+    # How long to wait for telemetry or the scaler before giving up. A collector that was killed is back within seconds;
+    # an alert that waits longer is better refused with its reason than answered on yesterday's numbers.
+    patience: Duration = 15.0
 
 
 class ScaleIn(_Model):
@@ -100,6 +110,7 @@ class ScaleIn(_Model):
     when: Query | None = None  # must return a sample, else the load does not allow it
     stabilisation: Duration = 10.0  # the highest number that `replicas` asked for in this window counts
     maximum_step: int = Field(default=4, ge=1)
+    every: Interval = 1.0  # between two looks; rules are evaluated every second, so more often shows nothing new
     settle: Duration = 5.0  # watch for the alert to come back this long after each step down
     to_minimum: bool = False  # down to the orchestrator's minimum; otherwise to what ran before
     give_up_after: Duration = 6 * 3600.0  # then the run ends and the replicas stay as they are

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class State(StrEnum):
@@ -76,3 +77,22 @@ class TargetHistory:
     last_scale_out_unix_ms: int | None  # by any other run
     scale_outs_last_hour: int  # by every run
     last_escalation: tuple[str, int] | None  # run id and when it finished, of any other run
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line of the timeline; a key written before is not written again."""
+
+    key: str
+    event: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`value` is anything JSON can say; a key written before is not written again."""
+
+    key: str
+    name: str
+    query: str
+    value: Any

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from remediation.store.record import FINISHED, Action, Intake, NewRun, Run, State, TargetHistory
+from remediation.store.record import FINISHED, Action, Finding, Intake, NewRun, Note, Run, State, TargetHistory
 from remediation.store.tables import actions, alerts, evidence, metadata, runs, timeline
 
 HOUR_MS = 3_600_000
@@ -138,11 +139,35 @@ class Store:
             rows = connection.execute(sa.select(runs).where(runs.c.finished_at_unix_ms.is_(None))).mappings().all()
         return [_run(row) for row in rows]
 
-    def enter(self, run_id: str, state: State) -> None:
-        """Move an unfinished run to another unfinished state."""
+    def progress(
+        self,
+        run_id: str,
+        at_unix_ms: int,
+        *,
+        state: State | None = None,
+        notes: Sequence[Note] = (),
+        findings: Sequence[Finding] = (),
+    ) -> None:
+        """What has become of a run, in one transaction. `state` is an unfinished one; a finished run keeps its own."""
         with self._engine.begin() as connection:
-            unfinished = (runs.c.id == run_id) & runs.c.finished_at_unix_ms.is_(None)
-            connection.execute(sa.update(runs).where(unfinished).values(state=state.value))
+            if state is not None:
+                self._enter(connection, run_id, state)
+            for note in notes:
+                self._note(connection, run_id, note.key, note.event, note.detail, at_unix_ms)
+            for found in findings:
+                row = {
+                    "run_id": run_id,
+                    "key": found.key,
+                    "at_unix_ms": at_unix_ms,
+                    "name": found.name,
+                    "query": found.query,
+                    "value_json": json.dumps(found.value, allow_nan=False),
+                }
+                connection.execute(self._insert(evidence).values(row).on_conflict_do_nothing())
+
+    def _enter(self, connection: sa.Connection, run_id: str, state: State) -> None:
+        unfinished = (runs.c.id == run_id) & runs.c.finished_at_unix_ms.is_(None)
+        connection.execute(sa.update(runs).where(unfinished).values(state=state.value))
 
     def finish(self, run_id: str, state: State, outcome: str, at_unix_ms: int) -> bool:
         """Whether this call ended the run; False if it had ended before."""
@@ -156,19 +181,8 @@ class Store:
                 self._note(connection, run_id, "finished", state.value, outcome, at_unix_ms)
         return ended
 
-    def note(self, run_id: str, key: str, event: str, detail: str, at_unix_ms: int) -> None:
-        with self._engine.begin() as connection:
-            self._note(connection, run_id, key, event, detail, at_unix_ms)
-
-    def add_evidence(self, run_id: str, key: str, name: str, query: str, value: Any, at_unix_ms: int) -> None:
-        """`value` is anything JSON can say."""
-        row = {"run_id": run_id, "key": key, "name": name, "query": query, "at_unix_ms": at_unix_ms}
-        row |= {"value_json": json.dumps(value, allow_nan=False)}
-        with self._engine.begin() as connection:
-            connection.execute(self._insert(evidence).values(row).on_conflict_do_nothing())
-
-    def intend(self, run_id: str, action: Action) -> Action:
-        """Write the action down before it is done. Returns what was written first, if this is a repetition."""
+    def intend(self, run_id: str, state: State, action: Action) -> Action:
+        """Enter `state` and write the action down before it is done. A repetition returns what was written first."""
         row = {
             "run_id": run_id,
             "key": action.key,
@@ -181,14 +195,17 @@ class Store:
             "status": action.status,
         }
         with self._engine.begin() as connection:
+            self._enter(connection, run_id, state)
             connection.execute(self._insert(actions).values(row).on_conflict_do_nothing())
             where = (actions.c.run_id == run_id) & (actions.c.key == action.key)
             return _action(connection.execute(sa.select(actions).where(where)).mappings().one())
 
-    def conclude(self, run_id: str, key: str, status: str) -> None:
+    def conclude(self, run_id: str, key: str, status: str, note: Note, at_unix_ms: int) -> None:
+        """What became of an intended action."""
         with self._engine.begin() as connection:
             where = (actions.c.run_id == run_id) & (actions.c.key == key)
             connection.execute(sa.update(actions).where(where).values(status=status))
+            self._note(connection, run_id, note.key, note.event, note.detail, at_unix_ms)
 
     def history(self, service: str, run_id: str, now_unix_ms: int) -> TargetHistory:
         """What was done to `service` before; `run_id` is the run that asks."""

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from remediation.errors import TelemetryError
-from remediation.policy.policy import Evidence, Policy, Verify
+from remediation.policy.policy import Policy, Verify
 from remediation.policy.template import Values, render_promql
 from remediation.prometheus import AlertCondition, Prometheus, Sample, holds, single
-from remediation.store.record import Run
+from remediation.store.record import Finding, Run
 from remediation.watch import Condition
 
 # Most series that the record keeps of one query: enough to see who is slow, not a dump.
 MAX_EVIDENCE_SERIES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    name: str
-    query: str
-    value: Any  # a number, or for several series {"{label=…}": number}; None for no sample; a text for an error
 
 
 class Case:
@@ -74,7 +66,8 @@ class Case:
 
     def _looked_up(self) -> list[AlertCondition]:
         if not self._conditions:
-            self._conditions = self._prometheus.conditions(self.run.alertname)
+            named = self._prometheus.conditions(self.run.alertname)
+            self._conditions = [condition for condition in named if condition.applies_to(self.labels)]
         return self._conditions
 
     def verified(self, verify: Verify) -> Condition:
@@ -87,40 +80,41 @@ class Case:
         except TelemetryError:
             return Condition.UNKNOWN
 
-    def findings(self) -> list[Finding]:
-        """The policy's evidence by query, and the rule's expression; what cannot be had is a finding as well."""
-        found = [
-            self._finding(evidence.name, self.rendered(evidence.query))
-            for evidence in self._evidence()
-            if evidence.query
-        ]
+    def findings(self, key: str) -> list[Finding]:
+        """
+        The policy's evidence by query, and the rule's expression; what cannot be had is a finding as well. `value` is a
+        number, for several series {"{label=…}": number}, None for no sample, a text for an error.
+        """
+        wanted = [(one.name, self.rendered(one.query)) for one in self.policy.evidence if one.query]
         try:
-            expressions = [condition.expression for condition in self._looked_up()]
-        except TelemetryError:
-            expressions = []
-        return found + [self._finding("the alert's expression", expression) for expression in expressions]
-
-    def traces(self, now_s: float, window_s: float = 60.0) -> list[tuple[Evidence, list[str]]]:
-        """For each evidence by exemplars: ids of the traces behind its largest ones in the last minute."""
-        return [
-            (
-                evidence,
-                self._prometheus.exemplar_traces(
-                    self.rendered(evidence.exemplars), start_s=now_s - window_s, end_s=now_s
-                ),
-            )
-            for evidence in self._evidence()
-            if evidence.exemplars
-        ]
-
-    def _evidence(self) -> tuple[Evidence, ...]:
-        return self.policy.evidence
-
-    def _finding(self, name: str, query: str) -> Finding:
-        try:
-            return Finding(name, query, _told(self._prometheus.query(query)))
+            wanted += [("the alert's expression", condition.expression) for condition in self._looked_up()]
         except TelemetryError as error:
-            return Finding(name, query, f"no answer: {error}")
+            return [
+                *self._asked(key, wanted),
+                Finding(f"{key}:rules", "the alert's expression", "", f"no answer: {error}"),
+            ]
+        return self._asked(key, wanted)
+
+    def _asked(self, key: str, wanted: list[tuple[str, str]]) -> list[Finding]:
+        return [
+            Finding(f"{key}:{number}", name, query, self._value(query)) for number, (name, query) in enumerate(wanted)
+        ]
+
+    def _value(self, query: str) -> Any:
+        try:
+            return _told(self._prometheus.query(query))
+        except TelemetryError as error:
+            return f"no answer: {error}"
+
+    def traces(self, key: str, now_s: float, window_s: float = 60.0) -> list[Finding]:
+        """The policy's evidence by exemplars: ids of the traces behind the largest ones of the last minute."""
+        found = []
+        for number, evidence in enumerate(self.policy.evidence):
+            if evidence.exemplars:
+                selector = self.rendered(evidence.exemplars)
+                ids = self._prometheus.exemplar_traces(selector, start_s=now_s - window_s, end_s=now_s)
+                found.append(Finding(f"{key}:traces:{number}", evidence.name, selector, ids))
+        return found
 
 
 def _told(samples: list[Sample]) -> Any:

@@ -67,7 +67,7 @@ class Remediator(DBOSConfiguredInstance):
         return state.value
 
     def _remediate(self, run_id: str) -> State:
-        policy = Policy.model_validate_json(durable(self._steps.policy, run_id))
+        policy = Policy.model_validate_json(self._steps.policy(run_id))
         reasons: list[str] = []
         for index, step in enumerate(policy.steps):
             plan = durable(self._steps.plan, run_id, f"plan:{index}", index, again=index > 0)

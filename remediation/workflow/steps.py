@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import TypedDict
 
 from opentelemetry import trace
@@ -19,7 +20,7 @@ from remediation.metrics import Metrics
 from remediation.policy.policy import Scale
 from remediation.prometheus import Prometheus
 from remediation.scalers.scaler import Scaler
-from remediation.store.record import Action, Run, State
+from remediation.store.record import Action, Finding, Note, Run, State
 from remediation.store.store import Store
 from remediation.watch import Condition, Decision, Hold, Observation, ScaleInWatch
 from remediation.workflow.case import Case
@@ -27,11 +28,8 @@ from remediation.workflow.case import Case
 log = logging.getLogger("remediation")
 tracer = trace.get_tracer("remediation")
 
-# A collector or an orchestrator that was killed is back within seconds; an alert that waits longer is better refused
-# with its reason than answered on yesterday's numbers.
-PATIENCE_S = 15.0
 RETRY_S = 0.25
-WATCH_EVERY_S = 1.0  # the rate at which rules are evaluated here: looking more often shows nothing new
+WATCH_EVERY_S = 1.0  # where the policy says nothing
 WATCH_SLOWLY_AFTER_S = 300.0
 WATCH_SLOWLY_EVERY_S = 5.0
 LOST_TELEMETRY_S = 5.0  # at the end of verification: older than this, the last answer decides nothing
@@ -78,12 +76,22 @@ class Steps:
     def _case(self, run_id: str) -> Case:
         return Case(self._store.run(run_id), self._prometheus)
 
-    def _note(self, run_id: str, key: str, event: str, detail: str) -> None:
-        self._store.note(run_id, f"{key}:{event}", event, detail, now_unix_ms())
+    def _tell(
+        self,
+        run_id: str,
+        key: str,
+        event: str,
+        detail: str,
+        *,
+        state: State | None = None,
+        findings: Sequence[Finding] = (),
+    ) -> None:
+        note = Note(f"{key}:{event}", event, detail)
+        self._store.progress(run_id, now_unix_ms(), state=state, notes=[note], findings=findings)
         log.info("%s: %s: %s", run_id, event, detail)
 
     def policy(self, run_id: str) -> str:
-        """The run's policy, as JSON."""
+        """The run's policy, as JSON. It never changes, so reading it is the same at every replay."""
         return self._store.run(run_id).policy_json
 
     # plan and guard
@@ -97,17 +105,21 @@ class Steps:
                 not the notification, has asked for it.
         """
         case = self._case(run_id)
-        self._store.enter(run_id, State.PLANNING)
-        if not again and not self._store.alert_is_active(run_id):
+        if again:
+            self._store.progress(run_id, now_unix_ms(), state=State.PLANNING)
+        elif not self._store.alert_is_active(run_id):
             return _no_plan("resolved", "the alert was over before anything was done")
         decision, minimum = self._guarded(case, index, again=again)
-        self._write_findings(case, key)
         if isinstance(decision, Target):
-            self._note(run_id, key, "planned", f"{decision.before} → {decision.to} replicas: {decision.reason}")
+            detail = f"{decision.before} → {decision.to} replicas: {decision.reason}"
+            # What it was decided on; the rest of the evidence is gathered once the action is under way.
+            query = case.rendered(case.policy.steps[index].scale.replicas)
+            basis = Finding(f"{key}:wanted", "replicas that the load wants", query, decision.wanted)
+            self._tell(run_id, key, "planned", detail, findings=[basis])
             return Plan(verdict="act", before=decision.before, to=decision.to, minimum=minimum, reason=decision.reason)
         self._metrics.refusals.labels(decision.guard).inc()
         reason = f"{decision.guard}: {decision.reason}"
-        self._note(run_id, key, "refused", reason)
+        self._tell(run_id, key, "refused", reason, findings=case.findings(key))
         return _no_plan("failed" if decision.guard in ("scaler", "unreachable") else "refused", reason)
 
     def _guarded(self, case: Case, index: int, *, again: bool) -> tuple[Target | Refusal, int]:
@@ -120,7 +132,7 @@ class Steps:
             refusal = check_history(guards, history, service=service, now_unix_ms=now)
         if refusal is not None:
             return refusal, 0
-        end_s = time.monotonic() + PATIENCE_S
+        end_s = time.monotonic() + guards.patience
         while True:
             decision, minimum = self._target(case, case.policy.steps[index].scale)
             passing = isinstance(decision, Refusal) and decision.guard in ("telemetry", "unreachable")
@@ -142,11 +154,6 @@ class Steps:
             return Refusal("scaler", str(error)), 0
         return target_replicas(scale, case.policy.guards, wanted=wanted, replicas=replicas), replicas.minimum
 
-    def _write_findings(self, case: Case, key: str) -> None:
-        at_unix_ms = now_unix_ms()
-        for number, found in enumerate(case.findings()):
-            self._store.add_evidence(case.run.id, f"{key}:{number}", found.name, found.query, found.value, at_unix_ms)
-
     # act
 
     def act(self, run_id: str, key: str, kind: str, before: int, to: int, reason: str) -> Done:
@@ -155,8 +162,8 @@ class Steps:
 
         The intention is durable before the change, so that a crash in between loses neither `before` nor the fact.
         """
-        run = self._store.run(run_id)
-        self._store.enter(run_id, State.SCALING_IN if kind == "scale_in" else State.ACTING)
+        case = self._case(run_id)
+        run, patience_s = case.run, case.policy.guards.patience
         intention = Action(
             key=key,
             action=kind,
@@ -166,23 +173,23 @@ class Steps:
             reason=reason,
             at_unix_ms=now_unix_ms(),
         )
-        written = self._store.intend(run_id, intention)
+        written = self._store.intend(run_id, State.SCALING_IN if kind == "scale_in" else State.ACTING, intention)
         with tracer.start_as_current_span("remediation.act") as span:
             span.set_attributes({"remediation.action": kind, "remediation.from": before, "remediation.to": to})
-            status, detail = self._set(run.service, before, to)
+            status, detail = self._set(run.service, before, to, patience_s)
             span.set_attribute("remediation.status", status)
         at_unix_ms = now_unix_ms()
-        self._store.conclude(run_id, key, status)
-        self._note(
-            run_id, key, kind if status == "done" else f"{kind}_{status}", f"{before} → {to}: {detail or reason}"
-        )
+        event = kind if status == "done" else f"{kind}_{status}"
+        note = Note(f"{key}:{event}", event, f"{before} → {to}: {detail or reason}")
+        self._store.conclude(run_id, key, status, note, at_unix_ms)
+        log.info("%s: %s: %s", run_id, event, note.detail)
         self._metrics.actions.labels(kind, status).inc()
         if key == "0.0":  # the run's first action
             self._metrics.act_seconds.observe((at_unix_ms - run.started_at_unix_ms) / 1000)
         return Done(status=status, detail=detail, at_unix_ms=written.at_unix_ms)
 
-    def _set(self, service: str, before: int, to: int) -> tuple[str, str]:
-        end_s = time.monotonic() + PATIENCE_S
+    def _set(self, service: str, before: int, to: int, patience_s: float) -> tuple[str, str]:
+        end_s = time.monotonic() + patience_s
         while True:
             try:
                 desired = self._scaler.get(service).desired
@@ -200,14 +207,15 @@ class Steps:
                 return "failed", str(error)
 
     def explain(self, run_id: str, key: str) -> None:
-        """Write the traces behind the alert into the record."""
+        """Write the evidence into the record: values, and the traces behind the alert."""
         case = self._case(run_id)
-        for number, (wanted, traces) in enumerate(case.traces(time.time())):
-            query = case.rendered(wanted.exemplars or "")
-            self._store.add_evidence(run_id, f"{key}:traces:{number}", wanted.name, query, traces, now_unix_ms())
-            if traces and self._jaeger_url:
-                links = " ".join(f"{self._jaeger_url}/trace/{trace_id}" for trace_id in traces)
-                self._note(run_id, f"{key}:{number}", "traces", f"{wanted.name}: {links}")
+        traces = case.traces(key, time.time())
+        self._store.progress(run_id, now_unix_ms(), findings=[*case.findings(key), *traces])
+        if self._jaeger_url:
+            for found in traces:
+                links = " ".join(f"{self._jaeger_url}/trace/{trace_id}" for trace_id in found.value)
+                if links:
+                    self._tell(run_id, found.key, "traces", f"{found.name}: {links}")
 
     # verify
 
@@ -217,13 +225,13 @@ class Steps:
         """Look until it has held for `hold`, or `within` is over, or the load wants more than was asked for."""
         case = self._case(run_id)
         step = case.policy.steps[index]
-        self._store.enter(run_id, State.VERIFYING)
+        self._store.progress(run_id, now_unix_ms(), state=State.VERIFYING)
         hold = Hold(step.verify.hold)
         acted_s = acted_at_unix_ms / 1000
         # A worker that was away for long still looks for one whole hold before it judges.
         known_s = time.time()
         end_s = max(acted_s + step.verify.within, known_s + step.verify.hold + 2 * step.verify.every)
-        last_s = end_s + PATIENCE_S
+        last_s = end_s + case.policy.guards.patience
         while True:
             now_s = time.time()
             condition = case.verified(step.verify)
@@ -232,27 +240,26 @@ class Steps:
             else:
                 known_s = now_s
             if hold.observe(now_s, condition is Condition.OVER):
-                self._write_findings(case, f"{key}:helped")
                 detail = f"held for {step.verify.hold:g} s, {now_s - acted_s:.1f} s after the action"
-                self._note(run_id, key, "verified", detail)
+                self._tell(run_id, key, "verified", detail, findings=case.findings(f"{key}:helped"))
                 return Verdict(verdict="helped", to=current, reason=detail)
             if condition is Condition.FIRING and raises_left > 0 and now_s - acted_s >= step.scale.warm_up:
                 more = self._raise(case, index, current)
                 if more is not None:
-                    self._note(run_id, key, "not_enough", more.reason)
+                    self._tell(run_id, key, "not_enough", more.reason)
                     return Verdict(verdict="more", to=more.to, reason=more.reason)
             if now_s >= end_s:
                 return self._judged(case, key, step.verify.within, now_s - known_s)
             time.sleep(step.verify.every)
 
     def _judged(self, case: Case, key: str, within_s: float, unknown_s: float) -> Verdict:
-        self._write_findings(case, f"{key}:late")
+        findings = case.findings(f"{key}:late")
         if unknown_s > LOST_TELEMETRY_S:
             reason = f"telemetry has been missing for {unknown_s:.0f} s: nobody can tell whether it helped"
-            self._note(case.run.id, key, "unverified", reason)
+            self._tell(case.run.id, key, "unverified", reason, findings=findings)
             return Verdict(verdict="unknown", to=0, reason=reason)
         reason = f"the alert's condition was not over for long enough within {within_s:g} s"
-        self._note(case.run.id, key, "not_verified", reason)
+        self._tell(case.run.id, key, "not_verified", reason, findings=findings)
         return Verdict(verdict="not_helped", to=0, reason=reason)
 
     def _raise(self, case: Case, index: int, current: int) -> Target | None:
@@ -274,7 +281,8 @@ class Steps:
         """Wait until something is to be done: step down, step up again, or finish."""
         case = self._case(run_id)
         scale_in = case.policy.scale_in
-        self._store.enter(run_id, State.SCALING_IN if previous is not None else State.RESOLVED_PENDING)
+        state = State.SCALING_IN if previous is not None else State.RESOLVED_PENDING
+        self._store.progress(run_id, now_unix_ms(), state=state)
         started_s = time.time()
         verify = case.policy.steps[index].verify
         watch = ScaleInWatch(
@@ -290,8 +298,9 @@ class Steps:
             decision = watch.observe(now_s, self._observed(case, index))
             if decision is not None:
                 return self._decided(case, key, decision)
+            every_s = scale_in.every if scale_in is not None else WATCH_EVERY_S
             slow = now_s - started_s > WATCH_SLOWLY_AFTER_S
-            time.sleep(WATCH_SLOWLY_EVERY_S if slow else WATCH_EVERY_S)
+            time.sleep(max(every_s, WATCH_SLOWLY_EVERY_S) if slow else every_s)
 
     def _observed(self, case: Case, index: int) -> Observation:
         scale_in = case.policy.scale_in
@@ -310,8 +319,8 @@ class Steps:
         )
 
     def _decided(self, case: Case, key: str, decision: Decision) -> Next:
-        self._write_findings(case, key)
-        self._note(case.run.id, key, f"decided_{decision.kind}", f"{decision.to} replicas: {decision.reason}")
+        detail = f"{decision.to} replicas: {decision.reason}"
+        self._tell(case.run.id, key, f"decided_{decision.kind}", detail, findings=case.findings(key))
         return Next(do=decision.kind, to=decision.to, reason=decision.reason)
 
     # the end
@@ -319,7 +328,6 @@ class Steps:
     def escalate(self, run_id: str, reason: str) -> None:
         """Hand the case to people, with what is known at this moment."""
         case = self._case(run_id)
-        self._write_findings(case, "escalated")
         self.explain(run_id, "escalated")
         if self._end(case.run, State.ESCALATED, reason):
             log.error("%s: %s for %s escalated: %s", run_id, case.run.alertname, case.run.service, reason)

@@ -45,10 +45,12 @@ policies:
       cooldown: 0s
       max_actions_per_hour: 5
       escalation_hold_off: 10m
+      patience: 3s
       telemetry: 'telemetry{job="{{ target }}"}'
     scale_in:
       replicas: 'wanted{job="{{ target }}"}'
       stabilisation: 200ms
+      every: 50ms
       settle: 100ms
       to_minimum: true
   - name: careful
@@ -58,6 +60,12 @@ policies:
         scale: {replicas: 'wanted{job="{{ target }}"}'}
         verify: {within: 1500ms, hold: 200ms, every: 50ms}
     guards: {cooldown: 5m}
+  - name: patient
+    match: ['alertname="PatientLatency"']
+    steps:
+      - name: add replicas
+        scale: {replicas: 'wanted{job="{{ target }}"}', raises: 0}
+        verify: {within: 30s, hold: 200ms, every: 50ms}
 """
 
 
@@ -109,7 +117,6 @@ class OrchestratorStandIn(StandIn):
         self.puts: list[tuple[str, int]] = []  # every PUT that was let in, changes or not
         self.put_at: dict[str, float] = {}
         self.before_put: Callable[[str], None] = lambda service: None
-        self.after_put: Callable[[str], None] = lambda service: None
         self.unavailable = False
         super().__init__()
 
@@ -138,7 +145,6 @@ class OrchestratorStandIn(StandIn):
             service["desired"] = body["desired"]
             self.puts.append((service["name"], body["desired"]))
             self.put_at.setdefault(service["name"], time.monotonic())
-            self.after_put(service["name"])
         return 200, {**service, "ready": service["desired"], "instances": []}
 
 
@@ -160,7 +166,7 @@ class PrometheusStandIn(StandIn):
         if url.path == "/api/v1/rules":
             rules = [
                 {"type": "alerting", "name": name, "query": "latency > 0.5", "labels": {"severity": "critical"}}
-                for name in ("HighRequestLatency", "CarefulLatency")
+                for name in ("HighRequestLatency", "CarefulLatency", "PatientLatency")
             ]
             return 200, {"status": "success", "data": {"groups": [{"name": "shop", "rules": rules}]}}
         if url.path == "/api/v1/query_exemplars":
@@ -217,7 +223,7 @@ class WorkerProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "remediation"], env=environment, stdout=out, stderr=out
             )
-        self.wait_for(self._ready, "the worker is ready", within_s=20)
+        self.wait_for(self._ready, "the worker is ready", within_s=40)
 
     def _ready(self) -> bool:
         assert self.process is not None
