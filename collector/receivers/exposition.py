@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from collector.errors import BadRequestError
-from collector.model.series import Exemplar, Labels, MetricMetadata, labels_of
+from collector.model.series import METRIC_NAME, Exemplar, Labels, MetricMetadata, labels_of
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL = re.compile(r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"[ \t]*(,?)')
@@ -89,7 +89,7 @@ class ExpositionParser:
                     self._slowly(line.strip(" \t\r"), openmetrics, found, raw)
                 except ExpositionError as error:
                     raise ExpositionError(f"line {number}: {error}") from None
-        found.values = _numbers(raw)
+        found.values = _numbers(raw, found.labels)
         self._forget(found.labels)
         return found
 
@@ -211,7 +211,7 @@ def _timestamp(text: str, openmetrics: bool) -> int:
         raise ExpositionError(f"expected a timestamp, got {_shown(text)}") from None
 
 
-def _numbers(raw: list[str]) -> list[float]:
+def _numbers(raw: list[str], labels: list[Labels]) -> list[float]:
     try:
         numbers = [float(text) for text in raw]
         joined = "".join(raw)
@@ -219,7 +219,10 @@ def _numbers(raw: list[str]) -> list[float]:
             return numbers
     except ValueError:
         pass
-    return [_number(text) for text in raw]
+    for text, each in zip(raw, labels, strict=True):
+        if not _NUMBER.fullmatch(text):
+            raise ExpositionError(f"{dict(each)[METRIC_NAME]}: expected a number, got {_shown(text)}")
+    return [float(text) for text in raw]
 
 
 def _number(text: str) -> float:

@@ -170,11 +170,11 @@ class MetricsDecoder:
     def number(self, metric: MetricSeries, point: Any) -> _Reading:
         kind = point.WhichOneof("value")
         value = 0.0 if kind is None else float(getattr(point, kind))
-        found = list(point.exemplars)
-        exemplars = [(0, each) for each in map(_exemplar, found)] if metric.kind is MetricType.COUNTER else []
+        counter = metric.kind is MetricType.COUNTER  # Prometheus has exemplars on counters and buckets only
+        exemplars = [(0, _exemplar(each)) for each in point.exemplars] if counter else []
         if kind is not None:
             point.ClearField(kind)
-        _clear(point, _NUMBER_CHANGES if found else _TIMES)
+        _clear(point, _NUMBER_CHANGES)
         return self._series(metric, point, lambda: metric.number(point.attributes)), [value], exemplars
 
     def histogram(self, metric: MetricSeries, point: Any) -> _Reading:

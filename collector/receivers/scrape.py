@@ -89,7 +89,8 @@ class ScrapeManager:
         """Scrape until cancelled. Series are not ended then: the next start goes on with them, as in Prometheus."""
         # Limits are the event loop's: a slow target must not keep others waiting for a connection.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        async with httpx.AsyncClient(limits=limits, trust_env=False, timeout=None) as client:  # noqa: S113  (per scrape)
+        # No timeout of the client's own: each scrape has one as a whole. Ten redirects are Go's limit.
+        async with httpx.AsyncClient(limits=limits, trust_env=False, timeout=None, max_redirects=10) as client:  # noqa: S113
             try:
                 while True:
                     await self._follow(client)

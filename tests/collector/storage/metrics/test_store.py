@@ -292,7 +292,7 @@ def test_a_disk_that_fails_is_a_temporary_error_and_nothing_is_half_kept(rig, mo
     assert rig.everything() == expected
     rig.open()
     found = rig.everything()
-    # What was refused may come back, as the disk may hold it: never another value, and never less than was acknowledged.
+    # What was refused may come back, as the disk may hold it: no other value, and no less than was acknowledged.
     assert {
         labels: {at: value for at, value in row.items() if at != START_MS + 1} for labels, row in found.items()
     } == expected

@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import struct
+import time
+
+import pytest
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
+
+from collector.errors import BadRequestError, TemporaryError
+from collector.model.series import STALE_BITS
+from collector.receivers.otlp_metrics import MetricsIngest
+from collector.storage.metrics.store import MetricStore
+
+DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
+CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+NOW_MS = time.time_ns() // 1_000_000
+
+
+def request(*metrics: Metric, **resource: str) -> ExportMetricsServiceRequest:
+    message = ExportMetricsServiceRequest()
+    entry = message.resource_metrics.add()
+    names = {"service.name": "shop", "service.instance.id": "shop-1"} | {
+        name.replace("__", "."): value for name, value in resource.items()
+    }
+    for name, value in names.items():
+        if value:
+            entry.resource.attributes.add(key=name).value.string_value = value
+    entry.scope_metrics.add().metrics.extend(metrics)
+    return message
+
+
+def add_point(points, at_ms: int = NOW_MS, attributes: dict[str, object] | None = None, **fields: object):
+    point = points.add(time_unix_nano=at_ms * 1_000_000, **fields)
+    for name, value in (attributes or {}).items():
+        kind = {bool: "bool_value", int: "int_value", float: "double_value", str: "string_value"}[type(value)]
+        setattr(point.attributes.add(key=name).value, kind, value)
+    return point
+
+
+def gauge(name: str, *values: float, unit: str = "", at_ms: int = NOW_MS) -> Metric:
+    metric = Metric(name=name, unit=unit)
+    for place, value in enumerate(values):
+        add_point(metric.gauge.data_points, at_ms, {"n": place}, as_double=value)
+    return metric
+
+
+def counter(name: str, value: int, *, temporality=CUMULATIVE, monotonic=True, at_ms: int = NOW_MS) -> Metric:
+    metric = Metric(name=name)
+    metric.sum.aggregation_temporality = temporality
+    metric.sum.is_monotonic = monotonic
+    add_point(metric.sum.data_points, at_ms, as_int=value)
+    return metric
+
+
+def histogram(name: str, counts: list[int], bounds: list[float], *, temporality=CUMULATIVE, **fields: object) -> Metric:
+    metric = Metric(name=name, unit="s")
+    metric.histogram.aggregation_temporality = temporality
+    add_point(
+        metric.histogram.data_points,
+        bucket_counts=counts,
+        explicit_bounds=bounds,
+        count=sum(counts),
+        **({"sum": 1.5} | fields),
+    )
+    return metric
+
+
+@pytest.fixture
+def ingest(metric_store):
+    return MetricsIngest(metric_store, metric_store)
+
+
+async def test_what_the_sdk_exports_gets_prometheus_names_and_labels(ingest, query):
+    reader = InMemoryMetricReader()
+    resource = Resource({"service.name": "catalog", "service.instance.id": "catalog-1", "service.version": "1.2"})
+    provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+    meter = provider.get_meter("test")
+    duration = meter.create_histogram(
+        "http.server.request.duration", "s", "Duration.", explicit_bucket_boundaries_advisory=[0.1, 1.0]
+    )
+    attributes = {"http.route": "/items/{id}", "http.response.status_code": 200}
+    for value in (0.05, 0.5, 0.6, 5.0):
+        duration.record(value, attributes)
+    meter.create_counter("shop.orders", "{order}").add(3)
+    encoded = encode_metrics(reader.get_metrics_data())
+    provider.shutdown()
+    assert await ingest.ingest(encoded.SerializeToString()) == (0, "")
+
+    name = "http_server_request_duration_seconds"
+    for le, expected in (("0.1", 1), ("1", 3), ("+Inf", 4)):
+        assert query.last(f"{name}_bucket", le=le) == expected
+    assert query.last(f"{name}_count") == 4
+    assert query.last(f"{name}_sum") == pytest.approx(6.15)
+    (labels,) = query.values(f"{name}_count")
+    assert dict(labels) == {
+        "__name__": f"{name}_count",
+        "http_response_status_code": "200",
+        "http_route": "/items/{id}",
+        "instance": "catalog-1",
+        "job": "catalog",
+    }
+    assert query.last("shop_orders_total", job="catalog") == 3
+    (info,) = query.values("target_info")
+    assert dict(info)["service_version"] == "1.2"
+    kinds = {entry.name: (entry.kind, entry.help, entry.unit) for entry in query.store.metadata()}
+    assert kinds == {name: ("histogram", "Duration.", "seconds"), "shop_orders_total": ("counter", "", "")}
+
+
+async def test_a_namespace_stands_before_the_service_in_job(ingest, query):
+    message = request(gauge("m", 1.0), service__namespace="eu")
+    await ingest.ingest(message.SerializeToString())
+    assert query.last("m", job="eu/shop", instance="shop-1") == 1.0
+    assert query.values("target_info") == {}  # no other attribute, so it would say nothing
+
+
+async def test_points_of_one_export_share_the_latest_time(ingest, query):
+    message = request(gauge("a", 1.0, at_ms=NOW_MS), gauge("b", 2.0, at_ms=NOW_MS + 3))
+    await ingest.ingest(message.SerializeToString())
+    (block,) = query.store.select([], min_ms=0, max_ms=1 << 60)
+    assert block.timestamps_ms.tolist() == [NOW_MS + 3]
+
+
+async def test_two_exports_in_one_request_stay_two(ingest, query):
+    message = request(gauge("a", 1.0, at_ms=NOW_MS - 1000), gauge("a", 2.0, at_ms=NOW_MS))
+    assert await ingest.ingest(message.SerializeToString()) == (0, "")
+    assert list(query.values("a").values()) == [[1.0, 2.0]]
+
+
+async def test_a_sum_that_may_fall_is_a_gauge(ingest, query):
+    await ingest.ingest(request(counter("depth", -4, monotonic=False)).SerializeToString())
+    assert query.last("depth") == -4
+
+
+async def test_deltas_are_added_up(ingest, query):
+    for step in range(3):
+        at_ms = NOW_MS + step
+        metric = histogram("h", [1, 2, 0], [0.1, 1.0], temporality=DELTA)
+        metric.histogram.data_points[0].time_unix_nano = at_ms * 1_000_000
+        message = request(counter("orders", 5, temporality=DELTA, at_ms=at_ms), metric)
+        assert await ingest.ingest(message.SerializeToString()) == (0, "")
+    assert list(query.values("orders_total").values()) == [[5, 10, 15]]
+    assert list(query.values("h_seconds_bucket", le="1").values()) == [[3, 6, 9]]
+    assert list(query.values("h_seconds_sum").values()) == [[1.5, 3.0, 4.5]]
+
+
+async def test_deltas_of_a_failed_write_are_not_counted_twice(metric_store, failing_sink, query):
+    ingest = MetricsIngest(metric_store, metric_store)
+    await ingest.ingest(request(counter("orders", 5, temporality=DELTA)).SerializeToString())
+    again = request(counter("orders", 7, temporality=DELTA, at_ms=NOW_MS + 1)).SerializeToString()
+    ingest._sink = failing_sink(TemporaryError("the disk is full"))
+    with pytest.raises(TemporaryError):
+        await ingest.ingest(again)
+    ingest._sink = metric_store
+    await ingest.ingest(again)
+    assert list(query.values("orders_total").values()) == [[5, 12]]
+
+
+async def test_a_summary_has_a_series_for_each_quantile(ingest, query):
+    metric = Metric(name="rpc", unit="s")
+    point = add_point(metric.summary.data_points, count=10, sum=3.5)
+    point.quantile_values.add(quantile=0.5, value=0.2)
+    point.quantile_values.add(quantile=0.99, value=0.9)
+    await ingest.ingest(request(metric).SerializeToString())
+    assert query.last("rpc_seconds", quantile="0.99") == 0.9
+    assert query.last("rpc_seconds_count") == 10
+    assert query.last("rpc_seconds_sum") == 3.5
+
+
+async def test_exemplars_stay_with_the_bucket_they_fell_into(ingest, metric_store):
+    metric = histogram("h", [1, 1, 1], [0.1, 1.0])
+    for value in (0.1, 0.7):
+        exemplar = metric.histogram.data_points[0].exemplars.add(
+            as_double=value, time_unix_nano=NOW_MS * 1_000_000, trace_id=b"\xab" * 16, span_id=b"\xcd" * 8
+        )
+        exemplar.filtered_attributes.add(key="user.tier").value.string_value = "gold"
+    await ingest.ingest(request(metric).SerializeToString())
+    found = metric_store.exemplars([], min_ms=0, max_ms=1 << 60)
+    assert [(dict(labels)["le"], [each.value for each in exemplars]) for labels, exemplars in found] == [
+        ("0.1", [0.1]),  # a bound belongs to its own bucket
+        ("1", [0.7]),
+    ]
+    assert dict(found[0][1][0].labels) == {"trace_id": "ab" * 16, "span_id": "cd" * 8, "user_tier": "gold"}
+
+
+async def test_a_histogram_without_a_sum_has_no_sum_series(ingest, query):
+    metric = histogram("h", [1, 1], [0.0])
+    metric.histogram.data_points[0].ClearField("sum")
+    await ingest.ingest(request(metric).SerializeToString())
+    assert query.last("h_seconds_count") == 2
+    assert query.values("h_seconds_sum") == {}
+
+
+async def test_no_recorded_value_ends_the_series(ingest, query):
+    await ingest.ingest(request(gauge("m", 1.0)).SerializeToString())
+    metric = Metric(name="m")
+    add_point(metric.gauge.data_points, NOW_MS + 1, {"n": 0}, flags=1)
+    await ingest.ingest(request(metric).SerializeToString())
+    assert query.bits("m")[1:] == [STALE_BITS]
+
+
+async def test_our_own_mark_for_no_sample_cannot_be_sent(ingest, query):
+    absent = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000003))[0]
+    await ingest.ingest(request(gauge("m", absent, 1.0)).SerializeToString())
+    assert len(query.values("m")) == 2
+
+
+async def test_attributes_that_are_not_strings_become_text(ingest, query):
+    metric = Metric(name="m")
+    add_point(metric.gauge.data_points, NOW_MS, {"ok": True, "n": 7, "x": 0.5, "whole": 2.0}, as_double=1.0)
+    array = metric.gauge.data_points[0].attributes.add(key="list").value.array_value
+    array.values.add(string_value="a")
+    array.values.add(int_value=1)
+    await ingest.ingest(request(metric).SerializeToString())
+    (labels,) = query.values("m")
+    assert {name: value for name, value in labels if name in ("ok", "n", "x", "whole", "list")} == {
+        "ok": "true",
+        "n": "7",
+        "x": "0.5",
+        "whole": "2",
+        "list": '["a",1]',
+    }
+
+
+async def test_what_cannot_be_stored_is_refused_by_name_and_the_rest_is_kept(ingest, query):
+    exponential = Metric(name="e")
+    exponential.exponential_histogram.data_points.add(time_unix_nano=NOW_MS * 1_000_000, count=1)
+    broken = histogram("broken", [1, 2], [0.1, 1.0])
+    message = request(exponential, broken, gauge("…", 1.0), gauge("fine", 1.0), gauge("ahead", 1.0, at_ms=NOW_MS * 2))
+    rejected, reason = await ingest.ingest(message.SerializeToString())
+    assert rejected == 4
+    assert "exponential histograms are not supported" in reason
+    assert "broken_seconds: 2 bucket counts for 2 bounds" in reason
+    assert "and 1 more reasons" in reason
+    assert query.last("fine") == 1.0
+
+
+async def test_a_point_that_is_twice_in_an_export_is_refused_once(ingest, query):
+    rejected, reason = await ingest.ingest(request(gauge("m", 1.0), gauge("m", 2.0)).SerializeToString())
+    assert (rejected, "duplicate" in reason) == (1, True)
+    assert query.last("m") == 1.0
+
+
+async def test_series_over_the_limit_are_a_partial_success_that_names_it(tmp_path):
+    store = MetricStore.open(tmp_path / "small", retention_s=60, series_limit=1)
+    try:
+        rejected, reason = await MetricsIngest(store, store).ingest(request(gauge("m", 1.0, 2.0)).SerializeToString())
+    finally:
+        store.close()
+    assert rejected == 1
+    assert "series limit 1 exceeded by 1" in reason
+
+
+@pytest.mark.parametrize("body", [b"\xff\xff\xff", b"not protobuf at all"])
+async def test_bytes_that_are_no_request_are_refused(ingest, body):
+    with pytest.raises(BadRequestError, match="not an ExportMetricsServiceRequest"):
+        await ingest.ingest(body)
+
+
+async def test_the_cache_of_series_is_bounded(ingest, monkeypatch, query):
+    monkeypatch.setattr("collector.receivers.otlp_metrics_decode.POINT_LIMIT", 10)
+    monkeypatch.setattr("collector.receivers.otlp_metrics_decode.RESOURCE_LIMIT", 3)
+    for number in range(20):
+        message = request(gauge("m", 1.0, 2.0), service__instance__id=f"shop-{number}")
+        await ingest.ingest(message.SerializeToString())
+    decoder = ingest._decoder
+    assert len(decoder._resources) <= 3
+    assert decoder._cached_points <= 12
+    assert len(query.values("m")) == 40
