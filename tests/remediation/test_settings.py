@@ -1,0 +1,48 @@
+import pytest
+
+from remediation.errors import SettingsError
+from remediation.settings import Settings
+
+
+@pytest.fixture
+def environment(tmp_path):
+    (tmp_path / "token").write_text("a-secret\n")
+    return {
+        "REMEDIATION_TOKEN_FILE": str(tmp_path / "token"),
+        "REMEDIATION_ORCHESTRATOR_TOKEN_FILE": str(tmp_path / "token"),
+        "REMEDIATION_DATA_DIR": str(tmp_path / "data"),
+    }
+
+
+def test_what_is_not_set_has_the_habitual_ports(environment):
+    settings = Settings.from_environment(environment)
+    assert (settings.host, settings.port) == ("127.0.0.1", 9095)
+    assert settings.prometheus_url == "http://127.0.0.1:9090"
+    assert settings.orchestrator_url == "http://127.0.0.1:9096"
+    assert settings.database_url is None
+    assert settings.policies.name == "policies"
+
+
+def test_tokens_never_show(environment):
+    assert "a-secret" not in repr(Settings.from_environment(environment))
+
+
+def test_database_url_gets_the_driver_that_is_installed(environment):
+    settings = Settings.from_environment({**environment, "REMEDIATION_DATABASE_URL": "postgres://u@db/steersman"})
+    assert settings.database_url == "postgresql+psycopg://u@db/steersman"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REMEDIATION_DATA_DIR", ""),
+        ("REMEDIATION_TOKEN_FILE", "/nowhere/token"),
+        ("PORT", "0"),
+        ("PORT", "http"),
+        ("REMEDIATION_PROMETHEUS_URL", "127.0.0.1:9090"),
+        ("REMEDIATION_DATABASE_URL", "mysql://db"),
+    ],
+)
+def test_wrong_variable_is_named(environment, name, value):
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_environment({**environment, name: value})
