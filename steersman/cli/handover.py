@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+import typer
+
 from steersman.runtime.paths import DataDir
 from steersman.stack.settings import Urls
 from steersman.stack.state import StackState, read_state
@@ -27,7 +29,31 @@ def drill_environment(data_dir: DataDir, state: StackState | None) -> dict[str, 
     }
 
 
+def take_data_dir(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    """
+    `--data-dir D` or `--data-dir=D`, wherever it stands, and the rest: one types `drill run NAME --data-dir D`.
+
+    Raises:
+        typer.BadParameter: the option without a value.
+    """
+    found: Path | None = None
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != "--data-dir":
+            rest.append(word)
+            continue
+        value = value if equals else next(words, "")
+        if not value:
+            raise typer.BadParameter("needs a directory", param_hint="--data-dir")
+        found = Path(value)
+    return found, rest
+
+
 def run_drill(data_dir: Path, arguments: list[str]) -> None:
+    given, arguments = take_data_dir(arguments)
+    data_dir = given or data_dir
     where = DataDir.at(data_dir)
     os.environ.update(drill_environment(where, read_state(where)))
     from remediation.drills.cli import app
