@@ -214,7 +214,7 @@ class Stack:
         try:
             status, raw = await asyncio.wait_for(self._bounded(request), timeout_s)
         except (httpx.HTTPError, TimeoutError) as error:
-            raise BrokenAnswerError(f"{where} does not answer: {error or 'timed out'}") from error
+            raise BrokenAnswerError(f"{where} does not answer: {str(error) or type(error).__name__}") from error
         try:
             answer = json.loads(raw) if raw else None
         except ValueError as error:
