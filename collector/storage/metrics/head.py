@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.model.series import ABSENT, ABSENT_BITS
+from collector.storage.metrics.columns import ColumnSet
 
 FIRST_ROWS = 32  # a target that exported a few times costs little
 FIRST_SERIES = 16
@@ -22,6 +23,7 @@ class Head:
     def __init__(self) -> None:
         self.ids: NDArray[np.uint32] = np.empty(0, np.uint32)  # column to series id
         self._columns: dict[int, int] = {}
+        self._finder: ColumnSet | None = None  # of `ids` as they are now, once somebody asked
         self._timestamps: NDArray[np.int64] = np.empty(0, np.int64)
         self._values: NDArray[np.float64] = np.empty((0, 0))
         self.rows = 0
@@ -48,18 +50,16 @@ class Head:
                 known[number] = column
             first = len(self.ids)
             self.ids = np.concatenate([self.ids, np.array(new, np.uint32)])
+            self._finder = None
             self._reserve(rows=self.rows)
             self._values[first : len(self.ids), : self.rows] = ABSENT
         return np.fromiter((known[number] for number in ids.tolist()), np.intp, len(ids))
 
     def find(self, ids: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """(positions in `ids`, columns) of those that have a column."""
-        known = self._columns
-        found = [(place, known[number]) for place, number in enumerate(ids.tolist()) if number in known]
-        if not found:
-            return np.empty(0, np.intp), np.empty(0, np.intp)
-        places, columns = zip(*found, strict=True)
-        return np.array(places, np.intp), np.array(columns, np.intp)
+        if self._finder is None:
+            self._finder = ColumnSet(self.ids)
+        return self._finder.find(ids)
 
     def put(self, timestamp_ms: int, columns: NDArray[np.intp], values: NDArray[np.float64]) -> int:
         """
@@ -124,6 +124,7 @@ class Head:
         self._timestamps = self._timestamps[rows : self.rows].copy()
         self._values = np.ascontiguousarray(rest[present])
         self.ids = self.ids[present]
+        self._finder = None
         self._columns = {number: column for column, number in enumerate(self.ids.tolist())}
         self.rows -= rows
         self.epoch += 1

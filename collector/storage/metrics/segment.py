@@ -27,6 +27,7 @@ from collector.storage.metrics.chunk import (
     encode_strips,
     encode_timestamps,
 )
+from collector.storage.metrics.columns import ColumnSet
 from collector.storage.metrics.files import sync_directory, write_all
 from collector.storage.metrics.framing import HEADER_BYTES, frame, frames
 
@@ -37,21 +38,6 @@ _BLOB = struct.Struct("<II")  # length, CRC-32; the timestamps first, then the s
 
 class CorruptChunkError(CollectorError):
     """A chunk on disk is not what was written: file and offset are named."""
-
-
-class ColumnSet:
-    """The series of a chunk. Chunks of one target mostly share one, as series seldom come and go."""
-
-    def __init__(self, ids: NDArray[np.uint32]) -> None:
-        self.ids = ids
-        self._order = np.argsort(ids, kind="stable")
-        self._sorted = ids[self._order]
-
-    def find(self, wanted: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """(positions in `wanted`, columns) of those that are here."""
-        at = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
-        places = np.flatnonzero(self._sorted[at] == wanted)
-        return places, self._order[at[places]]
 
 
 class StripCache:
