@@ -24,11 +24,15 @@ EXTRAPOLATION_THRESHOLD = 1.1
 
 def apply(function: Function, windows: Windows) -> Frame:
     """One function over windows, in cache-sized runs of series."""
-    parts = [function(part) for part in windows.row_chunks()]
-    values = parts[0][0] if len(parts) == 1 else np.concatenate([part[0] for part in parts])
-    present = parts[0][1]
-    if len(parts) > 1 and present.ndim == 2:
-        present = np.concatenate([part[1] for part in parts])
+    values = np.empty(windows.shape)
+    masks: list[Mask] = []
+    row = 0
+    for part in windows.row_chunks():
+        result, present = function(part)
+        values[row : row + len(part.labels)] = result
+        row += len(part.labels)
+        masks.append(present)
+    present = np.concatenate(masks) if len(masks) > 1 and masks[0].ndim == 2 else masks[0]
     return Frame(windows.labels, values, windows.full(present))
 
 
