@@ -18,6 +18,7 @@ from steersman.runtime.paths import DataDir
 from steersman.stack.settings import Urls
 from steersman.stack.state import require_state
 
+UNBOUNDED_WIDTH = 200
 STATE_STYLES = {"resolved": "green", "escalated": "bold red", "failed": "bold red", "refused": "yellow"}
 
 
@@ -30,14 +31,17 @@ def run_list(data_dir: Path, *, service: str | None, state: str | None, limit: i
         return
     records = answer.get("remediations", []) if isinstance(answer, dict) else []
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, UNBOUNDED_WIDTH)  # a pipe has no width; grep wants whole lines
     console.print(records_table(records) if records else "no remediations")
 
 
 def records_table(records: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("id", no_wrap=True, overflow="fold")
-    for heading in ("started", "service", "alert", "state", "took", "actions"):
-        table.add_column(heading)
+    for heading in ("id", "started", "service", "alert", "state"):
+        table.add_column(heading, no_wrap=True, overflow="fold")
+    table.add_column("took", no_wrap=True, justify="right")
+    table.add_column("actions")
     for record in records:
         state = str(record.get("state", "?"))
         cells = [
@@ -47,11 +51,27 @@ def records_table(records: list[dict[str, Any]]) -> Table:
             _text(record.get("alertname")),
             state,
             _took(record),
-            "; ".join(_change(action) for action in record.get("actions") or []),
+            actions_in_short(record.get("actions") or []),
         ]
         # Text, because a plain string's brackets would be read as markup.
         table.add_row(*(Text(cell, style=STATE_STYLES.get(state, "cyan") if cell is state else "") for cell in cells))
     return table
+
+
+def actions_in_short(actions: list[dict[str, Any]]) -> str:
+    """Changes of one target that follow each other become one chain: `catalog 1→4→1`."""
+    chains: list[tuple[str, list[str]]] = []
+    for action in actions:
+        target = _text(action.get("target"))
+        if action.get("from") is None:
+            chains.append((f"{_text(action.get('action'))} {target}", []))
+            continue
+        before, after = _text(action["from"]), _text(action.get("to"))
+        if chains and chains[-1][0] == target and chains[-1][1][-1:] == [before]:
+            chains[-1][1].append(after)
+        else:
+            chains.append((target, [before, after]))
+    return ", ".join(f"{name} {'→'.join(values)}".rstrip() for name, values in chains)
 
 
 def run_show(data_dir: Path, remediation_id: str, *, as_json: bool) -> None:
@@ -125,7 +145,7 @@ def _since(at_unix_ms: int | None, began_unix_ms: int | None) -> str:
 def _took(record: dict[str, Any]) -> str:
     began, ended = record.get("started_at_unix_ms"), record.get("finished_at_unix_ms")
     if not isinstance(began, int) or not isinstance(ended, int):
-        return "so far unfinished"
+        return "unfinished"
     return f"{(ended - began) / 1000:.1f} s"
 
 

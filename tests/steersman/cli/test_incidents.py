@@ -52,6 +52,13 @@ def test_words_from_outside_cannot_steer_the_terminal():
     assert lines[-1] == "Outcome: [2Jgone Forged: line"
 
 
+def test_actions_on_one_target_are_told_as_one_chain():
+    steps = [("catalog", 1, 4), ("catalog", 4, 1), ("cart", 1, 2), ("cart", 1, 3)]
+    actions = [{"action": "scale", "target": target, "from": old, "to": new} for target, old, new in steps]
+    actions.append({"action": "restart", "target": "cart-1"})
+    assert incidents.actions_in_short(actions) == "catalog 1→4→1, cart 1→2, cart 1→3, restart cart-1"
+
+
 def test_table_shows_brackets_as_they_are():
     console = Console(file=io.StringIO(), width=200)
     console.print(incidents.records_table([RECORD | {"service": "[red]catalog[/red]"}]))
