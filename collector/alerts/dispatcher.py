@@ -84,7 +84,7 @@ class Dispatcher:
                 self._memory.alerts[labels] = replace(alert, ends_at_ms=ends_at_ms)
 
     async def run(self) -> None:
-        """Deliver until cancelled. May be run once."""
+        """Deliver until cancelled. May be run again after it ended."""
         async with httpx.AsyncClient(headers={"User-Agent": "steersman"}, trust_env=False) as client:
             self._client = client
             self._running = True
@@ -95,6 +95,7 @@ class Dispatcher:
             finally:
                 self._running = False
                 await asyncio.gather(*(group.stop() for group in self._groups.values()))
+                self._groups.clear()
 
     async def accept(self, alerts: Sequence[Alert]) -> None:
         """

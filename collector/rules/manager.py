@@ -49,6 +49,13 @@ class _Runner:
         if self.task is not None:
             await self.task
 
+    async def abort(self) -> None:
+        """Stop in the middle of whatever it does; it may be started again."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+            self.task = None
+
 
 class RuleManager:
     """
@@ -108,7 +115,9 @@ class RuleManager:
 
     async def run(self) -> None:
         """
-        Evaluate until cancelled. Bad files do not end it: they are logged, `load_error` says why, the old rules stay.
+        Evaluate until cancelled; may be run again then.
+
+        Bad files do not end it: they are logged, `load_error` says why, the old rules stay.
         """
         self._running = True
         try:
@@ -120,10 +129,7 @@ class RuleManager:
                 await self._reload_if_changed()
         finally:
             self._running = False
-            tasks = [runner.task for runner in self._runners.values() if runner.task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*(runner.abort() for runner in self._runners.values()))
 
     async def _reload_if_changed(self) -> None:
         if self._stat() == self._fingerprint:
@@ -256,13 +262,18 @@ class RuleManager:
         return True
 
     async def evaluate(self, group: RuleGroup, at_ms: int) -> None:
-        """One evaluation: samples on disk first, then the state file, then the dispatcher, so that no restart forgets
-        what the dispatcher has heard."""
+        """
+        One evaluation.
+
+        Samples are on disk before the dispatcher hears of an alert, so that no restart forgets since when it fires.
+        """
         await group.evaluate(at_ms)
-        await self._save_if_changed()
         alerts = group.due(at_ms)
-        if not alerts:
-            return
+        if alerts:
+            await self._tell(group, alerts)
+        await self._save_if_changed()
+
+    async def _tell(self, group: RuleGroup, alerts: Sequence[Alert]) -> None:
         try:
             await self._notify(alerts)
         except Exception:  # told again at the next evaluation
