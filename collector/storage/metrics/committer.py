@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 
 from collector.errors import TemporaryError
 from collector.model.series import SampleBatch
+
+_log = logging.getLogger(__name__)
 
 # How many appends may wait. A sync takes milliseconds, so a full queue means that the disk stands still.
 QUEUE_LIMIT = 10_000
@@ -68,7 +71,10 @@ class Committer:
                 self._attempt(waiting)
             if last:
                 return
-            self._tick()
+            try:
+                self._tick()
+            except Exception:  # a defect of ours must not end the thread: every later append would wait for ever
+                _log.exception("housekeeping of the metric store")
 
     def _gather(self) -> tuple[list[PendingAppend], bool]:
         waiting: list[PendingAppend] = []
