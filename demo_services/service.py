@@ -8,7 +8,6 @@ replica that starts before its bus becomes ready by itself.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,6 +31,7 @@ from steersman.runtime.http import error_response, install_error_envelope, requi
 from steersman.runtime.tokens import read_token
 
 RESTART_WAIT_S = 0.5  # before background work that failed is begun again
+CANCEL_AGAIN_S = 0.2
 # Not instrumented, and not in the worker pool: see admission.py.
 UNTRACED_URLS = r"/-/(healthy|ready)$,/metrics$,/admin/faults"
 
@@ -99,9 +99,7 @@ class Service:
             yield
         finally:
             for task in reversed(tasks):  # the bus was first, and ends last
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+                await end_task(task)
             for closer in reversed(self._closers):
                 await closer()
 
@@ -166,6 +164,13 @@ class Service:
                 for fault in self.faults.active()
             ],
         }
+
+
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; again if need be: before Python 3.12 `asyncio.wait_for` may swallow it."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 async def _shop_error(_request: Request, error: Exception) -> Response:
