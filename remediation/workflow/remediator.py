@@ -40,6 +40,7 @@ class Attempt:
     current: int  # replicas desired now, as far as this run set them
     before: int  # replicas before this attempt
     reason: str
+    load_wants: int = 0  # replicas that the load itself asks for, whatever latency says; 0 if unknown
 
 
 @DBOS.dbos_class()
@@ -106,17 +107,22 @@ class Remediator(DBOSConfiguredInstance):
                 durable(self._steps.explain, run_id, f"{key}.explain")
             verdict = self._verify(run_id, f"{key}.{turn}", index, done["at_unix_ms"], current, raises - turn)
             if verdict["verdict"] != "more":
-                return Attempt(verdict["verdict"], current, before, verdict["reason"])
+                return Attempt(verdict["verdict"], current, before, verdict["reason"], verdict["to"])
             to, reason = verdict["to"], verdict["reason"]
         return Attempt("not_helped", current, before, f"raised {raises} times")
 
     def _undo(self, run_id: str, key: str, attempt: Attempt, *, keep: bool) -> str:
-        if keep:
-            return f"{attempt.current} replicas are kept"
-        done = self._act(run_id, key, "undo", attempt.current, attempt.before, attempt.reason)
+        """
+        Back to what ran before, but not into an overload: what the load itself asks for stays, even if it alone did
+        not bring latency down.
+        """
+        to = min(attempt.current, max(attempt.before, attempt.load_wants))
+        if keep or to == attempt.current:
+            return f"{attempt.current} replicas are kept" + ("" if keep else ", the load wants them")
+        done = self._act(run_id, key, "undo", attempt.current, to, attempt.reason)
         if done["status"] != "done":
             return f"not undone: {done['detail']}"
-        return f"restored {attempt.before} replicas"
+        return f"restored {to} replicas" + ("" if to == attempt.before else ", the load wants them")
 
     def _bring_home(self, run_id: str, policy: Policy, index: int, plan: Plan, attempt: Attempt) -> State:
         """It helped: wait for alert and load to go, step down; answer demand that rises again."""

@@ -8,6 +8,7 @@ sets is absolute. Results are plain JSON values, because they are stored and rea
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import TypedDict
@@ -51,7 +52,7 @@ class Done(TypedDict):
 
 class Verdict(TypedDict):
     verdict: str  # helped, more, not_helped, unknown
-    to: int  # for more
+    to: int  # for more: the new target; for not_helped: what the load wants, 0 if unknown
     reason: str
 
 
@@ -249,10 +250,11 @@ class Steps:
                     self._tell(run_id, key, "not_enough", more.reason)
                     return Verdict(verdict="more", to=more.to, reason=more.reason)
             if now_s >= end_s:
-                return self._judged(case, key, step.verify.within, now_s - known_s)
+                return self._judged(case, key, index, now_s - known_s)
             time.sleep(step.verify.every)
 
-    def _judged(self, case: Case, key: str, within_s: float, unknown_s: float) -> Verdict:
+    def _judged(self, case: Case, key: str, index: int, unknown_s: float) -> Verdict:
+        within_s = case.policy.steps[index].verify.within
         findings = case.findings(f"{key}:late")
         if unknown_s > LOST_TELEMETRY_S:
             reason = f"telemetry has been missing for {unknown_s:.0f} s: nobody can tell whether it helped"
@@ -260,7 +262,15 @@ class Steps:
             return Verdict(verdict="unknown", to=0, reason=reason)
         reason = f"the alert's condition was not over for long enough within {within_s:g} s"
         self._tell(case.run.id, key, "not_verified", reason, findings=findings)
-        return Verdict(verdict="not_helped", to=0, reason=reason)
+        return Verdict(verdict="not_helped", to=self._wanted_now(case, index), reason=reason)
+
+    def _wanted_now(self, case: Case, index: int) -> int:
+        """Whole replicas that the load wants; 0 if nobody knows."""
+        try:
+            wanted = case.number(case.policy.steps[index].scale.replicas)
+        except TelemetryError:
+            wanted = None
+        return 0 if wanted is None else max(0, math.ceil(wanted))
 
     def _raise(self, case: Case, index: int, current: int) -> Target | None:
         """More replicas than `current`, only if the load itself asks for them: `at_least_add` is for the first act."""

@@ -13,10 +13,11 @@ class LostError(ConnectionError):
 
 @pytest.mark.parametrize("lost", [True, False], ids=["the-request-was-lost", "only-the-answer-was-lost"])
 def test_worker_killed_around_the_action_acts_once_and_still_knows_what_ran_before(
-    mortal_worker, orchestrator, slow_until, alert, lost
+    mortal_worker, orchestrator, prometheus, slow_until, alert, lost
 ):
     service = f"kill-{lost}".lower()
     slow_until(service, wanted=2.4, cured_by=99)
+    prometheus.set("wanted", service, lambda: 2.4 if orchestrator.desired(service) == 1 else 0.2)
     reached, go_on = threading.Event(), threading.Event()
 
     def hold(_service):

@@ -152,10 +152,20 @@ def test_service_at_its_maximum_is_refused_and_unknown_service_fails(worker, orc
 
 
 def test_replicas_that_somebody_else_changed_are_left_alone(worker, orchestrator, slow_until, alert):
-    slow_until("shared", wanted=2.0, cured_by=99)
+    slow_until("shared", wanted=0.5, cured_by=99)
     (run_id,) = worker.post(alert("shared"))
     worker.wait_for(lambda: orchestrator.changes("shared") == [2], "scaled out")
     orchestrator.services["shared"]["desired"] = 5  # by hand
     record = worker.wait_for_state(run_id, "escalated")
     assert "somebody else set shared to 5" in record["outcome"]
     assert orchestrator.desired("shared") == 5
+
+
+def test_undoing_does_not_take_away_what_the_load_itself_wants(worker, orchestrator, prometheus, slow_until, alert):
+    slow_until("busy", wanted=3.0, cured_by=99)
+    (run_id,) = worker.post(alert("busy"))
+    worker.wait_for(lambda: orchestrator.changes("busy") == [3], "scaled out")
+    prometheus.set("wanted", "busy", 1.7)
+    record = worker.wait_for_state(run_id, "escalated")
+    assert orchestrator.changes("busy") == [3, 2]
+    assert "restored 2 replicas, the load wants them" in record["outcome"]
