@@ -13,6 +13,7 @@ import typer
 
 from steersman.errors import SteersmanError
 from steersman.runtime.paths import DEFAULT_DATA_DIR
+from steersman.runtime.tokens import EmptyTokenError
 
 app = typer.Typer(
     name="steersman",
@@ -175,7 +176,7 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as error:
+    except (OSError, EmptyTokenError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
         sys.exit(130)  # 128 + SIGINT, as shells count

@@ -11,12 +11,16 @@ from pathlib import Path
 TOKEN_BYTES = 32
 
 
+class EmptyTokenError(ValueError):
+    """The token file is empty: an empty token would let everybody in."""
+
+
 def ensure_token(path: Path) -> str:
     """
     The token in `path`; made there if the file does not exist yet. Either way its mode is 0600 afterwards.
 
     Raises:
-        ValueError: the file is empty.
+        EmptyTokenError
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -34,11 +38,11 @@ def read_token(path: Path) -> str:
     """
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is empty: an empty token would let everybody in.
+        EmptyTokenError
     """
     token = path.read_text().strip()
     if not token:
-        raise ValueError(f"token file {path} is empty")
+        raise EmptyTokenError(f"token file {path} is empty")
     return token
 
 

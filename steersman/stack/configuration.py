@@ -63,14 +63,17 @@ def traefik(settings: Settings) -> dict[str, Any]:
     Source: https://doc.traefik.io/traefik/reference/static-configuration/file/
     """
     ports = settings.ports
-    lifecycle = {"lifeCycle": {"graceTimeOut": "2s"}}
+    common = {
+        "transport": {"lifeCycle": {"graceTimeOut": "2s"}},  # the stack's end waits for it
+        "http": {"aliasHeadersStrategy": "delete"},  # X_Forwarded_For must not pass for X-Forwarded-For
+    }
     return {
         "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
         "log": {"level": "WARN", "noColor": True},
         "entryPoints": {
-            "web": {"address": f"{HOST}:{ports.gateway}", "transport": lifecycle},
-            "mesh": {"address": f"{HOST}:{ports.mesh}", "transport": lifecycle},
-            "traefik": {"address": f"{HOST}:{ports.traefik}", "transport": lifecycle},
+            "web": {"address": f"{HOST}:{ports.gateway}"} | common,
+            "mesh": {"address": f"{HOST}:{ports.mesh}"} | common,
+            "traefik": {"address": f"{HOST}:{ports.traefik}"} | common,
         },
         # "insecure" is Traefik's word for its read-only API without a login, on its own entry point.
         "api": {"insecure": True, "dashboard": False, "disableDashboardAd": True},
