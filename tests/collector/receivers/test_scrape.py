@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Gauge, Histogram, MetricsHandler
 
 from collector.errors import TemporaryError
 from collector.model.series import STALE_BITS
@@ -54,8 +54,12 @@ class Shop:
         self.start()
 
     def start(self) -> None:
-        self._server, self._thread = start_http_server(self.port, addr="127.0.0.1", registry=self.registry)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), MetricsHandler.factory(self.registry))
+        self._server.daemon_threads = True
         self.port = self._server.server_port
+        # As start_http_server does it, but quicker to stop.
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
 
     def stop(self) -> None:
         if self._server is not None:

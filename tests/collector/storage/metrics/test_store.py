@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -239,11 +240,11 @@ def test_samples_from_the_future_do_not_fill_the_memory(rig, monkeypatch):
     monkeypatch.setattr("collector.storage.metrics.store.HEAD_BYTES", 100_000)
     store = rig.open()
     labels = rig.series("m")
-    for step in range(3000):
+    for step in range(1000):
         rig.append(rig.batch(START_MS + HEAD_MS + step, {labels: float(step)}))
-    rig.append(rig.batch(START_MS + HEAD_MS + 3000, {rig.series("m", n=str(n)): 1.0 for n in range(2000)}, "other"))
+    rig.append(rig.batch(START_MS + HEAD_MS + 1000, {rig.series("m", n=str(n)): 1.0 for n in range(2000)}, "other"))
     (block,) = store.select([Matcher("n", MatchOp.EQUAL, ""), *rig.named("m")], **ALL)
-    assert block.values.tolist() == [list(map(float, range(3000)))]
+    assert block.values.tolist() == [list(map(float, range(1000)))]
 
 
 async def test_concurrent_appends_share_commits(rig):
@@ -297,3 +298,42 @@ def test_a_disk_that_fails_is_a_temporary_error_and_nothing_is_half_kept(rig, mo
         labels: {at: value for at, value in row.items() if at != START_MS + 1} for labels, row in found.items()
     } == expected
     assert store.stats.commits == 2
+
+
+def test_queries_in_another_thread_see_whole_rows_while_samples_come_and_are_sealed(rig):
+    store = rig.open()
+    names = [rig.series("m", n=str(n)) for n in range(50)]
+    done = threading.Event()
+    faults: list[str] = []
+
+    def read() -> None:
+        seen = 0
+        while not done.is_set():
+            for block in store.select(rig.named("m"), **ALL):
+                rows = block.values - np.arange(len(block.timestamps_ms))
+                if (rows != 0).any() or len(block.labels) != 50 or len(block.timestamps_ms) < seen:
+                    faults.append(f"{block.values.shape} after {seen} rows")
+                seen = len(block.timestamps_ms)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for step in range(600):
+        rig.now_ms = START_MS + step * 2000  # sealed by the clock on the way
+        rig.append(rig.batch(rig.now_ms, dict.fromkeys(names, float(step))))
+    done.set()
+    reader.join()
+    assert faults == []
+    assert store.segment_bytes > 0
+
+
+def test_housekeeping_that_fails_does_not_end_the_committing_thread(rig, monkeypatch):
+    store = rig.open()
+
+    def fail(_now_ms: int) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(store, "_expire", fail)
+    for step in range(3):
+        rig.now_ms = START_MS + step * 1_000_000
+        rig.append(rig.batch(rig.now_ms, {rig.series("m"): float(step)}))
+    assert len(rig.everything()[rig.series("m")]) == 3
