@@ -66,7 +66,10 @@ async def test_a_replica_serves_what_its_pool_predicts_and_rejects_the_rest(shop
 
             await asyncio.gather(*(customer() for _ in range(8)))
             assert set(statuses) == {200}
-            assert len(statuses) / (time.monotonic() - started) == pytest.approx(service.pool.capacity, rel=0.1)
+            # Never more than the prediction, whatever the machine; less by what a busy machine adds to each request.
+            # That the prediction itself is right is tested in virtual time, in test_worker_pool.py.
+            measured = len(statuses) / (time.monotonic() - started)
+            assert 0.75 * service.pool.capacity < measured < 1.1 * service.pool.capacity
 
             service.pool.queue_timeout_s = 0.05
             answers = await asyncio.gather(*(client.get("/products/SKU-0001") for _ in range(6)))
