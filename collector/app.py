@@ -47,7 +47,7 @@ from steersman.runtime.http import Listener, error_response, install_error_envel
 
 _log = logging.getLogger(__name__)
 RETENTION_EVERY_S = 60.0
-STOP_WITHIN_S = 4.0  # of the 5 s that a stop may take; requests still in flight then are cut, and unacknowledged
+STOP_WITHIN_S = 3.0  # of the 5 s that a stop may take; requests still in flight then are cut, and unacknowledged
 BACKGROUND_RETRY_S = 1.0
 
 
@@ -236,12 +236,27 @@ async def run(config: CollectorConfig, data_dir: Path, addresses: Addresses, *, 
                 Listener(collector.otlp_app, addresses.otlp_http.port, addresses.otlp_http.host),
                 Listener(collector.jaeger_app, addresses.jaeger.port, addresses.jaeger.host),
             ]
-            await serve(listeners)
+            await _serve_until_stopped(listeners)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.wait_for(grpc_server.stop(STOP_GRACE_S), STOP_WITHIN_S)
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _serve_until_stopped(listeners: list[Listener]) -> None:
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(listeners, stop=stop), name="http")
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    done, _ = await asyncio.wait([serving], timeout=STOP_WITHIN_S)
+    if done:
+        serving.result()  # a port that could not be bound
+        return
+    _log.warning("cutting requests that are still in flight %s s after the signal", STOP_WITHIN_S)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
 
 
 def _arguments() -> argparse.ArgumentParser:

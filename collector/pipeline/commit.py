@@ -21,7 +21,7 @@ INTERVAL_S = 0.1
 # From here on the fixed cost is less than half of a commit's (measured), and waiting for more would only delay.
 ENOUGH_ROWS = 256
 # Enough that the fixed cost no longer shows (measured: 100,000 spans/s from 2,500 rows on); bounds one commit's memory.
-MAX_ROWS = 20_000
+MAX_ROWS = 8_192
 
 
 class GroupCommit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -10,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from collector.errors import CollectorError, UnsupportedError
+from collector.errors import BadRequestError, CollectorError, UnsupportedError
 from collector.receivers.otlp_body import read_body
 from collector.receivers.otlp_ingest import REQUEST_TYPES, OtlpIngest, Signal
 from collector.receivers.otlp_json import json_of_response, request_of_json
@@ -18,6 +19,7 @@ from collector.receivers.otlp_status import JSON, PROTOBUF, RETRY_AFTER_S, failu
 
 _log = logging.getLogger(__name__)
 _TRANSPORT = "http"
+BODY_TIMEOUT_S = 10.0  # an SDK's own timeout for the whole export; a slow sender may not hold a place for longer
 
 
 def otlp_http_app(ingest: OtlpIngest) -> Starlette:
@@ -46,12 +48,16 @@ async def _export(ingest: OtlpIngest, signal: Signal, request: Request, media_ty
         if media_type not in (PROTOBUF, JSON):
             raise UnsupportedError(f"content type {media_type[:40]!r}: {PROTOBUF} and {JSON} are understood")
         declared = request.headers.get("content-length", "")
-        body = await read_body(
-            request.stream(),
-            encoding=request.headers.get("content-encoding", "").strip().lower(),
-            declared=int(declared) if declared.isdecimal() else None,
-            limits=ingest.admission.limits,
-        )
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                body = await read_body(
+                    request.stream(),
+                    encoding=request.headers.get("content-encoding", "").strip().lower(),
+                    declared=int(declared) if declared.isdecimal() else None,
+                    limits=ingest.admission.limits,
+                )
+        except TimeoutError as error:
+            raise BadRequestError(f"body did not arrive within {BODY_TIMEOUT_S} s") from error
         if media_type == JSON:
             body = request_of_json(body, REQUEST_TYPES[signal])
         response = await ingest.export(signal, body, transport=_TRANSPORT)

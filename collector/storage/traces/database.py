@@ -26,9 +26,10 @@ from collector.storage.traces.schema import (
 )
 
 THREADS = 2
-MEMORY_LIMIT_MB = 96  # measured: commits of 10,000 spans and searches over a million stay within it; the rest spills
+MEMORY_LIMIT_MB = 96
 # A checkpoint rewrites what the log holds and stalls one commit; a longer log takes longer to replay at start.
 CHECKPOINT_AT_MB = 32
+FLUSH_AT_MB = 8  # DuckDB's allocator gives freed memory back from here on; its default of 128 is more than we may use
 READERS = 4  # queries at once; more would only share the same two threads
 
 
@@ -66,6 +67,9 @@ class TelemetryDatabase:
             "memory_limit": f"{memory_limit_mb}MiB",
             "temp_directory": str(path.parent / "spill"),
             "wal_autocheckpoint": f"{CHECKPOINT_AT_MB}MiB",
+            "allocator_background_threads": True,
+            "allocator_flush_threshold": f"{FLUSH_AT_MB}MiB",
+            "allocator_bulk_deallocation_flush_threshold": f"{FLUSH_AT_MB}MiB",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         }

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import gzip
 import json
 import resource as process_resource
+import time
 import zlib
 
 import httpx
@@ -21,6 +24,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from collector.model.ids import parse_trace_id
+from collector.receivers import otlp_http
+from collector.storage.logs import LogQuery
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 JSON = {"content-type": "application/json"}
@@ -34,8 +39,6 @@ async def post(receivers, path, body, headers=PROTOBUF):
 
 def otlp_json(request: ExportTraceServiceRequest) -> dict:
     """What an exporter of OTLP/JSON would send: protobuf's mapping, ids in hex, enums as numbers."""
-    import base64
-
     tree = MessageToDict(request, use_integers_for_enums=True)
 
     def hexed(node):
@@ -195,6 +198,22 @@ async def test_a_body_over_the_limit_is_refused_whether_it_says_its_length_or_no
     assert (await post(receivers, "/v1/traces", chunks())).status_code == 413
 
 
+async def test_a_body_that_does_not_arrive_gives_its_place_back(receivers, monkeypatch):
+    monkeypatch.setattr(otlp_http, "BODY_TIMEOUT_S", 0.05)
+
+    url = httpx.URL(receivers.http)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n")
+    writer.write(b"content-length: 1000\r\n\r\nthe beginning")
+    async with asyncio.timeout(10):
+        answer = await reader.readuntil(b"\r\n")
+        writer.close()
+    assert b" 400 " in answer
+    with contextlib.ExitStack() as stack:
+        for _ in range(receivers.ingest.admission.limits.max_requests):
+            stack.enter_context(receivers.ingest.admission.request())
+
+
 async def test_broken_gzip_is_a_bad_request(receivers, trace_request):
     packed = gzip.compress(trace_request.SerializeToString())
     gzipped = PROTOBUF | {"content-encoding": "gzip"}
@@ -267,8 +286,6 @@ async def test_logs_keep_their_fields(receivers):
     record.attributes.add(key="count").value.int_value = 3
     logs.add(observed_time_unix_nano=7_000, severity_number=9).body.kvlist_value.values.add(key="a").value.int_value = 1
     assert (await post(receivers, "/v1/logs", request.SerializeToString())).status_code == 200
-    from collector.storage.logs import LogQuery
-
     newest, oldest = receivers.logs.find(LogQuery(start_unix_nano=0, end_unix_nano=10_000, limit=5))
     assert newest.body.value == {"a": 1}
     assert (newest.time_unix_nano, newest.observed_unix_nano) == (0, 7_000)
@@ -285,8 +302,6 @@ async def test_logs_keep_their_fields(receivers):
 async def test_metrics_reach_the_metric_store(receivers):
     request = ExportMetricsServiceRequest()
     metric = request.resource_metrics.add().scope_metrics.add().metrics.add(name="temperature")
-    import time
-
     metric.gauge.data_points.add(time_unix_nano=time.time_ns(), as_double=21.5)
     answer = await post(receivers, "/v1/metrics", request.SerializeToString())
     assert answer.status_code == 200

@@ -30,7 +30,7 @@ attributes = st.lists(st.builds(KeyValue, key=text, value=values), max_size=6)
 
 
 @given(st.lists(st.tuples(attributes, st.lists(attributes, max_size=2)), max_size=5))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 def test_columns_say_what_the_messages_say(spans):
     request = ExportTraceServiceRequest()
     per_scope = request.resource_spans.add().scope_spans.add()
