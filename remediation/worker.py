@@ -94,6 +94,7 @@ def _dbos_config(system_database_url: str, executor_id: str) -> DBOSConfig:
         log_level="WARNING",
         enable_otlp=False,
         max_executor_threads=64,  # one for each run at work; further ones wait for their turn
+        sys_db_pool_size=8,  # each SQLite connection may cache 2 MB; a step that finds none waits for some milliseconds
         notification_listener_polling_interval_sec=_RARELY_S,
         scheduler_polling_interval_sec=_RARELY_S,
         use_listen_notify=False,

@@ -14,6 +14,7 @@ from remediation.store.record import FINISHED, Action, Finding, Intake, NewRun, 
 from remediation.store.tables import actions, alerts, evidence, metadata, runs, timeline
 
 HOUR_MS = 3_600_000
+CACHE_KIB = 256  # a connection's pages: a run's rows are a few KiB, and SQLite's own default is eight times as much
 BUSY_TIMEOUT_MS = 10_000  # longer than any transaction of ours; beyond it the sender is told to come again
 
 
@@ -302,6 +303,7 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by our own BEGIN IMMEDIATE
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
     connection.execute("PRAGMA synchronous=FULL")  # a commit is on disk when it returns: accepted alerts are durable
 
 
