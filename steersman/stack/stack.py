@@ -35,6 +35,7 @@ log = logging.getLogger("steersman.stack")
 
 # Ready takes below 20 s on two free cores; on a machine that does other things too it may take three times that.
 START_TIMEOUT_S = 60.0
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last: the terminal is closed
 LIVE_EVERY_S = 1.0
 LINE_EVERY_S = 10.0
 TRIM_LOGS_EVERY_S = 5.0
@@ -97,10 +98,10 @@ class Stack:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self._stop.set)
         yield
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             loop.remove_signal_handler(number)
 
     # --- up ---
@@ -186,9 +187,9 @@ class Stack:
 
     def _say(self, text: str) -> None:
         log.info(text)
-        self._console.print(
-            f"{time.monotonic() - self._began:6.1f} s  {text}", markup=False, highlight=False, soft_wrap=True
-        )
+        line = f"{time.monotonic() - self._began:6.1f} s  {text}"
+        with contextlib.suppress(OSError):  # the terminal may be gone; the ordered stop goes on
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _enter(self, phase: str) -> None:
         self._state = dataclasses.replace(self._state, phase=phase)
@@ -215,7 +216,7 @@ class Stack:
 def _deaf_to_signals() -> Iterator[None]:
     """A second Ctrl-C must not leave the ordered stop half done; each part's end has a deadline of its own."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         loop.add_signal_handler(number, lambda: None)
     yield
 

@@ -47,8 +47,9 @@ def _instances(instances: list[dict[str, Any]]) -> Text:
     shown = Text(style="dim")
     for instance in instances:
         style = {"ready": "green", "failed": "red", "draining": "yellow"}.get(instance["state"], "")
-        again = f"×{instance['restarts']}" if instance["restarts"] else ""
-        shown.append(f"{instance['id']} {instance['state']}{again}  ", style=style)
+        state = "" if instance["state"] == "ready" else f" {instance['state']}"
+        again = f" (restart {instance['restarts']})" if instance["restarts"] else ""
+        shown.append(f"{instance['id']}{state}{again}  ", style=style)
     return shown
 
 
@@ -90,8 +91,9 @@ def remediations_text(overview: Overview) -> Text:
 
 
 def urls_text(urls: Urls, *, load: bool) -> Text:
-    shown = f"shop {urls.web}  Prometheus {urls.prometheus}  Jaeger {urls.jaeger}  worker {urls.remediation}"
-    return Text(shown + (f"  load {urls.load}" if load else ""), style="dim")
+    shown = {"shop": urls.web, "Prometheus": urls.prometheus, "Jaeger": urls.jaeger, "worker": urls.remediation}
+    shown |= {"load": urls.load} if load else {}
+    return Text("\n".join(f"{name:<11} {url}" for name, url in shown.items()), style="dim")
 
 
 def render(overview: Overview, urls: Urls, *, load: bool) -> RenderableType:

@@ -32,7 +32,9 @@ def starting(settings: Settings) -> Iterator[subprocess.Popen[str]]:
         child.kill()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGHUP, 0), (signal.SIGKILL, -9)]
+)
 def test_signal_in_the_middle_of_the_start_leaves_nothing(starting, settings: Settings, number, code):
     family = psutil.Process(starting.pid).children(recursive=True)
     assert len(family) >= 3
