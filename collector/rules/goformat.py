@@ -30,7 +30,11 @@ def not_finite(value: float) -> str | None:
 
 
 def format_float(value: float) -> str:
-    """The shortest text that reads back as `value`; exponents below -4 and from 21 on (Go's fmt, %v of float64)."""
+    """
+    The shortest text that reads back as `value`, with an exponent below -4 and from 6 on, e.g. `1e+06`.
+
+    Source: Go strconv/ftoa.go, format 'g' with the shortest precision, which is what %v of a float64 is.
+    """
     if (text := not_finite(value)) is not None:
         return text
     mantissa, _, exponent = f"{value!r}".partition("e")
@@ -43,7 +47,7 @@ def format_float(value: float) -> str:
     shift -= len(digits) - len(stripped)
     stripped = stripped.rstrip("0")
     sign = "-" if value < 0 else ""
-    if shift - 1 < -4 or shift - 1 >= 21:
+    if not -4 <= shift - 1 < 6:
         tail = f".{stripped[1:]}" if len(stripped) > 1 else ""
         return f"{sign}{stripped[0]}{tail}e{shift - 1:+03d}"
     if shift <= 0:

@@ -124,7 +124,7 @@ def re_replace_all(pattern: object, replacement: object, text: object) -> str:
 
 
 def title(text: object) -> str:
-    return re.sub(r"(?<![\w'])([^\W\d_])", lambda match: match[1].upper(), _text(text))
+    return re.sub(r"(?<!\w)([^\W\d_])", lambda match: match[1].upper(), _text(text))
 
 
 def strip_port(text: object) -> str:
