@@ -168,6 +168,9 @@ def _http_app(counts: SelfMetrics, metric_store: MetricStore) -> FastAPI:
     app = FastAPI(title="Steersman: collector", docs_url=None, redoc_url=None, openapi_url=None)
     install_error_envelope(app)
     counts.gauge("prometheus_tsdb_head_series", "Series in the metric store.", lambda: metric_store.series_count)
+    counts.counter(
+        "prometheus_tsdb_head_samples_appended", "Samples stored.", lambda: float(metric_store.stats.samples)
+    )
 
     @app.exception_handler(BadRequestError)
     async def bad_request(_request: Request, error: BadRequestError) -> JSONResponse:

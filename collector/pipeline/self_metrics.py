@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 _COMMIT_BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _ITEMS = {"traces": "spans", "logs": "log_records", "metrics": "metric_points"}
+
+
+class _Read(Collector):
+    def __init__(self, name: str, help_: str, read: Callable[[], float]) -> None:
+        self._name, self._help, self._read = name, help_, read
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        yield CounterMetricFamily(self._name, self._help, value=self._read())
 
 
 class SelfMetrics:
@@ -23,6 +33,7 @@ class SelfMetrics:
         self._accepted = {
             signal: Counter(f"otelcol_receiver_accepted_{items}", f"{items} stored.", labels, registry=self.registry)
             for signal, items in _ITEMS.items()
+            if signal != "metrics"  # counted as samples by the metric store
         }
         self._refused = {
             signal: Counter(
@@ -60,6 +71,10 @@ class SelfMetrics:
 
     def request(self, signal: str, transport: str, outcome: str) -> None:
         self._requests.labels(signal, transport, outcome).inc()
+
+    def counter(self, name: str, help_: str, read: Callable[[], float]) -> None:
+        """A counter that another part keeps, read when it is asked for; `_total` is added to its name."""
+        self.registry.register(_Read(name, help_, read))
 
     def gauge(self, name: str, help_: str, read: Callable[[], float]) -> None:
         """A gauge that is read when it is asked for."""

@@ -72,7 +72,7 @@ class OtlpIngest:
                 case Signal.LOGS:
                     return await self._logs(request, transport)
                 case Signal.METRICS:
-                    return await self._metrics(request)
+                    return await self._metrics(request, transport)
 
     async def _traces(self, request: bytes, transport: str) -> ExportTraceServiceResponse:
         now_ms = _now_ms()
@@ -93,12 +93,13 @@ class OtlpIngest:
         self.counts.accepted("logs", transport, batch.table.num_rows)
         return ExportLogsServiceResponse()
 
-    async def _metrics(self, request: bytes) -> ExportMetricsServiceResponse:
+    async def _metrics(self, request: bytes, transport: str) -> ExportMetricsServiceResponse:
         rejected, reason = await self.metrics.ingest(request)
         response = ExportMetricsServiceResponse()
-        if rejected:
+        if rejected or reason:
+            self.counts.refused("metrics", transport, rejected)
             response.partial_success.rejected_data_points = rejected
-        response.partial_success.error_message = reason
+            response.partial_success.error_message = reason
         return response
 
 

@@ -159,7 +159,11 @@ def test_metrics_of_the_real_exporter_answer_a_query(collector):
 
 def test_it_scrapes_itself_and_says_what_it_took_in(collector):
     wait_for(lambda: query(collector, 'up{job="collector",instance="collector-1"} == 1'), "up is 1")
-    for name in ("process_resident_memory_bytes", "prometheus_tsdb_head_series"):
+    for name in (
+        "process_resident_memory_bytes",
+        "prometheus_tsdb_head_series",
+        "prometheus_tsdb_head_samples_appended_total",
+    ):
         wait_for(lambda name=name: query(collector, name), name)
     text = httpx.get(f"{collector.http}/metrics").text
     assert "steersman_collector_commit_duration_seconds_bucket" in text
