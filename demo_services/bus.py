@@ -59,6 +59,7 @@ class Bus:
         """Connect, declare the streams, and stay until cancelled."""
         client = Client()
         self._client = client
+        self._buckets.clear()
         try:
             await client.connect(
                 self._url,
@@ -90,7 +91,7 @@ class Bus:
         _logger.info("connected to the bus at %s", self._url)
 
     async def _on_reconnected(self) -> None:
-        for _ in range(20):  # JetStream comes up some milliseconds after the port
+        while self._client is not None and self._client.is_connected:  # JetStream may come up after the port
             try:
                 return await self._declare()
             except nats.errors.Error as error:

@@ -117,12 +117,30 @@ class Database:
 
         return postgresql.insert(table).on_conflict_do_nothing()
 
+    def insert_replacing(self, table: Table) -> Insert:
+        """An INSERT that replaces the other columns of a row whose primary key is there."""
+        if self.is_sqlite:
+            statement = sqlite.insert(table)
+            return statement.on_conflict_do_update(index_elements=_keys(table), set_=_others(table, statement))
+        from sqlalchemy.dialects import postgresql
+
+        new = postgresql.insert(table)
+        return new.on_conflict_do_update(index_elements=_keys(table), set_=_others(table, new))
+
     async def close(self) -> None:
         await self.engine.dispose()
 
     async def _wait(self) -> None:
         if self._before_use is not None:
             await self._before_use()
+
+
+def _keys(table: Table) -> list[str]:
+    return [column.name for column in table.primary_key]
+
+
+def _others(table: Table, statement: Any) -> dict[str, Any]:
+    return {column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key}
 
 
 class database_errors:  # noqa: N801  (a context manager, used like a function)
@@ -150,6 +168,13 @@ def _reset_sqlite(connection: Any, _record: object, _state: object) -> None:
         connection.rollback()
 
 
+class _StatementTracer(EngineTracer):  # type: ignore[misc,unused-ignore]
+    def _operation_name(self, db_name: str | None, statement: str) -> str:
+        """`SELECT catalog`, not the whole path of a SQLite file."""
+        short = Path(db_name).stem if db_name else db_name
+        return str(super()._operation_name(short, statement))  # type: ignore[no-untyped-call]
+
+
 def _trace_statements(engine: AsyncEngine) -> None:
     """
     A span for each statement, from opentelemetry-instrumentation-sqlalchemy.
@@ -160,7 +185,7 @@ def _trace_statements(engine: AsyncEngine) -> None:
     usage = metrics.get_meter(__name__).create_up_down_counter(
         "db.client.connections.usage", unit="{connection}", description="Connections, by pool and state"
     )
-    EngineTracer(  # type: ignore[no-untyped-call]
+    _StatementTracer(  # type: ignore[no-untyped-call]
         trace.get_tracer("opentelemetry.instrumentation.sqlalchemy"), engine.sync_engine, usage
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import stamina
+import stamina.instrumentation
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor, RequestInfo
 from opentelemetry.trace import Span
 from purgatory import AsyncCircuitBreakerFactory
@@ -28,6 +29,10 @@ LONGEST_WAIT_S = 1.0
 FAILURES_TO_OPEN = 20
 OPEN_S = 2.0  # about how long the gateway or a replica takes to be replaced
 _CURABLE_STATUSES = frozenset({502, 503, 504})
+
+
+# stamina's own say that something was tried again, a line each, but not what; the client spans say it better.
+stamina.instrumentation.set_on_retry_hooks([])
 
 
 class _CurableStatusError(Exception):

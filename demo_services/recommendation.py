@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from fastapi import Path, Query
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from pydantic import BaseModel, ValidationError
-from sqlalchemy import Column, Float, MetaData, String, Table, delete, select, update
+from sqlalchemy import Column, Float, MetaData, String, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from demo_services import streams
@@ -83,18 +83,28 @@ class Affinities:
             )
             if not added.rowcount:
                 return False
-            for sku, other in sorted(together):
-                await self._add(connection, sku, other, weight, now)
+            wanted = sorted(set(together))
+            if wanted:
+                await self._add(connection, wanted, weight, now)
         return True
 
-    async def _add(self, connection: AsyncConnection, sku: str, other: str, weight: float, now: float) -> None:
-        this = (pairs.c.sku == sku) & (pairs.c.other == other)
-        values = {"sku": sku, "other": other, "weight": weight, "weighed_at_unix_s": now}
-        if (await connection.execute(self._database.insert_ignoring(pairs).values(**values))).rowcount:
-            return
-        row = (await connection.execute(select(pairs).where(this).with_for_update())).one()
-        grown = decayed(row.weight, now - row.weighed_at_unix_s) + weight
-        await connection.execute(update(pairs).where(this).values(weight=grown, weighed_at_unix_s=now))
+    async def _add(self, connection: AsyncConnection, wanted: list[tuple[str, str]], weight: float, now: float) -> None:
+        skus, others = {sku for sku, _ in wanted}, {other for _, other in wanted}
+        known = select(pairs).where(pairs.c.sku.in_(skus), pairs.c.other.in_(others)).with_for_update()
+        before = {
+            (row.sku, row.other): decayed(row.weight, now - row.weighed_at_unix_s)
+            for row in await connection.execute(known)
+        }
+        rows = [
+            {
+                "sku": sku,
+                "other": other,
+                "weight": before.get((sku, other), 0.0) + weight,
+                "weighed_at_unix_s": now,
+            }
+            for sku, other in wanted
+        ]
+        await connection.execute(self._database.insert_replacing(pairs), rows)
 
     async def recommend(self, sku: str, limit: int, now: float) -> Recommendations:
         """Best first: what was bought with `sku`; else what is bought with anything; else nothing."""
