@@ -92,7 +92,7 @@ class Query:
         with np.errstate(all="ignore"):
             if isinstance(self.node, RangeSelector | Subquery):
                 return RangeVector(tuple(evaluator.range_samples(self.node)))
-            value = evaluator.evaluate(self.node)
+            value = _evaluated(evaluator, self.node)
         if isinstance(value, str):
             return StringValue(value, at_ms)
         if isinstance(value, Frame):
@@ -116,7 +116,7 @@ class Query:
             )
         times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
         with np.errstate(all="ignore"):
-            value = self._evaluator(times, timeout_s, lookback_ms).evaluate(self.node)
+            value = _evaluated(self._evaluator(times, timeout_s, lookback_ms), self.node)
         return to_matrix(_as_frame(value), times)
 
     def _evaluator(self, times: Times, timeout_s: float | None, lookback_ms: int | None) -> Evaluator:
@@ -128,6 +128,13 @@ class Query:
             bounds_ms=(int(times[0]), int(times[-1])),
             budget=Budget(self.engine.max_samples, deadline),
         )
+
+
+def _evaluated(evaluator: Evaluator, node: Node) -> Value:
+    try:
+        return evaluator.evaluate(node)
+    except RecursionError as error:  # a chain of subqueries takes more frames a level than the parser's limit foresees
+        raise BadRequestError("expression nested too deeply") from error
 
 
 def _as_frame(value: Value) -> Frame:

@@ -24,6 +24,11 @@ _PROBES = 60  # tokens from the end that are tried; a parse of a short expressio
 _CLOSERS = {"(": ")", "{": "}", "[": "]"}
 
 
+def tokens(expr: str) -> list[str]:
+    """The tokens of an expression, roughly: enough to count brackets and operators outside of strings."""
+    return [token for token in _TOKEN.findall(expr) if not token.startswith("#")]
+
+
 def parse_error(expr: str, reason: str) -> ParseError:
     position, text = _locate(expr, reason)
     line = expr.count("\n", 0, position) + 1
@@ -48,13 +53,13 @@ def _locate(expr: str, reason: str) -> tuple[int, str]:
 
 
 def _unexpected(expr: str) -> tuple[int, str]:
-    tokens = [token for token in _TOKEN.finditer(expr) if not token[0].startswith("#")]
-    for count in range(len(tokens), max(-1, len(tokens) - _PROBES), -1):
-        end = tokens[count - 1].end() if count else 0
+    found = [token for token in _TOKEN.finditer(expr) if not token[0].startswith("#")]
+    for count in range(len(found), max(-1, len(found) - _PROBES), -1):
+        end = found[count - 1].end() if count else 0
         if _is_prefix(expr[:end]):
-            if count == len(tokens):
+            if count == len(found):
                 return len(expr), "unexpected end of input"
-            return tokens[count].start(), f"unexpected {_described(tokens[count][0])}"
+            return found[count].start(), f"unexpected {_described(found[count][0])}"
     return 0, "unexpected syntax"
 
 

@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import FastAPI
+
+from collector.api.prometheus import prometheus_router
+from collector.api.prometheus_encoding import query_data, timestamp_text, value_text
+from collector.api.prometheus_parameters import MAX_FORM_BYTES, parse_api_duration_ms, parse_time_ms
+from collector.model.series import (
+    ABSENT,
+    METRIC_NAME,
+    Block,
+    Exemplar,
+    Labels,
+    Matcher,
+    MetricMetadata,
+    labels_of,
+)
+from collector.query.memory import MemorySource
+from collector.query.promql.engine import Engine
+from collector.query.promql.values import Matrix
+
+TARGET = {"scrapeUrl": "http://127.0.0.1:1/metrics", "labels": {"job": "api"}, "health": "up"}
+
+
+def labels(name: str, **others: str) -> Labels:
+    return labels_of({METRIC_NAME: name} | others)
+
+
+def source() -> MemorySource:
+    times = np.arange(0, 601, 10, dtype=np.int64) * 1000
+    series = (labels("requests_total", job="api", text='"é"\n'), labels("requests_total", job="web"))
+    values = np.array([np.arange(61.0), np.arange(61.0) * 2])
+    values[1, 3:50] = ABSENT
+    exemplar = Exemplar((("trace_id", "abc"),), 0.25, 30_500)
+    return MemorySource(
+        [Block(series, times, values)],
+        exemplars=[(series[0], [exemplar])],
+        metadata=[MetricMetadata("requests", "counter", "What was asked.", "")],
+    )
+
+
+def app_of(series: MemorySource, *, max_samples: int = 1_000_000) -> FastAPI:
+    app = FastAPI()
+    engine = Engine(series, max_samples=max_samples)
+    app.include_router(prometheus_router(engine=engine, source=series, targets=lambda: [TARGET]))
+    return app
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(source())), base_url="http://api/api/v1") as one:
+        yield one
+
+
+async def test_instant_query_answers_a_vector_in_prometheus_json(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/query", params={"query": 'requests_total{job="api"} / 4', "time": "30.5"})
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {
+        "status": "success",
+        "data": {
+            "resultType": "vector",
+            "result": [{"metric": {"job": "api", "text": '"é"\n'}, "value": [30.5, "0.75"]}],
+        },
+    }
+
+
+async def test_range_query_by_form_leaves_out_the_steps_without_a_value(client: httpx.AsyncClient) -> None:
+    form = {"query": 'sum by (job) (requests_total{job="web"}) ', "start": "300", "end": "330", "step": "10s"}
+    answer = (await client.post("/query_range", data=form)).json()
+    series = {"metric": {"job": "web"}, "values": [[300, "4"], [310, "4"]]}
+    assert answer["data"] == {"resultType": "matrix", "result": [series]}
+
+
+async def test_parameters_in_the_url_count_with_post_too(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/query?time=1970-01-01T00:00:05.25Z", data={"query": "time()"})
+    assert answer.json()["data"] == {"resultType": "scalar", "result": [5.25, "5.25"]}
+
+
+async def test_range_vector_answers_its_samples(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/query", params={"query": 'requests_total{job="web"}[1m]', "time": "35"})
+    values = answer.json()["data"]["result"][0]["values"]
+    assert values == [[0, "0"], [10, "2"], [20, "4"]]
+
+
+async def test_string_answers_itself(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/query", params={"query": '"a\\"b"', "time": "1"})
+    assert answer.json()["data"] == {"resultType": "string", "result": [1, 'a"b']}
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "status", "kind", "error"),
+    [
+        ("query", {"query": "sum("}, 400, "bad_data", 'invalid parameter "query": 1:5: parse error: unclosed left'),
+        ("query", {}, 400, "bad_data", 'invalid parameter "query": 1:1: parse error: no expression found in input'),
+        (
+            "query",
+            {"query": "x", "time": "noon"},
+            400,
+            "bad_data",
+            'invalid parameter "time": cannot parse "noon" to a',
+        ),
+        (
+            "query",
+            {"query": "x", "timeout": "1z"},
+            400,
+            "bad_data",
+            'invalid parameter "timeout": cannot parse "1z" to',
+        ),
+        ("query", {"query": "x", "limit": "-1"}, 400, "bad_data", 'invalid parameter "limit"'),
+        ("query", {"query": "mad_over_time(x[1m])"}, 422, "execution", 'function "mad_over_time" is not supported'),
+        (
+            "query",
+            {"query": "requests_total + on () requests_total", "time": "10"},
+            422,
+            "execution",
+            "found duplicate series for the match group {} on the right hand-side of the operation: [",
+        ),
+        ("query_range", {"query": "x"}, 400, "bad_data", 'invalid parameter "start": cannot parse "" to a valid'),
+        (
+            "query_range",
+            {"query": "x", "start": "10", "end": "5", "step": "1"},
+            400,
+            "bad_data",
+            'invalid parameter "end": end timestamp must not be before start time',
+        ),
+        (
+            "query_range",
+            {"query": "x", "start": "0", "end": "5", "step": "0"},
+            400,
+            "bad_data",
+            'invalid parameter "step": zero or negative query resolution step widths are not accepted.',
+        ),
+        (
+            "query_range",
+            {"query": "x", "start": "0", "end": "11001", "step": "1"},
+            400,
+            "bad_data",
+            "exceeded maximum resolution of 11,000 points per timeseries.",
+        ),
+        (
+            "query_range",
+            {"query": "x[1m]", "start": "0", "end": "1", "step": "1"},
+            400,
+            "bad_data",
+            'invalid parameter "query": invalid expression type "range vector" for range query, must be Scalar or',
+        ),
+        ("series", {}, 400, "bad_data", "no match[] parameter provided"),
+        (
+            "series",
+            {"match[]": "{}"},
+            400,
+            "bad_data",
+            'invalid parameter "match[]": 1:1: parse error: vector selector',
+        ),
+        ("series", {"match[]": "sum(x)"}, 400, "bad_data", 'invalid parameter "match[]": 1:1: parse error: expected'),
+        ("label/1a/values", {}, 400, "bad_data", 'invalid label name: "1a"'),
+    ],
+)
+async def test_bad_request_is_refused_as_prometheus_refuses_it(
+    client: httpx.AsyncClient, path: str, params: dict[str, str], status: int, kind: str, error: str
+) -> None:
+    answer = await client.get(f"/{path}", params=params)
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["errorType"]) == (status, "error", kind)
+    assert body["error"].startswith(error)
+
+
+async def test_range_of_exactly_eleven_thousand_steps_is_answered(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/query_range", params={"query": "1", "start": "0", "end": "11000", "step": "1"})
+    assert len(answer.json()["data"]["result"][0]["values"]) == 11_001
+
+
+async def test_query_over_the_sample_limit_is_refused() -> None:
+    transport = httpx.ASGITransport(app_of(source(), max_samples=10))
+    async with httpx.AsyncClient(transport=transport, base_url="http://api/api/v1") as client:
+        answer = await client.get("/query", params={"query": "rate(requests_total[5m])", "time": "600"})
+    assert answer.status_code == 422
+    assert answer.json() == {
+        "status": "error",
+        "errorType": "execution",
+        "error": "query processing would load too many samples into memory in query execution",
+    }
+
+
+async def test_query_over_its_timeout_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/query", params={"query": "sum(requests_total)", "timeout": "0"})
+    assert answer.status_code == 503
+    assert answer.json()["errorType"] == "timeout"
+
+
+async def test_form_over_its_limit_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/query", data={"query": "x" * MAX_FORM_BYTES})
+    assert answer.status_code == 413
+
+
+async def test_form_that_is_no_utf8_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/query?query=%ff")
+    assert answer.status_code == 400
+
+
+async def test_labels_series_and_values_are_listed(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/labels")).json()["data"] == [METRIC_NAME, "job", "text"]
+    values = await client.get("/label/job/values", params={"match[]": 'requests_total{text=""}'})
+    assert values.json()["data"] == ["web"]
+    found = await client.get("/series", params={"match[]": ['{job="web"}', "nothing", '{job=~"w.*"}']})
+    assert found.json()["data"] == [{METRIC_NAME: "requests_total", "job": "web"}]
+    assert (await client.get("/labels", params={"start": "9999"})).json()["data"] == []
+    assert (await client.get("/labels", params={"limit": "1"})).json()["data"] == [METRIC_NAME]
+
+
+async def test_metadata_exemplars_and_targets_are_listed(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/metadata")).json()["data"] == {
+        "requests": [{"type": "counter", "help": "What was asked.", "unit": ""}]
+    }
+    assert (await client.get("/metadata", params={"metric": "other"})).json()["data"] == {}
+    span = {"query": "sum(rate(requests_total[5m])) / 2", "start": "0", "end": "100"}
+    assert (await client.get("/query_exemplars", params=span)).json()["data"] == [
+        {
+            "seriesLabels": {METRIC_NAME: "requests_total", "job": "api", "text": '"é"\n'},
+            "exemplars": [{"labels": {"trace_id": "abc"}, "value": "0.25", "timestamp": 30.5}],
+        }
+    ]
+    assert (await client.get("/targets")).json()["data"]["activeTargets"] == [TARGET]
+    assert (await client.get("/targets", params={"state": "dropped"})).json()["data"]["activeTargets"] == []
+
+
+async def test_query_is_formatted(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/format_query", params={"query": "sum(rate(x[5m]))by(job)"})
+    assert answer.json() == {"status": "success", "data": "sum by (job) (rate(x[5m]))"}
+
+
+async def test_status_says_what_runs(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/status/buildinfo")).json()["data"]["application"] == "Steersman"
+    assert (await client.get("/status/flags")).json()["data"]["query.lookback-delta"] == "300s"
+    assert (await client.get("/status/runtimeinfo")).json()["data"]["startTime"].endswith("Z")
+
+
+class _HeldSource(MemorySource):
+    """Answers only once `released`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.released = threading.Event(), threading.Event()
+
+    def select(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[Block]:
+        self.asked.set()
+        assert self.released.wait(10)
+        return []
+
+
+async def test_event_loop_goes_on_while_a_query_is_evaluated() -> None:
+    held = _HeldSource()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(held)), base_url="http://api/api/v1") as client:
+        slow = asyncio.create_task(client.get("/query", params={"query": "x"}))
+        assert await asyncio.to_thread(held.asked.wait, 10)
+        assert (await client.get("/targets")).status_code == 200
+        assert not slow.done()
+        held.released.set()
+        assert (await slow).json()["data"]["result"] == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1.0, "1"),
+        (-0.0, "-0"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        (100.0, "100"),
+        (1e16, "10000000000000000"),
+        (1.5e20, "150000000000000000000"),
+        (1e21, "1e+21"),
+        (0.00001, "0.00001"),
+        (1.5e-6, "0.0000015"),
+        (1.5e-7, "1.5e-07"),
+        (float("nan"), "NaN"),
+        (float("inf"), "+Inf"),
+        (float("-inf"), "-Inf"),
+    ],
+)
+def test_value_is_written_as_go_writes_it(value: float, text: str) -> None:
+    assert value_text(value) == f'"{text}"'
+    matrix = Matrix(((("a", "1.0"),),), np.array([1_500], dtype=np.int64), np.array([[value]]))
+    assert query_data(matrix) == (
+        f'{{"resultType":"matrix","result":[{{"metric":{{"a":"1.0"}},"values":[[1.500,"{text}"]]}}]}}'
+    )
+
+
+@pytest.mark.parametrize(("timestamp_ms", "text"), [(0, "0"), (1_005, "1.005"), (2_000, "2"), (-1_500, "-1.500")])
+def test_timestamp_is_written_in_seconds(timestamp_ms: int, text: str) -> None:
+    assert timestamp_text(timestamp_ms) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "time_ms"),
+    [
+        ("1435781451.781", 1_435_781_451_781),
+        ("2015-07-01T20:10:51.781Z", 1_435_781_451_781),
+        ("2015-07-01T22:10:51+02:00", 1_435_781_451_000),
+        ("-5", -5_000),
+        ("1e3", 1_000_000),
+    ],
+)
+def test_time_is_read(text: str, time_ms: int) -> None:
+    assert parse_time_ms(text) == time_ms
+
+
+@pytest.mark.parametrize("text", ["", "now", "NaN", "Inf", "2015-07-01", "2015-13-01T00:00:00Z", "2015-07-01T20:10:51"])
+def test_time_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="to a valid timestamp"):
+        parse_time_ms(text)
+
+
+@pytest.mark.parametrize(("text", "duration_ms"), [("15", 15_000), ("0.25", 250), ("1h30m", 5_400_000), ("20ms", 20)])
+def test_duration_is_read(text: str, duration_ms: int) -> None:
+    assert parse_api_duration_ms(text) == duration_ms
+
+
+@pytest.mark.parametrize("text", ["", "5x", "1e400", "NaN", "-5m"])
+def test_duration_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="to a valid duration"):
+        parse_api_duration_ms(text)
