@@ -118,7 +118,7 @@ def _wired(
         counts=counts,
     )
     engine = Engine(metric_store)
-    scrapes = ScrapeManager(config.scrape_configs, metric_store)
+    scrapes = ScrapeManager(config.scrape_configs, metric_store, metadata=metric_store.set_metadata)
     dispatcher = (
         None
         if config.alertmanager is None
