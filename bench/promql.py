@@ -115,9 +115,9 @@ def ours_ms(block: Block, repeat: int) -> tuple[float, float]:
 
 
 def theirs(block: Block, repeat: int) -> str:
-    parameters: dict[str, str | float] = {"query": QUERY, "start": START_MS / 1000, "end": END_MS / 1000, "step": STEP_MS / 1000}
+    times: dict[str, str | float] = {"start": START_MS / 1000, "end": END_MS / 1000, "step": STEP_MS / 1000}
     with prometheus(block) as client:
-        median = median_ms(lambda: client.get("/api/v1/query_range", params=parameters), repeat)
+        median = median_ms(lambda: client.get("/api/v1/query_range", params=times | {"query": QUERY}), repeat)
         version = client.get("/api/v1/status/buildinfo").json()["data"]["version"]
     return f"Prometheus {version} {median:7.1f} ms"
 
