@@ -23,6 +23,11 @@ PATIENCE = Patience(first_s=0.02, longest_s=0.1, refused_s=60)
 MINUTE_MS = 60_000
 
 
+def is_logged(path: Path) -> bool:
+    """Whether the notification log has an entry on disk."""
+    return path.exists() and '"integration"' in path.read_text()
+
+
 class Receiver(Protocol):
     url: str
     headers: list[dict[str, str]]
@@ -83,7 +88,7 @@ def summary(payload: dict[str, Any]) -> list[tuple[str, str]]:
 async def written_down(folder: Path) -> None:
     """Until the notification log has an entry on disk: killed before, a dispatcher rightly tells again."""
     async with asyncio.timeout(5):
-        while '"integration"' not in (folder / "state" / "dispatcher.json").read_text():  # noqa: ASYNC110
+        while not is_logged(folder / "state" / "dispatcher.json"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
