@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -241,54 +241,42 @@ class Store:
         if service is not None:
             query = query.where(runs.c.service == service)
         with self._engine.connect() as connection:
-            return [self._record(connection, row) for row in connection.execute(query).mappings().all()]
+            return self._described(connection, connection.execute(query).mappings().all())
 
     def record(self, run_id: str) -> dict[str, Any] | None:
         with self._engine.connect() as connection:
-            row = connection.execute(sa.select(runs).where(runs.c.id == run_id)).mappings().first()
-            return None if row is None else self._record(connection, row)
+            rows = connection.execute(sa.select(runs).where(runs.c.id == run_id)).mappings().all()
+            return next(iter(self._described(connection, rows)), None)
 
-    def _record(self, connection: sa.Connection, row: sa.RowMapping) -> dict[str, Any]:
-        def rows(table: sa.Table) -> list[sa.RowMapping]:
-            query = sa.select(table).where(table.c.run_id == row["id"]).order_by(table.c.sequence)
-            return list(connection.execute(query).mappings())
+    def _described(self, connection: sa.Connection, found: Sequence[sa.RowMapping]) -> list[dict[str, Any]]:
+        """Full records in the order of `found`: one query for each table, however many runs."""
+        ids = [row["id"] for row in found]
 
-        return {
-            "id": row["id"],
-            "service": row["service"],
-            "alertname": row["alertname"],
-            "state": row["state"],
-            "started_at_unix_ms": row["started_at_unix_ms"],
-            "finished_at_unix_ms": row["finished_at_unix_ms"],
-            "policy": row["policy"],
-            "alert": json.loads(row["alert_json"]),
-            "actions": [
-                {
-                    "action": one["action"],
-                    "target": one["target"],
-                    "from": one["from_replicas"],
-                    "to": one["to_replicas"],
-                    "at_unix_ms": one["at_unix_ms"],
-                    "reason": one["reason"],
-                    "status": one["status"],
-                }
-                for one in rows(actions)
-            ],
-            "timeline": [
-                {"at_unix_ms": one["at_unix_ms"], "event": one["event"], "detail": one["detail"]}
-                for one in rows(timeline)
-            ],
-            "evidence": [
-                {
-                    "name": one["name"],
-                    "query": one["query"],
-                    "value": json.loads(one["value_json"]),
-                    "at_unix_ms": one["at_unix_ms"],
-                }
-                for one in rows(evidence)
-            ],
-            "outcome": row["outcome"],
-        }
+        def parts(table: sa.Table, shape: Callable[[sa.RowMapping], dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+            by_run: dict[str, list[dict[str, Any]]] = {run_id: [] for run_id in ids}
+            query = sa.select(table).where(table.c.run_id.in_(ids)).order_by(table.c.sequence)
+            for row in connection.execute(query).mappings():
+                by_run[row["run_id"]].append(shape(row))
+            return by_run
+
+        done, told, known = parts(actions, _action_json), parts(timeline, _note_json), parts(evidence, _finding_json)
+        return [
+            {
+                "id": row["id"],
+                "service": row["service"],
+                "alertname": row["alertname"],
+                "state": row["state"],
+                "started_at_unix_ms": row["started_at_unix_ms"],
+                "finished_at_unix_ms": row["finished_at_unix_ms"],
+                "policy": row["policy"],
+                "alert": json.loads(row["alert_json"]),
+                "actions": done[row["id"]],
+                "timeline": told[row["id"]],
+                "evidence": known[row["id"]],
+                "outcome": row["outcome"],
+            }
+            for row in found
+        ]
 
     def _note(self, connection: sa.Connection, run_id: str, key: str, event: str, detail: str, at_ms: int) -> None:
         row = {"run_id": run_id, "key": key, "event": event, "detail": detail, "at_unix_ms": at_ms}
@@ -315,3 +303,24 @@ def _run(row: sa.RowMapping) -> Run:
 def _action(row: sa.RowMapping) -> Action:
     names = ("key", "action", "target", "from_replicas", "to_replicas", "reason", "at_unix_ms", "status")
     return Action(**{name: row[name] for name in names})
+
+
+def _action_json(row: sa.RowMapping) -> dict[str, Any]:
+    return {
+        "action": row["action"],
+        "target": row["target"],
+        "from": row["from_replicas"],
+        "to": row["to_replicas"],
+        "at_unix_ms": row["at_unix_ms"],
+        "reason": row["reason"],
+        "status": row["status"],
+    }
+
+
+def _note_json(row: sa.RowMapping) -> dict[str, Any]:
+    return {"at_unix_ms": row["at_unix_ms"], "event": row["event"], "detail": row["detail"]}
+
+
+def _finding_json(row: sa.RowMapping) -> dict[str, Any]:
+    value = json.loads(row["value_json"])
+    return {"name": row["name"], "query": row["query"], "value": value, "at_unix_ms": row["at_unix_ms"]}

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -196,7 +196,6 @@ class WorkerProcess:
     prometheus: PrometheusStandIn
     url: str = ""
     process: subprocess.Popen[bytes] | None = None
-    _clients: list[httpx.Client] = field(default_factory=list)
 
     def start(self) -> None:
         with socket.socket() as probe:
