@@ -112,21 +112,21 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shop_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shop")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nats_server(shop_dir: Path) -> Iterator[NatsServer]:
-    """One for all tests. Who kills it starts it again."""
+    """One for all tests of a file, and gone after them. Who kills it starts it again."""
     server = NatsServer(shop_dir, free_port())
     server.start()
     yield server
     server.kill()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def settings(shop_dir: Path, nats_server: NatsServer) -> Callable[..., Settings]:
     """Settings of a service of the tests' shop; keywords replace."""
     faults_token = shop_dir / "faults.token"
@@ -206,12 +206,12 @@ class Shop:
             ]
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shop(settings: Callable[..., Settings]) -> AsyncIterator[Shop]:
     """
-    One for all tests, so each uses users, keys and products of its own, and ends the faults that it sets.
+    One for all tests of a file, so each uses users, keys and products of its own, and ends the faults that it sets.
 
-    Tests that use it run in its event loop: `pytestmark = pytest.mark.asyncio(loop_scope="session")`.
+    Tests that use it run in its event loop: `pytestmark = pytest.mark.asyncio(loop_scope="module")`.
     """
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

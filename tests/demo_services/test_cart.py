@@ -11,7 +11,7 @@ from demo_services.errors import BusUnavailableError, ConflictError
 if TYPE_CHECKING:
     from conftest import NatsServer, Shop
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_writers_of_one_cart_at_once_never_lose_each_others_item(shop: Shop) -> None:

@@ -12,7 +12,7 @@ from demo_services import catalog
 if TYPE_CHECKING:
     from conftest import Shop
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def test_products_are_listed_found_and_searched(shop: Shop) -> None:

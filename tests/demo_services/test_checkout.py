@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from conftest import NatsServer, Shop
 
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def fault(kind: FaultKind, **fields: float | str) -> Fault:

@@ -16,7 +16,7 @@ from demo_services.streams import DEAD_LETTERS, Durable
 if TYPE_CHECKING:
     from conftest import Shop
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 BACKOFF_S = (0.05,)
 
 

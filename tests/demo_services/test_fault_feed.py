@@ -14,7 +14,7 @@ from demo_services.service import end_task
 if TYPE_CHECKING:
     from conftest import NatsServer, Shop
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from opentelemetry.trace import SpanKind
 if TYPE_CHECKING:
     from conftest import Shop
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 GATEWAY_SPAN_ID = "b7ad6b7169203331"
 
