@@ -15,6 +15,7 @@ from itertools import compress
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collector.model.series import Block, Labels, Vector, is_absent
 from collector.query.promql.numerals import format_float
@@ -69,8 +70,8 @@ def labels_text(labels: Labels) -> str:
 
 def _all_series(labels: tuple[Labels, ...], timestamps_ms: Times, values: Floats) -> Iterable[str]:
     openings = _openings(timestamps_ms)
-    present = ~is_absent(values)
-    complete = present.all(axis=1)
+    present: NDArray[np.bool_] = np.logical_not(is_absent(values))
+    complete = present.all(axis=1).tolist()
     for row, one in enumerate(labels):
         if complete[row]:
             samples = _samples(openings, values[row])

@@ -115,18 +115,19 @@ class Stack:
 def start_stack(root: Path, *extra: str) -> Stack:
     offset = free_offset()
     command = [sys.executable, "-m", "steersman", "up", "--data-dir", str(root), "--port-offset", str(offset), *extra]
-    log = (root.parent / f"{root.name}.up.log").open("wb")
-    process = subprocess.Popen(
-        command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "NO_COLOR": "1"}, start_new_session=True
-    )
+    log = root.parent / f"{root.name}.up.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "NO_COLOR": "1"}, start_new_session=True
+        )
     stack = Stack(Ports.at(offset), DataDir.at(root), process, httpx.Client(timeout=5))
 
     def ready() -> bool:
         if process.poll() is not None:
-            raise AssertionError(f"`steersman up` ended with {process.returncode}:\n{Path(log.name).read_text()}")
+            raise AssertionError(f"`steersman up` ended with {process.returncode}:\n{log.read_text()}")
         return stack.data.token_file("orchestrator").exists() and stack.healthy()
 
-    eventually(ready, within_s=READY_WITHIN_S, what=f"the stack is ready (log: {log.name})")
+    eventually(ready, within_s=READY_WITHIN_S, what=f"the stack is ready (log: {log})")
     return stack
 
 
