@@ -71,7 +71,7 @@ def labels_text(labels: Labels) -> str:
 def _all_series(labels: tuple[Labels, ...], timestamps_ms: Times, values: Floats) -> Iterable[str]:
     openings = _openings(timestamps_ms)
     present: NDArray[np.bool_] = np.logical_not(is_absent(values))
-    complete = present.all(axis=1).tolist()
+    complete: list[bool] = np.logical_and.reduce(present, axis=1).tolist()
     for row, one in enumerate(labels):
         if complete[row]:
             samples = _samples(openings, values[row])

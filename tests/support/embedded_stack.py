@@ -118,7 +118,11 @@ def start_stack(root: Path, *extra: str) -> Stack:
     log = root.parent / f"{root.name}.up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "NO_COLOR": "1"}, start_new_session=True
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "NO_COLOR": "1"},
+            start_new_session=True,
         )
     stack = Stack(Ports.at(offset), DataDir.at(root), process, httpx.Client(timeout=5))
 
