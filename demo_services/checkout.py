@@ -14,6 +14,7 @@ from typing import Annotated
 
 from fastapi import Path, Response
 from fastapi.responses import JSONResponse
+from opentelemetry import trace
 from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import MetaData
@@ -71,6 +72,7 @@ class Checkout:
             PeerUnavailableError, DatabaseUnavailableError: not finished; repeat it with the same key.
         """
         order_id = order_id_for(key)
+        trace.get_current_span().set_attribute("order.id", order_id)  # so that a customer's order leads to its trace
         order = await self._book.find(self._database, order_id) or await self._begin(order_id, user)
         same_user_or_refuse(order, user)
         if order.state == "begun":

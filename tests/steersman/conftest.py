@@ -114,6 +114,9 @@ def dummy(tmp_path: Path) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_running() -> Iterator[None]:
+    """No process that the test started outlives it; those of wider fixtures may."""
+    before = set(psutil.Process().children(recursive=True))
     yield
-    psutil.wait_procs(psutil.Process().children(recursive=True), timeout=2)
-    assert [child.cmdline() for child in psutil.Process().children(recursive=True)] == []
+    started = [child for child in psutil.Process().children(recursive=True) if child not in before]
+    _, alive = psutil.wait_procs(started, timeout=2)
+    assert [child.cmdline() for child in alive] == []
