@@ -95,7 +95,7 @@ class Guards(_Model):
 
     cooldown: Duration = 30.0  # after the last scale-out of the same target by another run
     max_actions_per_hour: int = Field(default=30, ge=1)  # scale-outs of the same target; undoing is never limited
-    escalation_hold_off: Duration = 600.0  # after an escalation for the same target: people have it now
+    escalation_hold_off: Duration = 600.0  # after an escalation for the same target: escalate at once, people have it
     maximum_replicas: int | None = Field(default=None, ge=1)  # beside the orchestrator's own maximum
     telemetry: Query | None = None  # must return a sample, else telemetry counts as missing
     # How long to wait for telemetry or the scaler before giving up. A collector that was killed is back within seconds;

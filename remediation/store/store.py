@@ -219,9 +219,11 @@ class Store:
             recent = connection.execute(
                 sa.select(sa.func.count()).select_from(actions).where(out, actions.c.at_unix_ms > now_unix_ms - HOUR_MS)
             ).scalar_one()
+            # Only of a run that acted: one that was itself held off must not prolong the hold-off.
+            acted = sa.exists().where(actions.c.run_id == runs.c.id)
             escalated = connection.execute(
                 sa.select(runs.c.id, runs.c.finished_at_unix_ms)
-                .where(runs.c.service == service, runs.c.state == State.ESCALATED.value, runs.c.id != run_id)
+                .where(runs.c.service == service, runs.c.state == State.ESCALATED.value, runs.c.id != run_id, acted)
                 .order_by(runs.c.finished_at_unix_ms.desc())
                 .limit(1)
             ).first()

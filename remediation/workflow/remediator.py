@@ -74,6 +74,8 @@ class Remediator(DBOSConfiguredInstance):
             plan = durable(self._steps.plan, run_id, f"plan:{index}", index, again=index > 0)
             if plan["verdict"] in ("resolved", "failed"):
                 return self._finish(run_id, State(plan["verdict"]), plan["reason"])
+            if plan["verdict"] == "escalated":
+                return self._escalate(run_id, "; ".join([*reasons, plan["reason"]]))
             if plan["verdict"] == "refused":
                 reasons.append(f"{step.name}: refused: {plan['reason']}")
                 if index == 0:

@@ -36,8 +36,13 @@ WATCH_SLOWLY_EVERY_S = 5.0
 LOST_TELEMETRY_S = 5.0  # at the end of verification: older than this, the last answer decides nothing
 
 
+# What a refusal by these guards makes of the run; by any other guard it is refused. While an escalation holds off, a new
+# alert is not answered with silence: it joins what people have already, with evidence of its own.
+AFTER_REFUSAL = {"scaler": State.FAILED, "unreachable": State.FAILED, "escalation": State.ESCALATED}
+
+
 class Plan(TypedDict):
-    verdict: str  # act, refused, resolved, failed
+    verdict: str  # act, refused, resolved, failed, escalated
     before: int
     to: int
     minimum: int
@@ -121,7 +126,7 @@ class Steps:
         self._metrics.refusals.labels(decision.guard).inc()
         reason = f"{decision.guard}: {decision.reason}"
         self._tell(run_id, key, "refused", reason, findings=case.findings(key))
-        return _no_plan("failed" if decision.guard in ("scaler", "unreachable") else "refused", reason)
+        return _no_plan(AFTER_REFUSAL.get(decision.guard, State.REFUSED).value, reason)
 
     def _guarded(self, case: Case, index: int, *, again: bool) -> tuple[Target | Refusal, int]:
         """What to do, and the minimum of the target's replicas (0 if nothing is to be done)."""

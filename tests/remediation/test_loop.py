@@ -39,13 +39,19 @@ def test_action_that_does_not_help_is_undone_and_escalated_and_not_tried_again(w
     assert [one["action"] for one in record["actions"]] == ["scale_out", "undo"]
     assert "restored 1 replicas" in record["outcome"]
     assert any(one["value"] == 1.9 for one in record["evidence"])
-    # Re-sent: nothing. Resolved and fired anew: refused, with the reason.
+    # Re-sent: nothing. Resolved and fired anew: escalated too, without an action, with the reason.
     assert worker.post(alert("checkout")) == [run_id]
     worker.post(alert("checkout", status="resolved"))
     (second,) = worker.post(alert("checkout", starts="2026-01-02T03:09:05Z"))
     assert second != run_id
-    record = worker.wait_for_state(second, "refused")
+    record = worker.wait_for_state(second, "escalated")
     assert f"escalation: checkout was escalated by {run_id}" in record["outcome"]
+    assert record["actions"] == []
+    assert record["evidence"]
+    # A third names the run that acted, not the one that was held off.
+    worker.post(alert("checkout", status="resolved", starts="2026-01-02T03:09:05Z"))
+    (third,) = worker.post(alert("checkout", starts="2026-01-02T03:12:05Z"))
+    assert f"escalated by {run_id}" in worker.wait_for_state(third, "escalated")["outcome"]
     assert orchestrator.changes("checkout") == [2, 1]
 
 
