@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -141,8 +142,11 @@ def _wired(
     ]
     if dispatcher:
         background.append(("dispatcher", dispatcher.run))
-    app = _http_app(counts, metric_store)
-    app.include_router(prometheus_router(engine=engine, source=metric_store, targets=scrapes.targets))
+    _count_metrics(counts, metric_store, scrapes)
+    app = _http_app(counts)
+    app.include_router(
+        prometheus_router(engine=engine, source=metric_store, targets=scrapes.targets, version=version("steersman"))
+    )
     app.include_router(rules_router(rules))
     app.include_router(logs_router(LogReader(database)))
     return Collector(ingest, app, otlp_http_app(ingest), jaeger_app(TraceReader(database)), background)
@@ -164,13 +168,36 @@ async def _to_nobody(_alerts: Sequence[Alert]) -> None:
     """Without `alertmanager` in the configuration alerts are evaluated and shown, and sent nowhere."""
 
 
-def _http_app(counts: SelfMetrics, metric_store: MetricStore) -> FastAPI:
+def _count_metrics(counts: SelfMetrics, store: MetricStore, scrapes: ScrapeManager) -> None:
+    """Under Prometheus's names where it has one."""
+    gauges: dict[str, tuple[str, Callable[[], float]]] = {
+        "prometheus_tsdb_head_series": ("Series in the metric store.", lambda: store.series_count),
+        "steersman_metrics_head_bytes": ("Memory of the samples that are not sealed yet.", lambda: store.head_bytes),
+        "prometheus_tsdb_storage_blocks_bytes": ("Sealed samples on disk.", lambda: store.segment_bytes),
+    }
+    counters: dict[str, tuple[str, Callable[[], float]]] = {
+        "prometheus_tsdb_head_samples_appended": ("Samples stored.", lambda: store.stats.samples),
+        "prometheus_tsdb_out_of_order_samples": (
+            "Samples refused: older than what is sealed.",
+            lambda: store.stats.too_old,
+        ),
+        "steersman_metrics_duplicate_samples": ("Samples that were there already.", lambda: store.stats.duplicates),
+        "steersman_metrics_refused_series": ("New series over the limit.", lambda: store.stats.refused_series),
+        "steersman_metrics_commits": ("Group commits of the metric store.", lambda: store.stats.commits),
+        "steersman_metrics_corrupt_chunks": ("Chunks left out of answers.", lambda: store.stats.corrupt_chunks),
+        "steersman_scrapes": ("Scrapes done.", lambda: scrapes.stats.scrapes),
+        "steersman_scrapes_failed": ("Scrapes that failed.", lambda: scrapes.stats.failed),
+        "steersman_scrape_store_errors": ("Scrapes that the store refused.", lambda: scrapes.stats.store_errors),
+    }
+    for name, (text, read) in gauges.items():
+        counts.gauge(name, text, read)
+    for name, (text, read) in counters.items():
+        counts.counter(name, text, read)
+
+
+def _http_app(counts: SelfMetrics) -> FastAPI:
     app = FastAPI(title="Steersman: collector", docs_url=None, redoc_url=None, openapi_url=None)
     install_error_envelope(app)
-    counts.gauge("prometheus_tsdb_head_series", "Series in the metric store.", lambda: metric_store.series_count)
-    counts.counter(
-        "prometheus_tsdb_head_samples_appended", "Samples stored.", lambda: float(metric_store.stats.samples)
-    )
 
     @app.exception_handler(BadRequestError)
     async def bad_request(_request: Request, error: BadRequestError) -> JSONResponse:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import promql_parser
 import yaml
 
-from collector.errors import ConfigError
+from collector.errors import CollectorError, ConfigError
 from collector.model.duration import parse_duration_ms
 from collector.model.series import METRIC_NAME, Labels, labels_of
+from collector.query.promql import syntax
 from collector.rules.rule import AlertingRule, RecordingRule, Rule, RuleGroupSpec
 from collector.rules.template import Template
 from collector.rules.template_syntax import TemplateError
@@ -207,8 +207,8 @@ class _Reader:
             self._problem(node, "field 'expr' must be set in rule")
             return
         try:
-            promql_parser.parse(expr)
-        except ValueError as error:
+            syntax.parse(expr)
+        except CollectorError as error:
             self._problem(node, f"could not parse expression: {error}")
 
     def _check_templates(self, node: yaml.Node | None, kind: str, alert: str) -> None:

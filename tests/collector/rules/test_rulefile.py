@@ -77,7 +77,7 @@ def test_anchors_and_merge_keys_are_followed() -> None:
     [
         (
             rule("alert: A\nexpr: sum("),
-            '5:11: group "g", rule 1, "A": could not parse expression: unclosed left parenthesis',
+            '5:11: group "g", rule 1, "A": could not parse expression: 1:5: parse error: unclosed left parenthesis',
         ),
         (rule("alert: A"), "4:5: group \"g\", rule 1, \"A\": field 'expr' must be set in rule"),
         (rule("expr: up"), "4:5: group \"g\", rule 1, \"\": one of 'record' or 'alert' must be set"),
