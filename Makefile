@@ -35,6 +35,15 @@ check: $(INSTALLED)  ## Format, lint, types, import contracts, fast tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -m "not e2e and not chaos"
 
+soak: $(INSTALLED)  ## Long campaigns, by hand: ten demos in a row, kills, differential tests (about an hour)
+	for run in 1 2 3 4 5 6 7 8 9 10; do $(BIN)/steersman demo || exit 1; done
+	$(BIN)/python bench/loop.py --runs 10 --drill slow-dependency
+	@for campaign in bench/soak/*.py; do echo "$$campaign"; PYTHONPATH=. $(BIN)/python "$$campaign" || exit 1; done
+
+bench: $(INSTALLED)  ## Measure, by hand, on a machine that does nothing else: what docs/benchmarks.md tells
+	$(BIN)/python bench/loop.py --runs 10
+	@for bench in bench/[!l_]*.py; do echo "$$bench"; PYTHONPATH=. $(BIN)/python "$$bench" || exit 1; done
+
 ci:  ## What continuous integration runs
 	bash .ci/run
 
