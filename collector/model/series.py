@@ -7,8 +7,7 @@ because that is how they arrive (one scrape, one export) and how they are fastes
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -16,54 +15,36 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# Sorted by name, no empty values (an empty label is an absent one), metric name under "__name__".
-Labels = tuple[tuple[str, str], ...]
-METRIC_NAME = "__name__"
+from collector.model.histogram import HistogramSeries, NativeHistogram
+from collector.model.labels import METRIC_NAME, Labels, Matcher, MatchOp, labels_of
+from collector.model.markers import ABSENT, ABSENT_BITS, STALE, STALE_BITS, is_absent, is_stale
 
-# The NaN that ends a series (prometheus/model/value/value.go, StaleNaN). Compare bits, never values.
-STALE_BITS = 0x7FF0000000000002
-# Ours: no sample at this timestamp. Same class of signalling NaN, never accepted from outside nor sent there.
-ABSENT_BITS = 0x7FF0000000000003
-STALE = np.array([STALE_BITS], dtype=np.uint64).view(np.float64)[0]
-ABSENT = np.array([ABSENT_BITS], dtype=np.uint64).view(np.float64)[0]
-
-
-def labels_of(pairs: Mapping[str, str]) -> Labels:
-    return tuple(sorted((name, value) for name, value in pairs.items() if value))
-
-
-def is_stale(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.equal(values.view(np.uint64), np.uint64(STALE_BITS))
-
-
-def is_absent(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.equal(values.view(np.uint64), np.uint64(ABSENT_BITS))
-
-
-class MatchOp(Enum):
-    EQUAL = "="
-    NOT_EQUAL = "!="
-    REGEX = "=~"
-    NOT_REGEX = "!~"
-
-
-class Matcher(NamedTuple):
-    """One label matcher. A label that a series lacks counts as the empty string; regular expressions are anchored."""
-
-    name: str
-    op: MatchOp
-    value: str
-
-    def matches(self, value: str) -> bool:
-        match self.op:
-            case MatchOp.EQUAL:
-                return value == self.value
-            case MatchOp.NOT_EQUAL:
-                return value != self.value
-            case MatchOp.REGEX:
-                return re.fullmatch(self.value, value) is not None
-            case MatchOp.NOT_REGEX:
-                return re.fullmatch(self.value, value) is None
+__all__ = [  # also what other modules know by this one's name
+    "ABSENT",
+    "ABSENT_BITS",
+    "METRIC_NAME",
+    "STALE",
+    "STALE_BITS",
+    "AppendOutcome",
+    "Block",
+    "Exemplar",
+    "HistogramSeries",
+    "Labels",
+    "MatchOp",
+    "Matcher",
+    "MetricMetadata",
+    "NativeHistogram",
+    "Refusal",
+    "RefusalReason",
+    "SampleBatch",
+    "SampleSink",
+    "SampleTable",
+    "SeriesSource",
+    "Vector",
+    "is_absent",
+    "is_stale",
+    "labels_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +71,50 @@ class SampleBatch:
     labels: tuple[Labels, ...]  # s of them, distinct
     values: NDArray[np.float64]  # [s]
     exemplars: tuple[tuple[int, Exemplar], ...] = ()  # (index into labels, exemplar)
+    histograms: tuple[tuple[int, NativeHistogram], ...] = ()  # (index into labels, histogram); values[index] is ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTable:
+    """
+    Samples of one target at many timestamps, as remote write and backfills bring them.
+
+    Cheapest when the series of a table share their timestamps and when tables of one target reuse the same `labels`
+    tuple (or at least the label tuples in it). Samples that share nothing make a table each, or one full of ABSENT.
+    """
+
+    target: str  # as in SampleBatch
+    labels: tuple[Labels, ...]  # s of them, distinct
+    timestamps_ms: NDArray[np.int64]  # [n], strictly increasing
+    values: NDArray[np.float64]  # [s, n], C-contiguous; ABSENT where a series has no float at that timestamp
+    exemplars: tuple[tuple[int, Exemplar], ...] = ()  # (index into labels, exemplar)
+    # (index into labels, index into timestamps_ms, histogram); values is ABSENT there
+    histograms: tuple[tuple[int, int, NativeHistogram], ...] = ()
+
+
+class RefusalReason(Enum):
+    """Why a sample was not stored. The texts are Prometheus's (storage/interface.go), where it has one."""
+
+    DUPLICATE = "duplicate sample for timestamp"  # another value is there; the same one again is no refusal
+    OUT_OF_ORDER = "out of order sample"  # older than the newest of its series by more than the window
+    TOO_OLD = "too old sample"  # older than the retention
+    TOO_FAR_AHEAD = "out of bounds"  # further in the future than clocks differ
+    SERIES_LIMIT = "series limit exceeded"
+
+
+class Refusal(NamedTuple):
+    reason: RefusalReason
+    count: int  # samples; series for SERIES_LIMIT
+    example: str  # names a series, the value and the limit that was passed
+
+
+@dataclass(frozen=True, slots=True)
+class AppendOutcome:
+    """What became of an append. All that is not refused is on disk."""
+
+    stored: int  # samples, histograms among them
+    repeated: int  # the same value was there already: nothing to do, no error
+    refusals: tuple[Refusal, ...]  # at most one for each reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +138,8 @@ class SeriesSource(Protocol):
 
     def select(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[Block]: ...
 
+    def select_histograms(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[HistogramSeries]: ...
+
     def series(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[Labels]: ...
 
     def label_names(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[str]: ...
@@ -130,5 +157,13 @@ class SampleSink(Protocol):
     """What ingest, recording rules and alert state need of a metric store."""
 
     async def append(self, batches: Sequence[SampleBatch]) -> None:
-        """Return once the samples are on disk. Several callers share one commit."""
+        """
+        Return once the samples are on disk. Several callers share one commit.
+
+        What is refused is left out and counted; only new series over a limit are an error (SeriesLimitError).
+        """
+        ...
+
+    async def append_tables(self, tables: Sequence[SampleTable]) -> AppendOutcome:
+        """Return once the samples are on disk; what is refused is in the outcome, never an exception."""
         ...

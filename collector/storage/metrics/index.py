@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.errors import BadRequestError
 from collector.model.series import Labels, Matcher, MatchOp
 
 Ids = NDArray[np.uint32]
@@ -44,13 +42,10 @@ class InvertedIndex:
         found: Ids | None = None
         excluded: list[Ids] = []
         for matcher in matchers:
-            try:
-                if matcher.matches(""):
-                    excluded.append(self._union(matcher, wanted=False))
-                    continue
-                ids = self._union(matcher, wanted=True)
-            except re.error as error:
-                raise BadRequestError(f"invalid regular expression {matcher.value!r}: {error}") from error
+            if matcher.matches(""):
+                excluded.append(self._union(matcher, wanted=False))
+                continue
+            ids = self._union(matcher, wanted=True)
             found = ids if found is None else np.intersect1d(found, ids, assume_unique=True)
             if not len(found):
                 return found
