@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from remediation.errors import SettingsError
 from steersman.runtime.paths import shipped
 from steersman.runtime.ports import Ports
 from steersman.runtime.tokens import read_token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrchestratorSettings:
+    """The embedded stack's orchestrator: REMEDIATION_SCALER=local."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerSettings:
+    """Docker Compose: REMEDIATION_SCALER=docker."""
+
+    url: str  # of the engine, or of a proxy before its socket
+    project: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +36,7 @@ class Settings:
     data_dir: Path
     policies: Path
     prometheus_url: str
-    orchestrator_url: str
-    orchestrator_token: str
+    scaler: OrchestratorSettings | DockerSettings
     jaeger_url: str  # only for links in the record; empty for none
     database_url: str | None  # PostgreSQL, when several workers share the load; else SQLite in data_dir
     executor_id: str  # distinct for each worker on one database: a worker takes up only its own unfinished runs
@@ -43,14 +58,25 @@ class Settings:
             data_dir=Path(_required(environment, "REMEDIATION_DATA_DIR")),
             policies=Path(environment.get("REMEDIATION_POLICIES") or shipped("policies")),
             prometheus_url=_url(environment, "REMEDIATION_PROMETHEUS_URL", f"http://127.0.0.1:{ports.prometheus}"),
-            orchestrator_url=_url(
-                environment, "REMEDIATION_ORCHESTRATOR_URL", f"http://127.0.0.1:{ports.orchestrator}"
-            ),
-            orchestrator_token=_token(environment, "REMEDIATION_ORCHESTRATOR_TOKEN_FILE"),
+            scaler=_scaler(environment, ports),
             jaeger_url=_url(environment, "REMEDIATION_JAEGER_URL", ""),
             database_url=_database_url(environment.get("REMEDIATION_DATABASE_URL")),
             executor_id=environment.get("REMEDIATION_EXECUTOR_ID") or "worker-1",
         )
+
+
+def _scaler(environment: Mapping[str, str], ports: Ports) -> OrchestratorSettings | DockerSettings:
+    match environment.get("REMEDIATION_SCALER") or "local":
+        case "local":
+            url = _url(environment, "REMEDIATION_ORCHESTRATOR_URL", f"http://127.0.0.1:{ports.orchestrator}")
+            return OrchestratorSettings(url=url, token=_token(environment, "REMEDIATION_ORCHESTRATOR_TOKEN_FILE"))
+        case "docker":
+            url = environment.get("REMEDIATION_DOCKER_URL") or "unix:///var/run/docker.sock"
+            if not url.startswith(("unix://", "tcp://")):
+                raise SettingsError(f"REMEDIATION_DOCKER_URL must begin with unix:// or tcp://, got {url!r}")
+            return DockerSettings(url=url, project=_required(environment, "REMEDIATION_DOCKER_PROJECT"))
+        case other:
+            raise SettingsError(f"REMEDIATION_SCALER must be local or docker, got {other!r}")
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

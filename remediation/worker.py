@@ -16,7 +16,8 @@ from remediation.metrics import Metrics
 from remediation.policy.book import load_policies
 from remediation.prometheus import Prometheus
 from remediation.scalers.local import LocalScaler
-from remediation.settings import Settings
+from remediation.scalers.scaler import Scaler
+from remediation.settings import DockerSettings, OrchestratorSettings, Settings
 from remediation.store.record import State
 from remediation.store.store import Store
 from remediation.workflow.remediator import Remediator
@@ -53,7 +54,7 @@ class Worker:
             system_database = settings.database_url
         self.metrics = Metrics()
         self._prometheus = Prometheus(settings.prometheus_url)
-        self._scaler = LocalScaler(settings.orchestrator_url, settings.orchestrator_token)
+        self._scaler = _scaler(settings.scaler)
         DBOS(config=_dbos_config(system_database, settings.executor_id))
         steps = Steps(self.store, self._prometheus, self._scaler, self.metrics, settings.jaeger_url)
         self._remediator = Remediator(steps, self.metrics.running.inc)
@@ -83,6 +84,14 @@ class Worker:
         self.store.close()
         self._prometheus.close()
         self._scaler.close()
+
+
+def _scaler(settings: OrchestratorSettings | DockerSettings) -> Scaler:
+    if isinstance(settings, OrchestratorSettings):
+        return LocalScaler(settings.url, settings.token)
+    from remediation.scalers.containers import DockerScaler  # 20 MB of client that the embedded stack has no use for
+
+    return DockerScaler(settings.url, settings.project)
 
 
 def _dbos_config(system_database_url: str, executor_id: str) -> DBOSConfig:

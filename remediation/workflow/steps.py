@@ -36,8 +36,8 @@ WATCH_SLOWLY_EVERY_S = 5.0
 LOST_TELEMETRY_S = 5.0  # at the end of verification: older than this, the last answer decides nothing
 
 
-# What a refusal by these guards makes of the run; by any other guard it is refused. While an escalation holds off, a new
-# alert is not answered with silence: it joins what people have already, with evidence of its own.
+# What a refusal by these guards makes of the run; by any other guard it is refused. While an escalation holds off, a
+# new alert is not answered with silence: it joins what people have already, with evidence of its own.
 AFTER_REFUSAL = {"scaler": State.FAILED, "unreachable": State.FAILED, "escalation": State.ESCALATED}
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from remediation.errors import SettingsError
-from remediation.settings import Settings
+from remediation.settings import DockerSettings, OrchestratorSettings, Settings
 
 
 @pytest.fixture
@@ -18,13 +18,20 @@ def test_what_is_not_set_has_the_habitual_ports(environment):
     settings = Settings.from_environment(environment)
     assert (settings.host, settings.port) == ("127.0.0.1", 9095)
     assert settings.prometheus_url == "http://127.0.0.1:9090"
-    assert settings.orchestrator_url == "http://127.0.0.1:9096"
+    assert settings.scaler == OrchestratorSettings(url="http://127.0.0.1:9096", token="a-secret")
     assert settings.database_url is None
     assert settings.policies.name == "policies"
 
 
 def test_tokens_never_show(environment):
     assert "a-secret" not in repr(Settings.from_environment(environment))
+
+
+def test_scaler_of_containers_needs_no_orchestrator(environment):
+    del environment["REMEDIATION_ORCHESTRATOR_TOKEN_FILE"]
+    environment |= {"REMEDIATION_SCALER": "docker", "REMEDIATION_DOCKER_PROJECT": "shop"}
+    wanted = DockerSettings(url="unix:///var/run/docker.sock", project="shop")
+    assert Settings.from_environment(environment).scaler == wanted
 
 
 def test_database_url_gets_the_driver_that_is_installed(environment):
@@ -41,6 +48,7 @@ def test_database_url_gets_the_driver_that_is_installed(environment):
         ("PORT", "http"),
         ("REMEDIATION_PROMETHEUS_URL", "127.0.0.1:9090"),
         ("REMEDIATION_DATABASE_URL", "mysql://db"),
+        ("REMEDIATION_SCALER", "mesos"),
     ],
 )
 def test_wrong_variable_is_named(environment, name, value):

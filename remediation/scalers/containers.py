@@ -1,0 +1,192 @@
+"""
+Services of Docker Compose, and plain containers that carry the same labels, through the Docker Engine's API.
+
+A service is the set of containers with `com.docker.compose.project` and `com.docker.compose.service`. A new replica is
+a copy of the one with the lowest number, under the next free number, as `docker compose up --scale` makes it; the one
+with the highest number goes first. Docker keeps no desired number, so the containers that live are the desired ones:
+each change is done when `set_desired` returns, and an interrupted one is finished by asking again.
+
+Bounds are labels of the service, `steersman.minimum` and `steersman.maximum`. A service without a maximum is not ours
+to scale. Source: docs.docker.com/reference/api/engine, version 1.41.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from requests.exceptions import RequestException
+
+from remediation.errors import PermanentScalerError, ScalerError, TemporaryScalerError
+from remediation.scalers.scaler import Replicas
+
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+NUMBER = "com.docker.compose.container-number"
+MINIMUM, MAXIMUM = "steersman.minimum", "steersman.maximum"
+TIMEOUT_S = 30.0  # longer than a container may take to stop; the engine answers anything else in milliseconds
+STOP_WITHIN_S = 10  # Docker's own default; the shop finishes what it has within 3 s
+HIGHEST = 100  # replicas; a label beyond this is a mistake
+_LIVE = {"created", "running", "restarting", "paused"}
+# What the engine made up for the one container, and must make up anew for the other.
+_OWN_CONFIG = ("Hostname", "Domainname", "MacAddress")
+_OWN_HOST_CONFIG = ("ContainerIDFile",)
+
+
+class DockerScaler:
+    """
+    Args:
+        base_url: `unix:///var/run/docker.sock`, or `tcp://socket-proxy:2375`, which need allow no more than to list,
+            inspect, create, start, stop and remove containers.
+        project: The Compose project.
+    """
+
+    def __init__(self, base_url: str, project: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._base_url = base_url
+        self._project = project
+        try:
+            self._docker = docker.DockerClient(base_url=base_url, timeout=int(timeout_s), version="1.41")
+        except DockerException as error:
+            raise TemporaryScalerError(f"{base_url}: {error}") from error
+
+    def close(self) -> None:
+        self._docker.close()
+
+    def get(self, service: str) -> Replicas:
+        try:
+            return self._replicas(service, self._containers(service))
+        except (DockerException, RequestException) as error:
+            raise self._translated(service, error) from error
+
+    def set_desired(self, service: str, desired: int) -> Replicas:
+        try:
+            containers = self._containers(service)
+            now = self._replicas(service, containers)
+            if not now.minimum <= desired <= now.maximum:
+                raise PermanentScalerError(
+                    f"{service}: {desired} replicas are out of bounds, {now.minimum} to {now.maximum}"
+                )
+            if desired > now.desired:
+                self._add(containers, desired - now.desired)
+            elif desired < now.desired:
+                self._remove(containers[desired:])
+            return self._replicas(service, self._containers(service))
+        except (DockerException, RequestException) as error:
+            raise self._translated(service, error) from error
+
+    def _containers(self, service: str) -> list[dict[str, Any]]:
+        """What lives of the service, as the engine inspects it, by number."""
+        labels = [f"{PROJECT}={self._project}", f"{SERVICE}={service}"]
+        found = []
+        for listed in self._docker.api.containers(all=True, filters={"label": labels}):
+            try:
+                inspected = self._docker.api.inspect_container(listed["Id"])
+            except NotFound:
+                continue  # removed meanwhile
+            if inspected["State"]["Status"] in _LIVE:
+                found.append(inspected)
+        return sorted(found, key=_number)
+
+    def _replicas(self, service: str, containers: Sequence[dict[str, Any]]) -> Replicas:
+        if not containers:
+            raise PermanentScalerError(f"the project {self._project!r} has no container of a service {service!r}")
+        labels = containers[0]["Config"]["Labels"]
+        return Replicas(
+            service=service,
+            desired=len(containers),
+            ready=sum(map(_is_ready, containers)),
+            minimum=_bound(service, labels, MINIMUM, default="1"),
+            maximum=_bound(service, labels, MAXIMUM, default=None),
+        )
+
+    def _add(self, containers: Sequence[dict[str, Any]], count: int) -> None:
+        model = containers[0]
+        taken = {_number(container) for container in containers}
+        numbers = [number for number in range(1, HIGHEST + len(taken) + 1) if number not in taken][:count]
+        with ThreadPoolExecutor(max_workers=count) as pool:
+            list(pool.map(lambda number: self._start_copy(model, number), numbers))
+
+    def _start_copy(self, model: dict[str, Any], number: int) -> None:
+        labels = model["Config"]["Labels"]
+        name = f"{self._project}-{labels[SERVICE]}-{number}"
+        try:
+            made = self._docker.api.create_container_from_config(_copied(model, number), name)
+        except APIError as error:
+            if error.status_code != 409:
+                raise
+            return  # the name is taken: another worker, or an interrupted try, has made it
+        networks = list(model["NetworkSettings"].get("Networks") or {})
+        for network in networks[1:]:  # the engine takes one at creation
+            self._docker.api.connect_container_to_network(made["Id"], network, aliases=[labels[SERVICE]])
+        self._docker.api.start(made["Id"])
+
+    def _remove(self, containers: Sequence[dict[str, Any]]) -> None:
+        with ThreadPoolExecutor(max_workers=max(1, len(containers))) as pool:
+            list(pool.map(self._stop_and_remove, containers))
+
+    def _stop_and_remove(self, container: dict[str, Any]) -> None:
+        try:
+            self._docker.api.stop(container["Id"], timeout=container["Config"].get("StopTimeout") or STOP_WITHIN_S)
+            self._docker.api.remove_container(container["Id"], v=True)
+        except NotFound:
+            pass  # gone already, which is what was wanted
+
+    def _translated(self, service: str, error: Exception) -> ScalerError:
+        where = f"{self._base_url}: {service}"
+        if isinstance(error, APIError) and error.status_code is not None and 400 <= error.status_code < 500:
+            return PermanentScalerError(f"{where}: status {error.status_code}: {error.explanation}")
+        return TemporaryScalerError(f"{where}: {error}")
+
+
+def _number(container: dict[str, Any]) -> int:
+    text = (container["Config"].get("Labels") or {}).get(NUMBER, "")
+    return int(text) if text.isdecimal() else 1
+
+
+def _is_ready(container: dict[str, Any]) -> bool:
+    state = container["State"]
+    health = (state.get("Health") or {}).get("Status") or "none"
+    return bool(state["Status"] == "running" and health in ("none", "healthy"))
+
+
+def _bound(service: str, labels: dict[str, str], name: str, *, default: str | None) -> int:
+    text = labels.get(name, default)
+    if text is None:
+        raise PermanentScalerError(f"{service} has no label {name}, so it is not to be scaled")
+    if not text.isdecimal() or not 1 <= int(text) <= HIGHEST:
+        raise PermanentScalerError(f"{service}: the label {name} must be from 1 to {HIGHEST}, got {text!r}")
+    return int(text)
+
+
+def _copied(model: dict[str, Any], number: int) -> dict[str, Any]:
+    """
+    The request that makes another container like `model`.
+
+    Raises:
+        PermanentScalerError: two of them cannot stand side by side.
+    """
+    host = {key: value for key, value in model["HostConfig"].items() if key not in _OWN_HOST_CONFIG}
+    for limit in host.get("Ulimits") or []:  # podman's engine tells them as RLIMIT_NOFILE, and takes nofile
+        limit["Name"] = limit["Name"].removeprefix("RLIMIT_").lower()
+    published = [
+        binding["HostPort"]
+        for bindings in (host.get("PortBindings") or {}).values()
+        for binding in bindings or []
+        if binding.get("HostPort") not in (None, "", "0")
+    ]
+    if published:
+        raise PermanentScalerError(
+            f"{model['Name'].lstrip('/')} publishes port {published[0]} of the host, which a second replica cannot"
+        )
+    config = {key: value for key, value in model["Config"].items() if key not in _OWN_CONFIG}
+    config["Labels"] = {**model["Config"]["Labels"], NUMBER: str(number)}
+    networks = list(model["NetworkSettings"].get("Networks") or {})
+    attached = (
+        {networks[0]: {"Aliases": [config["Labels"][SERVICE]]}}
+        if networks and not str(host.get("NetworkMode", "")).startswith(("host", "none"))
+        else {}
+    )
+    return {**config, "HostConfig": host, "NetworkingConfig": {"EndpointsConfig": attached}}
