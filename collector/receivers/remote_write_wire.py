@@ -1,0 +1,242 @@
+"""
+Remote write 1.0 on the wire: snappy's block format around protobuf, read into Arrow columns.
+
+ptars needs descriptors, and what it need not look into is described as `bytes`, which on the wire is the same
+(protobuf.dev/programming-guides/encoding, "Length-Delimited Records"): labels, because a series' labels are known from
+the last request and recognised by their bytes; exemplars, histograms and metadata, because most requests have none.
+
+Source: prometheus/prompb/remote.proto and types.proto.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import cramjam
+import numpy as np
+import pyarrow as pa
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+from numpy.typing import NDArray
+from ptars import HandlerPool
+
+from collector.errors import BadRequestError, LimitExceededError
+
+_PACKAGE = "prometheus"
+_F = FieldDescriptorProto
+
+
+class _Field(NamedTuple):
+    name: str
+    number: int
+    type: int | str  # a protobuf type, or the name of a message of ours
+    repeated: bool = False
+    oneof: str = ""
+
+
+_LABEL = (_Field("name", 1, _F.TYPE_STRING), _Field("value", 2, _F.TYPE_STRING))
+_SAMPLE = (_Field("value", 1, _F.TYPE_DOUBLE), _Field("timestamp", 2, _F.TYPE_INT64))
+_COLUMNS = {
+    "Sample": _SAMPLE,
+    "TimeSeries": (
+        _Field("labels", 1, _F.TYPE_BYTES, repeated=True),
+        _Field("samples", 2, "Sample", repeated=True),
+        _Field("exemplars", 3, _F.TYPE_BYTES, repeated=True),
+        _Field("histograms", 4, _F.TYPE_BYTES, repeated=True),
+    ),
+    "WriteRequest": (
+        _Field("timeseries", 1, "TimeSeries", repeated=True),
+        _Field("metadata", 3, _F.TYPE_BYTES, repeated=True),
+    ),
+}
+_SPAN = (_Field("offset", 1, _F.TYPE_SINT32), _Field("length", 2, _F.TYPE_UINT32))
+_MESSAGES = {
+    "Label": _LABEL,
+    "Sample": _SAMPLE,
+    "Exemplar": (
+        _Field("labels", 1, "Label", repeated=True),
+        _Field("value", 2, _F.TYPE_DOUBLE),
+        _Field("timestamp", 3, _F.TYPE_INT64),
+    ),
+    "MetricMetadata": (
+        _Field("type", 1, _F.TYPE_INT32),  # an enum, see METADATA_TYPES
+        _Field("metric_family_name", 2, _F.TYPE_STRING),
+        _Field("help", 4, _F.TYPE_STRING),
+        _Field("unit", 5, _F.TYPE_STRING),
+    ),
+    "BucketSpan": _SPAN,
+    "Histogram": (
+        _Field("count_int", 1, _F.TYPE_UINT64, oneof="count"),
+        _Field("count_float", 2, _F.TYPE_DOUBLE, oneof="count"),
+        _Field("sum", 3, _F.TYPE_DOUBLE),
+        _Field("schema", 4, _F.TYPE_SINT32),
+        _Field("zero_threshold", 5, _F.TYPE_DOUBLE),
+        _Field("zero_count_int", 6, _F.TYPE_UINT64, oneof="zero_count"),
+        _Field("zero_count_float", 7, _F.TYPE_DOUBLE, oneof="zero_count"),
+        _Field("negative_spans", 8, "BucketSpan", repeated=True),
+        _Field("negative_deltas", 9, _F.TYPE_SINT64, repeated=True),
+        _Field("negative_counts", 10, _F.TYPE_DOUBLE, repeated=True),
+        _Field("positive_spans", 11, "BucketSpan", repeated=True),
+        _Field("positive_deltas", 12, _F.TYPE_SINT64, repeated=True),
+        _Field("positive_counts", 13, _F.TYPE_DOUBLE, repeated=True),
+        _Field("reset_hint", 14, _F.TYPE_INT32),  # an enum: unknown, yes, no, gauge
+        _Field("timestamp", 15, _F.TYPE_INT64),
+        _Field("custom_values", 16, _F.TYPE_DOUBLE, repeated=True),
+    ),
+    "TimeSeries": (
+        _Field("labels", 1, "Label", repeated=True),
+        _Field("samples", 2, "Sample", repeated=True),
+        _Field("exemplars", 3, "Exemplar", repeated=True),
+        _Field("histograms", 4, "Histogram", repeated=True),
+    ),
+    "WriteRequest": (
+        _Field("timeseries", 1, "TimeSeries", repeated=True),
+        _Field("metadata", 3, "MetricMetadata", repeated=True),
+    ),
+}
+# MetricMetadata.MetricType by its numbers.
+METADATA_TYPES = ("unknown", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset")
+
+
+def _described(message: DescriptorProto, fields: Sequence[_Field]) -> None:
+    oneofs: dict[str, int] = {}
+    for field in fields:
+        described = message.field.add(name=field.name, number=field.number)
+        described.label = _F.LABEL_REPEATED if field.repeated else _F.LABEL_OPTIONAL
+        if isinstance(field.type, str):
+            described.type, described.type_name = _F.TYPE_MESSAGE, f".{_PACKAGE}.{field.type}"
+        else:
+            described.type = field.type  # type: ignore[assignment]
+        if field.oneof:
+            if field.oneof not in oneofs:
+                oneofs[field.oneof] = len(message.oneof_decl)
+                message.oneof_decl.add(name=field.oneof)
+            described.oneof_index = oneofs[field.oneof]
+
+
+def _pool(messages: dict[str, Any]) -> tuple[DescriptorPool, str]:
+    file = FileDescriptorProto(name="remote_write.proto", package=_PACKAGE, syntax="proto3")
+    for name, fields in messages.items():
+        _described(file.message_type.add(name=name), fields)
+    pool = DescriptorPool()
+    pool.Add(file)
+    return pool, file.name
+
+
+@cache
+def message_class(name: str) -> Any:
+    """The class of a message of remote write: Label, Exemplar, MetricMetadata, Histogram, WriteRequest, …"""
+    pool, _ = _pool(_MESSAGES)
+    return GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+
+
+@cache
+def _handler() -> Any:
+    pool, file = _pool(_COLUMNS)
+    handlers = HandlerPool([pool.FindFileByName(file)])
+    return handlers.get_for_message(pool.FindMessageTypeByName(f"{_PACKAGE}.WriteRequest"))
+
+
+def decompressed(body: bytes, *, max_bytes: int) -> bytes:
+    """
+    Raises:
+        LimitExceededError: it would be larger than `max_bytes`; nothing has been allocated then.
+        BadRequestError: not snappy's block format.
+    """
+    try:
+        size = cramjam.snappy.decompress_raw_len(body)
+        if size > max_bytes:
+            raise LimitExceededError(f"request of {size} bytes decompressed exceeds the limit of {max_bytes}")
+        return bytes(cramjam.snappy.decompress_raw(body))
+    except cramjam.DecompressionError as error:
+        raise BadRequestError(f"body of {len(body)} bytes: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class WriteColumns:
+    """A write request of n series and m samples."""
+
+    # [n], each series' Label messages end to end. They tell series apart, together with `label_counts`, as long as no
+    # sender writes one field of a Label twice; `labels` is exact.
+    label_bytes: list[bytes]
+    label_counts: NDArray[np.int64]  # [n]
+    sample_counts: NDArray[np.int64]  # [n]
+    timestamps_ms: NDArray[np.int64]  # [m], series after series
+    values: NDArray[np.float64]  # [m]
+    exemplars: list[tuple[int, bytes]]  # (series, Exemplar message)
+    histograms: list[tuple[int, bytes]]  # (series, Histogram message)
+    metadata: list[bytes]  # MetricMetadata messages
+    _labels: pa.ListArray
+
+    def labels(self, series: int) -> list[tuple[str, str]]:
+        """
+        (name, value) of one series' labels, as they were sent.
+
+        Raises:
+            BadRequestError: a label is no Label, or not UTF-8.
+        """
+        messages = [parsed("Label", message.as_py()) for message in self._labels[series].values]
+        return [(message.name, message.value) for message in messages]
+
+
+def decode(request: bytes) -> WriteColumns:
+    """
+    Raises:
+        BadRequestError: not a WriteRequest.
+    """
+    try:
+        batch = _handler().list_to_record_batch([request])
+    except ValueError as error:
+        raise BadRequestError(f"request of {len(request)} bytes is not a WriteRequest: {error}") from error
+    series = batch.column("timeseries").values
+    labels, samples = series.field("labels"), series.field("samples")
+    return WriteColumns(
+        label_bytes=_joined_bytes(labels),
+        label_counts=_counts(labels),
+        sample_counts=_counts(samples),
+        timestamps_ms=np.asarray(samples.values.field("timestamp")),
+        values=np.asarray(samples.values.field("value")),
+        exemplars=_messages(series.field("exemplars")),
+        histograms=_messages(series.field("histograms")),
+        metadata=batch.column("metadata").values.to_pylist(),
+        _labels=labels,
+    )
+
+
+def _counts(lists: pa.ListArray) -> NDArray[np.int64]:
+    return np.diff(np.asarray(lists.offsets)).astype(np.int64)
+
+
+def _joined_bytes(lists: pa.ListArray) -> list[bytes]:
+    _, offsets, data = lists.values.buffers()
+    if data is None:
+        return [b""] * len(lists)
+    starts = np.frombuffer(offsets, np.int32)[np.asarray(lists.offsets)].tolist()
+    content = data.to_pybytes()
+    return [content[start:end] for start, end in itertools.pairwise(starts)]
+
+
+def _messages(lists: pa.ListArray) -> list[tuple[int, bytes]]:
+    if not len(lists.values):
+        return []
+    owners = np.repeat(np.arange(len(lists)), _counts(lists)).tolist()
+    return list(zip(owners, lists.values.to_pylist(), strict=True))
+
+
+def parsed(name: str, message: bytes) -> Any:
+    """
+    One message that was left as bytes.
+
+    Raises:
+        BadRequestError: not that message.
+    """
+    try:
+        return message_class(name).FromString(message)
+    except DecodeError as error:
+        raise BadRequestError(f"{len(message)} bytes are not a {name} of remote write: {error}") from error
