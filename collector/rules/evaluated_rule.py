@@ -18,7 +18,8 @@ from collector.rules.template import Samples, Template, TemplateContext
 ALERTS = "ALERTS"
 ALERTS_FOR_STATE = "ALERTS_FOR_STATE"
 ALERT_STATE = "alertstate"
-Series = dict[Labels, float]  # what one evaluation of a rule yields, by labels
+Series = dict[Labels, float]  # what one evaluation of a rule writes, by labels
+Found = Series | dict[Labels, Held]  # what its expression yields
 
 
 class PreparedQuery(Protocol):
@@ -78,7 +79,8 @@ class EvaluatedRecording:
     outcome: Outcome = field(default_factory=Outcome)
     written: frozenset[Labels] = frozenset()  # the series of the previous evaluation
 
-    def evaluate(self, at_ms: int, query_offset_ms: int, _context: TemplateContext) -> Series:
+    def ask(self, at_ms: int, query_offset_ms: int, _context: TemplateContext) -> Series:
+        """What the expression yields, as it is to be recorded. Changes nothing, so it may run in any thread."""
         vector = as_vector(self.query.instant(at_ms=at_ms - query_offset_ms))
         extra = {**dict(self.rule.labels), METRIC_NAME: self.rule.name}
         series = {
@@ -88,6 +90,9 @@ class EvaluatedRecording:
             raise BadRequestError("vector contains metrics with the same labelset after applying rule labels")
         if self.limit and len(series) > self.limit:
             raise LimitExceededError(f"exceeded limit of {self.limit} with {len(series)} series")
+        return series
+
+    def take(self, series: Series, _at_ms: int) -> Series:
         return series
 
     def may_own(self, labels: Labels) -> bool:
@@ -106,7 +111,8 @@ class EvaluatedAlerting:
     outcome: Outcome = field(default_factory=Outcome)
     written: frozenset[Labels] = frozenset()
 
-    def evaluate(self, at_ms: int, query_offset_ms: int, context: TemplateContext) -> Series:
+    def ask(self, at_ms: int, query_offset_ms: int, context: TemplateContext) -> dict[Labels, Held]:
+        """What the expression yields, templates expanded. Changes nothing, so it may run in any thread."""
         vector = as_vector(self.query.instant(at_ms=at_ms - query_offset_ms))
         held: dict[Labels, Held] = {}
         for labels, value in zip(vector.labels, vector.values.tolist(), strict=True):
@@ -114,6 +120,10 @@ class EvaluatedAlerting:
             if element.labels in held:
                 raise BadRequestError("vector contains metrics with the same labelset after applying alert labels")
             held[element.labels] = element
+        return held
+
+    def take(self, held: Mapping[Labels, Held], at_ms: int) -> Series:
+        """Move the alerts on, given what `ask` found; what the store is to hold of them."""
         series: Series = {}
         for alert in self.table.evaluate(held, at_ms):
             series |= self.series_of(alert)

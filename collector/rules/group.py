@@ -10,37 +10,41 @@ import logging
 import re
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
-from prometheus_client import Counter
 
-from collector.errors import CollectorError, ConfigError
+from collector.errors import CollectorError
 from collector.model.alert import Alert
 from collector.model.series import STALE, Labels, SampleBatch, SampleSink
+from collector.rules import metrics
 from collector.rules.evaluated_rule import (
+    ALERTS,
+    ALERTS_FOR_STATE,
     EvaluatedAlerting,
     EvaluatedRule,
+    Found,
     QueryEngine,
     Series,
     as_samples,
     evaluated,
 )
-from collector.rules.rule import RecordingRule, RuleGroupSpec
+from collector.rules.rule import RecordingRule, Rule, RuleGroupSpec
+from collector.rules.rulefile import Problem, RuleFileError
 from collector.rules.template import Samples, TemplateContext
 from collector.rules.template_functions import graph_link
 
 logger = logging.getLogger(__name__)
 
-# Prometheus's own names (rules/group.go, NewGroupMetrics).
-EVALUATIONS = Counter("prometheus_rule_evaluations", "Rule evaluations.", ["rule_group"])
-EVALUATION_FAILURES = Counter("prometheus_rule_evaluation_failures", "Rule evaluations that failed.", ["rule_group"])
-ITERATIONS = Counter(
-    "prometheus_rule_group_iterations", "Scheduled group evaluations, missed ones too.", ["rule_group"]
-)
-ITERATIONS_MISSED = Counter(
-    "prometheus_rule_group_iterations_missed", "Group evaluations left out because one was slow.", ["rule_group"]
-)
+Asked = Found | Exception  # what a rule's expression yields, or why it does not
+Work = Callable[[], list[Asked]]
+Run = Callable[[Work], Awaitable[list[Asked]]]
+
+
+async def inline(work: Work) -> list[Asked]:
+    """Evaluate where one is: for tests of rules, which have nobody to keep waiting."""
+    return work()
 
 
 def first_slot(key: str, now_ms: int, interval_ms: int) -> int:
@@ -66,9 +70,10 @@ class RuleGroup:
     """
     Args:
         interval_ms: How often it is evaluated; only for what resolved and firing alerts say of their validity.
+        run: Evaluates expressions, in a thread if the caller has others to serve meanwhile.
 
     Raises:
-        ConfigError: the engine refuses an expression; the message names file, group and rule.
+        RuleFileError: the engine refuses an expression; the message names file, group and rule.
     """
 
     def __init__(
@@ -80,6 +85,8 @@ class RuleGroup:
         interval_ms: int,
         resend_delay_ms: int,
         external_url: str,
+        external_labels: Mapping[str, str] | None = None,
+        run: Run = inline,
     ) -> None:
         self.spec = spec
         self.interval_ms = interval_ms
@@ -90,29 +97,31 @@ class RuleGroup:
         self._sink = sink
         self._resend_delay_ms = resend_delay_ms
         self._external_url = external_url
+        self._external_labels = external_labels or {}
+        self._run = run
         self._orphans: frozenset[Labels] = frozenset()  # series of rules that a reload removed
-        self._awaited = self._rules_with_readers()
+        self._chunks = self._split()
 
     def _evaluated(self, position: int, engine: QueryEngine) -> EvaluatedRule:
         rule = self.spec.rules[position]
         try:
             return evaluated(rule, engine, self.spec.limit)
         except CollectorError as error:
-            where = f'{self.spec.file}: {rule.line}: group "{self.spec.name}", rule {position + 1}, "{rule.name}"'
-            raise ConfigError(f"{where}: could not parse expression: {error}") from error
+            message = f"could not parse expression: {error}"
+            where = (rule.line, 1, self.spec.name, position + 1, rule.name)
+            raise RuleFileError([Problem(self.spec.file, message, *where)]) from error
 
-    def _rules_with_readers(self) -> set[int]:
-        """The recording rules whose result a later rule of the group may read; only these must be appended at once."""
+    def _split(self) -> list[range]:
+        """The rules in runs, each of which ends with one whose result a later rule of the group may read."""
+        chunks: list[range] = []
+        begin = 0
         rules = self.spec.rules
-        return {
-            position
-            for position, rule in enumerate(rules)
-            if isinstance(rule, RecordingRule)
-            and any(
-                re.search(rf"(?<![\w:]){re.escape(rule.name)}(?![\w:])|__name__", later.expr)
-                for later in rules[position + 1 :]
-            )
-        }
+        for position, rule in enumerate(rules):
+            last = position + 1 == len(rules)
+            if last or any(_may_read(later, rule) for later in rules[position + 1 :]):
+                chunks.append(range(begin, position + 1))
+                begin = position + 1
+        return chunks
 
     @property
     def alerting(self) -> list[EvaluatedAlerting]:
@@ -135,7 +144,7 @@ class RuleGroup:
         def query(expr: str) -> Samples:
             return as_samples(self._engine.prepare(expr).instant(at_ms=at_ms - self.spec.query_offset_ms))
 
-        return TemplateContext(self._external_url, query)
+        return TemplateContext(self._external_url, query, self._external_labels)
 
     async def evaluate(self, at_ms: int) -> None:
         """
@@ -145,39 +154,65 @@ class RuleGroup:
         """
         started = time.perf_counter()
         context = self.context(at_ms)
-        waiting: list[tuple[EvaluatedRule, SampleBatch, frozenset[Labels]]] = []
-        for position, rule in enumerate(self.rules):
-            series = self._evaluate_one(rule, at_ms, context)
-            if series is None:
-                continue
-            batch = self._batch(position, series, rule.written, at_ms)
-            if batch is not None:
-                waiting.append((rule, batch, frozenset(series)))
-            if position in self._awaited:
-                await self._append(waiting)
-                waiting = []
-        await self._append(waiting)
+        samples = 0
+        for chunk in self._chunks:
+            asked = await self._run(partial(self._ask, chunk, at_ms, context))
+            waiting: list[tuple[EvaluatedRule, SampleBatch, frozenset[Labels]]] = []
+            for position, found in zip(chunk, asked, strict=True):
+                rule = self.rules[position]
+                series = self._take(rule, found, at_ms)
+                if series is None:
+                    continue
+                samples += len(series)
+                batch = self._batch(position, series, rule.written, at_ms)
+                if batch is not None:
+                    waiting.append((rule, batch, frozenset(series)))
+            await self._append(waiting)
         await self.end_orphans(at_ms)
         self.evaluated_at_ms = at_ms
         self.duration_s = time.perf_counter() - started
+        self._count(samples)
 
-    def _evaluate_one(self, rule: EvaluatedRule, at_ms: int, context: TemplateContext) -> Series | None:
-        started = time.perf_counter()
-        EVALUATIONS.labels(self.spec.key).inc()
+    def _ask(self, chunk: range, at_ms: int, context: TemplateContext) -> list[Asked]:
+        """What each rule's expression yields, or why it does not. Of the rules' state only their time is touched."""
+        asked: list[Asked] = []
+        for position in chunk:
+            rule = self.rules[position]
+            started = time.perf_counter()
+            try:
+                asked.append(rule.ask(at_ms, self.spec.query_offset_ms, context))
+            except Exception as error:  # one bad rule must not stop the others
+                asked.append(error)
+            rule.outcome.duration_s = time.perf_counter() - started
+        return asked
+
+    def _take(self, rule: EvaluatedRule, found: Asked, at_ms: int) -> Series | None:
         outcome = rule.outcome
         outcome.evaluated_at_ms = at_ms
         try:
-            series = rule.evaluate(at_ms, self.spec.query_offset_ms, context)
-        except Exception as error:  # one bad rule must not stop the others
+            if isinstance(found, Exception):
+                raise found
+            series = rule.take(found, at_ms)  # type: ignore[arg-type]  # what this rule's own `ask` has given
+        except Exception as error:
             if outcome.error != str(error):
                 logger.warning("rule %r of group %r failed: %s", rule.rule.name, self.spec.name, error)
-            EVALUATION_FAILURES.labels(self.spec.key).inc()
+            metrics.EVALUATION_FAILURES.labels(self.spec.key).inc()
             outcome.health, outcome.error = "err", str(error) or repr(error)
             return None
-        finally:
-            outcome.duration_s = time.perf_counter() - started
         outcome.health, outcome.error = "ok", ""
         return series
+
+    def _count(self, samples: int) -> None:
+        key = self.spec.key
+        durations = [rule.outcome.duration_s for rule in self.rules]
+        for duration_s in durations:
+            metrics.EVALUATION_DURATION.observe(duration_s)
+        metrics.EVALUATIONS.labels(key).inc(len(durations))
+        metrics.GROUP_DURATION.observe(self.duration_s)
+        metrics.LAST_DURATION.labels(key).set(self.duration_s)
+        metrics.LAST_RULE_DURATION_SUM.labels(key).set(sum(durations))
+        metrics.LAST_SAMPLES.labels(key).set(samples)
+        metrics.LAST_EVALUATION.labels(key).set((self.evaluated_at_ms or 0) / 1000)
 
     def _batch(self, position: int, series: Series, written: frozenset[Labels], at_ms: int) -> SampleBatch | None:
         gone = [labels for labels in written if labels not in series]
@@ -244,3 +279,13 @@ class RuleGroup:
 
 def _identity(rule: EvaluatedRule) -> tuple[type, str, Labels]:
     return type(rule.rule), rule.rule.name, rule.rule.labels
+
+
+def _may_read(later: Rule, earlier: Rule) -> bool:
+    """Whether a rule's expression or templates may name what an earlier one writes."""
+    texts = [later.expr]
+    if not isinstance(later, RecordingRule):
+        texts += [text for _, text in (*later.labels, *later.annotations) if "query" in text]
+    names = [earlier.name] if isinstance(earlier, RecordingRule) else [ALERTS, ALERTS_FOR_STATE]
+    wanted = "|".join(map(re.escape, names))
+    return any(re.search(rf"(?<![\w:])(?:{wanted})(?![\w:])|__name__", text) for text in texts)

@@ -10,19 +10,20 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from glob import glob  # patterns of users are absolute or relative, which Path.glob does not take
 from pathlib import Path
 
 from collector.errors import ConfigError
 from collector.model.alert import Alert
 from collector.model.series import Labels, SampleSink, SeriesSource
+from collector.rules import metrics
 from collector.rules.alert_state import AlertState
 from collector.rules.evaluated_rule import QueryEngine
-from collector.rules.group import ITERATIONS, ITERATIONS_MISSED, RuleGroup, first_slot, next_slot
+from collector.rules.group import RuleGroup, Run, first_slot, inline, next_slot
 from collector.rules.restore import file_content, restore
 from collector.rules.rule import RuleGroupSpec
-from collector.rules.rulefile import RuleFileError, load
+from collector.rules.rulefile import Problem, RuleFileError, load
 from collector.storage.durable_file import replace_file
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class RuleManager:
         state_path: A file that this manager owns.
         evaluation_interval_s: For groups that name none.
         external_url: Under which users see this collector, without a slash at the end.
+        external_labels: What templates see as `$externalLabels`.
+        run: Evaluates expressions, in a thread so that ingest keeps flowing meanwhile.
     """
 
     def __init__(
@@ -81,6 +84,8 @@ class RuleManager:
         state_path: Path,
         evaluation_interval_s: float,
         external_url: str,
+        external_labels: Mapping[str, str] | None = None,
+        run: Run = inline,
         resend_delay_s: float = RESEND_DELAY_S,
         doubt_s: float = DOUBT_S,
         clock: Callable[[], float] = time.time,
@@ -93,6 +98,8 @@ class RuleManager:
         self._state_path = state_path
         self._interval_ms = round(evaluation_interval_s * 1000)
         self._external_url = external_url.rstrip("/")
+        self._external_labels = external_labels or {}
+        self._run = run
         self._resend_delay_ms = round(resend_delay_s * 1000)
         self._doubt_ms = round(doubt_s * 1000)
         self._clock = clock
@@ -146,7 +153,7 @@ class RuleManager:
         for pattern in self._files:
             matches = sorted(glob(pattern))  # noqa: PTH207
             if not matches and not any(sign in pattern for sign in "*?["):
-                raise RuleFileError([f"{pattern}: no such file"])
+                raise RuleFileError([Problem(pattern, "no such file")])
             found.update((Path(match), None) for match in matches)
         return list(found)
 
@@ -172,14 +179,17 @@ class RuleManager:
                 groups = self._read()
             except ConfigError as error:
                 self.load_error = str(error)
+                metrics.RELOAD_SUCCESSFUL.set(0)
                 logger.error("rule files are not usable, the old rules stay in force: %s", error)
                 raise
             self.load_error = None
             await self._replace(groups)
+            metrics.RELOAD_SUCCESSFUL.set(1)
+            metrics.RELOAD_TIME.set(self._clock())
 
     def _read(self) -> dict[str, RuleGroup]:
         specs: list[RuleGroupSpec] = []
-        problems: list[str] = []
+        problems: list[Problem] = []
         for path in self._paths():
             try:
                 specs += load(path)
@@ -189,8 +199,8 @@ class RuleManager:
         for spec in specs:
             try:
                 groups[spec.key] = self._group(spec)
-            except ConfigError as error:
-                problems.append(str(error))
+            except RuleFileError as error:
+                problems += error.problems
         if problems:
             raise RuleFileError(problems)
         return groups
@@ -206,6 +216,8 @@ class RuleManager:
             interval_ms=spec.interval_ms or self._interval_ms,
             resend_delay_ms=self._resend_delay_ms,
             external_url=self._external_url,
+            external_labels=self._external_labels,
+            run=self._run,
         )
 
     async def _replace(self, groups: dict[str, RuleGroup]) -> None:
@@ -230,8 +242,10 @@ class RuleManager:
                 groups[key].take_over(former.group)
             else:
                 await former.group.end_orphans(self._now_ms(), all_series=True)
+                metrics.forget(key)
         for key, group in groups.items():
             if key not in self._runners:
+                metrics.introduce(key, interval_s=group.interval_ms / 1000, rules=len(group.rules))
                 self._runners[key] = _Runner(group)
                 if self._running:
                     self._start(self._runners[key])
@@ -244,15 +258,15 @@ class RuleManager:
         group = runner.group
         slot_ms = first_slot(group.spec.key, self._now_ms(), group.interval_ms)
         while not await self._stopped_before(slot_ms, runner.stopping):
-            ITERATIONS.labels(group.spec.key).inc()
+            metrics.ITERATIONS.labels(group.spec.key).inc()
             try:
                 await self.evaluate(group, slot_ms)
             except Exception:  # a fault of ours must not end the watch
                 logger.exception("evaluation of rule group %r failed", group.spec.name)
             slot_ms, missed = next_slot(slot_ms, self._now_ms(), group.interval_ms)
             if missed:
-                ITERATIONS.labels(group.spec.key).inc(missed)
-                ITERATIONS_MISSED.labels(group.spec.key).inc(missed)
+                metrics.ITERATIONS.labels(group.spec.key).inc(missed)
+                metrics.ITERATIONS_MISSED.labels(group.spec.key).inc(missed)
 
     async def _stopped_before(self, slot_ms: int, stopping: asyncio.Event) -> bool:
         try:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -30,11 +31,28 @@ MAX_FILE_BYTES = 16 << 20  # a thousand times the largest rule file we know of; 
 Pairs = tuple[tuple[str, str], ...]
 
 
-class RuleFileError(ConfigError):
-    """A rule file cannot be used. `problems` holds each with file, line, group and rule."""
+class Problem(NamedTuple):
+    """Why a rule file cannot be used. Its text is promtool's: `FILE: LINE:COLUMN: group "G", rule N, "R": message`."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
+    file: str
+    message: str
+    line: int = 0  # from 1; 0: the file as a whole
+    column: int = 0
+    group: str = ""
+    rule: int = 0  # position in the group, from 1; 0: not in a rule
+    rule_name: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.line}:{self.column}: " if self.line else ""
+        who = f'group "{self.group}", rule {self.rule}, "{self.rule_name}": ' if self.rule else ""
+        return f"{self.file}: {where}{who}{self.message}"
+
+
+class RuleFileError(ConfigError):
+    """A rule file cannot be used. `problems` holds everything that is wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
 
 
@@ -47,12 +65,11 @@ def load(path: Path) -> list[RuleGroupSpec]:
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise RuleFileError(
-                [f"{path}: file size {path.stat().st_size} exceeds the limit of {MAX_FILE_BYTES} bytes"]
-            )
+            size = f"file size {path.stat().st_size} exceeds the limit of {MAX_FILE_BYTES} bytes"
+            raise RuleFileError([Problem(str(path), size)])
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RuleFileError([f"{path}: {error}"]) from error
+        raise RuleFileError([Problem(str(path), str(error))]) from error
     return parse(text, str(path))
 
 
@@ -61,9 +78,9 @@ def parse(text: str, file: str) -> list[RuleGroupSpec]:
     return _Reader(file).read(text)
 
 
-def check(paths: Sequence[Path]) -> list[str]:
+def check(paths: Sequence[Path]) -> list[Problem]:
     """Every problem of these files, those of templates too; empty when all is well."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     for path in paths:
         try:
             load(path)
@@ -84,7 +101,7 @@ class _Place:
 class _Reader:
     def __init__(self, file: str) -> None:
         self._file = file
-        self._problems: list[str] = []
+        self._problems: list[Problem] = []
         self._place = _Place()
 
     def read(self, text: str) -> list[RuleGroupSpec]:
@@ -92,10 +109,10 @@ class _Reader:
             root = yaml.compose(text, Loader=yaml.CSafeLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
-            where = f"{mark.line + 1}:{mark.column + 1}: " if mark else ""
-            raise RuleFileError([f"{self._file}: {where}yaml: {error.problem}"]) from error
+            where = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+            raise RuleFileError([Problem(self._file, f"yaml: {error.problem}", *where)]) from error
         except (yaml.YAMLError, RecursionError) as error:
-            raise RuleFileError([f"{self._file}: yaml: {error}"]) from error
+            raise RuleFileError([Problem(self._file, f"yaml: {error}")]) from error
         groups = [] if root is None or _is_null(root) else self._groups(root)
         if self._problems:
             raise RuleFileError(self._problems)
@@ -103,8 +120,9 @@ class _Reader:
 
     def _problem(self, node: yaml.Node, message: str) -> None:
         mark, place = node.start_mark, self._place
-        who = f'group "{place.group}", rule {place.rule}, "{place.rule_name}": ' if place.rule else ""
-        self._problems.append(f"{self._file}: {mark.line + 1}:{mark.column + 1}: {who}{message}")
+        self._problems.append(
+            Problem(self._file, message, mark.line + 1, mark.column + 1, place.group, place.rule, place.rule_name)
+        )
 
     def _mapping(self, node: yaml.Node, allowed: set[str] | None, type_: str) -> dict[str, yaml.Node]:
         """The entries of a mapping; unknown and repeated keys are problems and left out."""

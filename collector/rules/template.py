@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from collector.model.text import quote
 from collector.rules.goformat import format_value, type_name
@@ -53,6 +53,7 @@ class TemplateContext:
 
     external_url: str
     query: Callable[[str], Samples]  # evaluates an expression at the time of the alert; may raise
+    external_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Template:
@@ -95,7 +96,12 @@ class Template:
             return f"<error expanding template: {self._error}>"
         if len(self._nodes) == 1 and isinstance(self._nodes[0], Text):
             return self._nodes[0].text
-        data = {"Labels": labels, "ExternalLabels": {}, "ExternalURL": context.external_url, "Value": value}
+        data = {
+            "Labels": labels,
+            "ExternalLabels": context.external_labels,
+            "ExternalURL": context.external_url,
+            "Value": value,
+        }
         try:
             return _Execution(self._name, data, context).run(self._nodes)
         except Exception as error:  # whatever a template provokes must not stop the rule
@@ -242,10 +248,10 @@ class _Execution:
             value = next(scope[chain.start] for scope in reversed(self._scopes) if chain.start in scope)
         else:
             value = dot if chain.start is None else self._evaluate(chain.start, dot)
-        for field in chain.fields:
+        for name in chain.fields:
             if not isinstance(value, Mapping):
-                raise self._fail(line, f".{field}", f"can't evaluate field {field} in type {type_name(value)}")
-            if field not in value and ("Value" in value or "Labels" in value):
-                raise self._fail(line, f".{field}", f"can't evaluate field {field} in type template.AlertTemplateData")
-            value = value.get(field, "")  # missingkey=zero, as Prometheus sets it
+                raise self._fail(line, f".{name}", f"can't evaluate field {name} in type {type_name(value)}")
+            if name not in value and ("Value" in value or "Labels" in value):
+                raise self._fail(line, f".{name}", f"can't evaluate field {name} in type template.AlertTemplateData")
+            value = value.get(name, "")  # missingkey=zero, as Prometheus sets it
         return value

@@ -31,7 +31,7 @@ groups:
 def problems(text: str) -> list[str]:
     with pytest.raises(RuleFileError) as caught:
         parse(text, "r.yml")
-    return list(caught.value.problems)
+    return [str(problem) for problem in caught.value.problems]
 
 
 def rule(text: str) -> str:
