@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check ci soak bench lock clean
+.PHONY: help demo up compose-up compose-down test check ci soak bench lock clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(INSTALLED): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Steersman needs Python 3.11 or newer; set PYTHON=…")'
@@ -24,6 +24,13 @@ demo: $(INSTALLED)  ## Install, start the embedded stack, run a drill, print the
 
 up: $(INSTALLED)  ## Install and start the embedded stack; Ctrl-C stops it
 	$(BIN)/steersman up
+
+compose-up: $(INSTALLED)  ## The same stack on real Prometheus, Grafana and Jaeger (needs Docker)
+	$(BIN)/python -m steersman.stack.compose .steersman/compose/secrets
+	STEERSMAN_UID=$$(id -u) STEERSMAN_GID=$$(id -g) DOCKER_GID=$$(stat -c %g /var/run/docker.sock) docker compose up --build --detach --wait
+
+compose-down:  ## Stop it; its data stays
+	docker compose down
 
 test: $(INSTALLED)  ## Install and run the tests
 	$(BIN)/pytest

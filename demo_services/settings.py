@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo_services.errors import ConfigurationError
+from steersman.runtime.telemetry import instance_of
 
 HIGHEST_POOL_SIZE = 1000  # far above what one event loop serves
 LONGEST_SERVICE_TIME_MS = 60_000.0
@@ -37,12 +38,9 @@ class Settings:
             ConfigurationError: a variable is out of its bounds or not a number; the message names it.
         """
         env = os.environ if environment is None else environment
-        resource = dict(
-            pair.strip().split("=", 1) for pair in env.get("OTEL_RESOURCE_ATTRIBUTES", "").split(",") if "=" in pair
-        )
         return cls(
             service=service,
-            instance=resource.get("service.instance.id", f"{service}-{os.getpid()}"),
+            instance=instance_of(service, env),
             host=env.get("HOST", "127.0.0.1"),
             port=int(_bounded(env, "PORT", 0, 0, 65535)),
             nats_url=env.get("NATS_URL", "nats://127.0.0.1:4222"),

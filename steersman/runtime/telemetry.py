@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -30,7 +31,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import DropAggregation, ExplicitBucketHistogramAggregation, View
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
@@ -119,9 +120,23 @@ def start_telemetry(
     return Telemetry(traces=traces, metrics=meters, logs=logs)
 
 
+def resource_attributes(environment: Mapping[str, str]) -> dict[str, str]:
+    """What OTEL_RESOURCE_ATTRIBUTES says."""
+    pairs = (pair.partition("=") for pair in environment.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    return {name.strip(): value.strip() for name, separator, value in pairs if separator}
+
+
+def instance_of(service_name: str, environment: Mapping[str, str]) -> str:
+    """`service.instance.id`: as the environment has it, else by the host, which in containers is by replica."""
+    return resource_attributes(environment).get(SERVICE_INSTANCE_ID) or f"{service_name}-{socket.gethostname()}"
+
+
 def _resource(service_name: str) -> Resource:
-    named = os.environ.get("OTEL_SERVICE_NAME") or "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    return Resource.create({} if named else {SERVICE_NAME: service_name})
+    said = resource_attributes(os.environ)
+    attributes = {SERVICE_INSTANCE_ID: instance_of(service_name, os.environ)}
+    if not os.environ.get("OTEL_SERVICE_NAME") and SERVICE_NAME not in said:
+        attributes[SERVICE_NAME] = service_name
+    return Resource.create(attributes)
 
 
 def _views(dropped: Sequence[str]) -> list[View]:

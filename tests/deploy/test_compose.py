@@ -1,0 +1,164 @@
+"""compose.yaml and what it mounts: held to their own checkers, and to the embedded stack that they mirror."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from steersman.orchestrator.gateway import Route, dynamic_configuration
+from steersman.runtime.ports import Ports
+from steersman.stack.compose import write_secrets
+from steersman.stack.parts import binary
+
+TOP = Path(__file__).parents[2]
+COMPOSE = TOP / "deploy" / "compose"
+
+
+def loaded(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    found: dict[str, Any] = loaded(TOP / "compose.yaml")
+    return found
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = loaded(TOP / "demo_services" / "services.yaml")["services"]
+    return found
+
+
+def checker(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{name} is not installed")
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def test_every_port_is_published_on_the_loopback_and_is_the_embedded_one(compose):
+    published = [port for service in compose["services"].values() for port in service.get("ports", [])]
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    numbers = {int(port.split(":")[1]) for port in published}
+    ports = Ports()
+    assert numbers >= {
+        3000, ports.otlp_grpc, ports.otlp_http, ports.gateway, ports.load, ports.prometheus, 9093,
+        ports.remediation, ports.jaeger,
+    }  # fmt: skip
+
+
+def test_every_service_can_scale_is_bounded_and_runs_without_root(compose):
+    for name, service in compose["services"].items():
+        assert "container_name" not in service, name
+        assert "limits" in service["deploy"]["resources"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert not service.get("privileged"), name
+        if name not in {"postgres", "jaeger"}:  # the one hands its volume over first, the other's image names its user
+            assert not str(service["user"]).startswith("0"), name
+        image = service["image"]
+        assert ":" in image, name
+        assert not image.endswith(":latest"), name
+
+
+def test_only_the_proxies_reach_the_engine(compose):
+    reaching = {
+        name
+        for name, service in compose["services"].items()
+        if any("docker.sock" in v for v in service.get("volumes", []))
+    }
+    assert reaching == {"scaling-proxy", "discovery-proxy"}
+    on_network = {n for n, service in compose["services"].items() if "scaling" in service.get("networks", [])}
+    assert on_network == {"worker", "scaling-proxy"}
+
+
+def test_shop_is_that_of_the_embedded_stack(compose, services):
+    for name, spec in services.items():
+        service = compose["services"][name]
+        assert service["labels"]["steersman.minimum"] == str(spec["minimum"]), name
+        assert service["labels"]["steersman.maximum"] == str(spec["maximum"]), name
+        assert service["command"] == [spec["command"][-1]], name
+        assert spec["env"].items() <= service["environment"].items(), name
+
+
+def test_what_is_mounted_and_every_secret_is_there(compose, tmp_path):
+    for name, service in compose["services"].items():
+        for volume in service.get("volumes", []):
+            if volume.startswith("./"):
+                assert (TOP / volume.split(":")[0]).exists(), f"{name}: {volume}"
+        assert set(service.get("secrets", [])) <= compose["secrets"].keys(), name
+    write_secrets(tmp_path)
+    assert {Path(secret["file"]).name for secret in compose["secrets"].values()} == {p.name for p in tmp_path.iterdir()}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    write_secrets(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before, "made once"
+
+
+def test_routes_are_those_that_the_orchestrator_writes(services):
+    wanted = dynamic_configuration({name: Route(spec["public"], ()) for name, spec in services.items()})["http"]
+    for router in wanted["routers"].values():
+        router["service"] += "@docker"
+    del wanted["services"]
+    assert loaded(COMPOSE / "traefik" / "routes.yml")["http"] == wanted
+
+
+def test_nats_takes_its_configuration_and_the_included_token(tmp_path):
+    (tmp_path / "etc" / "nats").mkdir(parents=True)
+    (tmp_path / "run" / "secrets").mkdir(parents=True)
+    shutil.copy(COMPOSE / "nats.conf", tmp_path / "etc" / "nats")
+    write_secrets(tmp_path / "made")
+    shutil.copy(tmp_path / "made" / "nats_authorization.conf", tmp_path / "run" / "secrets" / "nats_authorization")
+    ran = subprocess.run(
+        [binary("nats-server"), "-t", "-c", str(tmp_path / "etc" / "nats" / "nats.conf")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("promtool", ["check", "config", "--syntax-only", "prometheus/prometheus.yml"]),
+        ("amtool", ["check-config", "alertmanager/alertmanager.yml"]),
+    ],
+)
+def test_configuration_passes_its_own_checker(program, arguments, tmp_path):
+    *verb, file = arguments
+    text = (COMPOSE / file).read_text()
+    if program == "promtool":  # 2.42 knows no `otlp` section yet
+        document = yaml.safe_load(text)
+        del document["otlp"]
+        text = yaml.safe_dump(document)
+    (tmp_path / "checked.yml").write_text(text)
+    ran = subprocess.run(
+        [checker(program), *verb, str(tmp_path / "checked.yml")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_pipelines_of_the_opentelemetry_collector_name_what_is_defined():
+    document = loaded(TOP / "collector" / "otelcol.yaml")
+    connectors = document["connectors"].keys()
+    for name, pipeline in document["service"]["pipelines"].items():
+        assert set(pipeline["receivers"]) <= document["receivers"].keys() | connectors, name
+        assert set(pipeline.get("processors", [])) <= document["processors"].keys(), name
+        assert set(pipeline["exporters"]) <= document["exporters"].keys() | connectors, name
