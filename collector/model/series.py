@@ -73,6 +73,17 @@ class SampleBatch:
     exemplars: tuple[tuple[int, Exemplar], ...] = ()  # (index into labels, exemplar)
     histograms: tuple[tuple[int, NativeHistogram], ...] = ()  # (index into labels, histogram); values[index] is ABSENT
 
+    def as_table(self) -> SampleTable:
+        """The same samples as a table of one column."""
+        return SampleTable(
+            self.target,
+            self.labels,
+            np.array([self.timestamp_ms], np.int64),
+            self.values.reshape(-1, 1),
+            self.exemplars,
+            tuple((place, 0, histogram) for place, histogram in self.histograms),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SampleTable:
@@ -102,7 +113,8 @@ class RefusalReason(Enum):
     SERIES_LIMIT = "series limit exceeded"
 
 
-class Refusal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Refusal:
     reason: RefusalReason
     count: int  # samples; series for SERIES_LIMIT
     example: str  # names a series, the value and the limit that was passed

@@ -22,9 +22,14 @@ _LEVEL = 1  # higher levels gained under 3 % on these bytes
 
 def encode_strips(values: NDArray[np.float64]) -> list[bytes]:
     """values [s, n], any bit patterns: one blob for each STRIP_SERIES series, the last one maybe shorter."""
+    return [encode_strip(values[start : start + STRIP_SERIES]) for start in range(0, len(values), STRIP_SERIES)]
+
+
+def encode_strip(values: NDArray[np.float64]) -> bytes:
+    """values [s, n], any bit patterns, as one blob."""
     bits = values.view(np.uint64).copy()
     bits[:, 1:] ^= values.view(np.uint64)[:, :-1]
-    return [_shuffled(bits[start : start + STRIP_SERIES]) for start in range(0, len(bits), STRIP_SERIES)]
+    return _shuffled(bits)
 
 
 def decode_strip(blob: bytes, *, series: int, rows: int) -> NDArray[np.float64]:

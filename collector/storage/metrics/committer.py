@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from collector.errors import TemporaryError
-from collector.model.series import SampleBatch
+from collector.model.series import AppendOutcome, SampleTable
 
 _log = logging.getLogger(__name__)
 
@@ -21,8 +21,8 @@ TICK_S = 1.0  # how often the thread looks at the clock when nothing comes
 
 @dataclass(slots=True, eq=False)
 class PendingAppend:
-    batches: Sequence[SampleBatch]
-    done: Future[None] = field(default_factory=Future)
+    tables: Sequence[SampleTable]
+    done: Future[AppendOutcome] = field(default_factory=Future)
 
 
 class Committer:
@@ -41,12 +41,12 @@ class Committer:
         self._thread = threading.Thread(target=self._run, name="metric-store", daemon=True)
         self._thread.start()
 
-    def submit(self, batches: Sequence[SampleBatch]) -> Future[None]:
+    def submit(self, tables: Sequence[SampleTable]) -> Future[AppendOutcome]:
         """
         Raises:
             TemporaryError: too many appends wait, or the store is closed.
         """
-        append = PendingAppend(batches)
+        append = PendingAppend(tables)
         with self._closing:
             if self._closed:
                 raise TemporaryError("the metric store is closed")

@@ -1,7 +1,8 @@
-"""The samples of one target: sealed chunks, oldest first, then the head. Chunk rows are older than head rows."""
+"""The samples of one target: sealed chunks, and heads of what is not sealed yet."""
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +10,10 @@ from numpy.typing import NDArray
 
 from collector.model.series import ABSENT, ABSENT_BITS, Block, Labels
 from collector.storage.metrics.head import Head
+from collector.storage.metrics.histogram_head import HistogramHead, HistogramRow
+from collector.storage.metrics.put import Put
 from collector.storage.metrics.segment import Chunk, StripCache
-from collector.storage.metrics.wal import Layout, LoggedSamples
+from collector.storage.metrics.wal import Layout, LoggedSamples, SealedUpTo
 
 
 class Piece(NamedTuple):
@@ -22,54 +25,88 @@ class Piece(NamedTuple):
 
 
 class Group:
+    """One writer; readers hold the store's lock."""
+
     def __init__(self, number: int, target: str) -> None:
         self.number = number
         self.target = target
-        self.head = Head()
-        self.chunks: list[Chunk] = []
-        self.sealed_ms = -1  # samples up to here are in segments; later ones may still come in any order
-        self._columns: tuple[Layout, int, NDArray[np.intp]] | None = None  # of the layout that came last
+        self.head = Head()  # later than what is sealed
+        self.late = Head()  # not later than that, and not sealed itself yet
+        self.histograms = HistogramHead()  # both kinds
+        self.chunks: list[Chunk] = []  # in the order of writing; those of late samples lie over others
+        self.sealed = SealedUpTo(-1, -1)
+        self.series = 0  # how many belong to it
+        self._columns: tuple[Layout, Head, int, NDArray[np.intp]] | None = None  # of the layout that came last
 
     @property
     def empty(self) -> bool:
-        return not self.chunks and not self.head.rows
+        return not (self.chunks or self.head.rows or self.late.rows or self.histograms.rows)
 
-    def apply(self, record: LoggedSamples) -> int:
-        """Put logged samples into the head, under the store's lock. Returns how many were there already."""
-        if self._columns is not None and self._columns[:2] == (record.layout, self.head.epoch):
-            columns = self._columns[2]
+    @property
+    def nbytes(self) -> int:
+        return self.head.nbytes + self.late.nbytes + self.histograms.nbytes
+
+    def apply(self, record: LoggedSamples) -> Put:
+        """Put logged samples into a head, under the store's lock."""
+        head = self.late if record.late else self.head
+        if self._columns is not None and self._columns[:3] == (record.layout, head, head.epoch):
+            columns = self._columns[3]
         else:
-            columns = self.head.columns_of(record.layout.ids)
-            self._columns = (record.layout, self.head.epoch, columns)
-        return self.head.put(record.timestamp_ms, columns, record.values)
+            columns = head.columns_of(record.layout.ids)
+            self._columns = (record.layout, head, head.epoch, columns)
+        return head.put(record.timestamps_ms, columns, record.values)
 
     def add_chunk(self, chunk: Chunk) -> None:
         self.chunks.append(chunk)
-        self.sealed_ms = max(self.sealed_ms, chunk.max_ms)
+        floats, histograms = self.sealed
+        if chunk.histograms:
+            self.sealed = SealedUpTo(floats, max(histograms, chunk.max_ms))
+        else:
+            self.sealed = SealedUpTo(max(floats, chunk.max_ms), histograms)
 
-    def chunks_between(self, min_ms: int, max_ms: int) -> list[Chunk]:
-        return [chunk for chunk in self.chunks if chunk.max_ms >= min_ms and chunk.min_ms <= max_ms]
+    def chunks_between(self, min_ms: int, max_ms: int, *, histograms: bool = False) -> list[Chunk]:
+        return [
+            chunk
+            for chunk in self.chunks
+            if chunk.histograms == histograms and chunk.max_ms >= min_ms and chunk.min_ms <= max_ms
+        ]
 
-    def head_piece(self, ids: NDArray[np.uint32], min_ms: int, max_ms: int) -> Piece | None:
-        """Copied, so that it may be used without the lock."""
-        low, high = _bounds(self.head.timestamps, min_ms, max_ms)
-        if low == high:
-            return None
-        places, columns = self.head.find(ids)
-        if not len(places):
-            return None
-        values = np.take(self.head.values[:, low:high], columns, axis=0)
-        return Piece(places, self.head.timestamps[low:high].copy(), values)
+    def head_pieces(self, ids: NDArray[np.uint32], min_ms: int, max_ms: int) -> list[Piece]:
+        """Copied, so that they may be used without the lock."""
+        pieces = (_head_piece(head, ids, min_ms, max_ms) for head in (self.late, self.head))
+        return [piece for piece in pieces if piece is not None]
+
+    def histogram_rows(self, ids: NDArray[np.uint32], min_ms: int, max_ms: int) -> dict[int, HistogramRow]:
+        """By series id, copied."""
+        rows = self.histograms.rows
+        if not rows:
+            return {}
+        wanted = (number for number in ids.tolist() if number in rows)
+        return {number: rows[number].between(min_ms, max_ms) for number in wanted}
 
     def seen_between(self, ids: NDArray[np.uint32], min_ms: int, max_ms: int) -> NDArray[np.bool_]:
         """Which of the series have samples: exact in the head, to the length of a chunk before it."""
         seen = np.zeros(len(ids), np.bool_)
-        for columns in {chunk.columns for chunk in self.chunks_between(min_ms, max_ms)}:
+        chunks = [chunk for chunk in self.chunks if chunk.max_ms >= min_ms and chunk.min_ms <= max_ms]
+        for columns in {chunk.columns for chunk in chunks}:
             seen[columns.find(ids)[0]] = True
-        piece = self.head_piece(ids, min_ms, max_ms)
-        if piece is not None:
+        for piece in self.head_pieces(ids, min_ms, max_ms):
             seen[piece.places] |= (piece.values.view(np.uint64) != ABSENT_BITS).any(axis=1)
+        found = {number for number, row in self.histogram_rows(ids, min_ms, max_ms).items() if row.timestamps_ms}
+        if found:
+            seen |= np.isin(ids, np.array(sorted(found), np.uint32))
         return seen
+
+
+def _head_piece(head: Head, ids: NDArray[np.uint32], min_ms: int, max_ms: int) -> Piece | None:
+    low, high = _bounds(head.timestamps, min_ms, max_ms)
+    if low == high:
+        return None
+    places, columns = head.find(ids)
+    if not len(places):
+        return None
+    values = np.take(head.values[:, low:high], columns, axis=0)
+    return Piece(places, head.timestamps[low:high].copy(), values)
 
 
 def chunk_piece(chunk: Chunk, ids: NDArray[np.uint32], min_ms: int, max_ms: int, cache: StripCache) -> Piece | None:
@@ -84,19 +121,34 @@ def chunk_piece(chunk: Chunk, ids: NDArray[np.uint32], min_ms: int, max_ms: int,
 
 
 def joined(labels: tuple[Labels, ...], pieces: list[Piece]) -> Block | None:
-    """One block of pieces in the order of time; series without a sample are left out. None if nothing remains."""
+    """
+    One block of pieces, which may lie over one another: of two samples at one time that of the earlier piece stays.
+    Series without a sample are left out. None if nothing remains.
+    """
     if not pieces:
         return None
     if len(pieces) == 1 and len(pieces[0].places) == len(labels):
-        timestamps, values = pieces[0].timestamps_ms, np.ascontiguousarray(pieces[0].values)
-    else:
-        timestamps = np.concatenate([piece.timestamps_ms for piece in pieces])
-        values = np.full((len(labels), len(timestamps)), ABSENT)
-        start = 0
-        for piece in pieces:
-            end = start + len(piece.timestamps_ms)
-            values[piece.places, start:end] = piece.values
-            start = end
+        return _without_empty(labels, pieces[0].timestamps_ms, np.ascontiguousarray(pieces[0].values))
+    in_order = sorted(pieces, key=lambda piece: int(piece.timestamps_ms[0]))
+    if any(one.timestamps_ms[-1] >= other.timestamps_ms[0] for one, other in itertools.pairwise(in_order)):
+        return _overlaid(labels, pieces)
+    timestamps = np.concatenate([piece.timestamps_ms for piece in in_order])
+    values = np.full((len(labels), len(timestamps)), ABSENT)
+    start = 0
+    for piece in in_order:
+        end = start + len(piece.timestamps_ms)
+        values[piece.places, start:end] = piece.values
+        start = end
+    return _without_empty(labels, timestamps, values)
+
+
+def _overlaid(labels: tuple[Labels, ...], pieces: list[Piece]) -> Block | None:
+    timestamps = np.unique(np.concatenate([piece.timestamps_ms for piece in pieces]))
+    values = np.full((len(labels), len(timestamps)), ABSENT)
+    for piece in reversed(pieces):  # the earlier ones last, over the others
+        cells = np.ix_(piece.places, np.searchsorted(timestamps, piece.timestamps_ms))
+        given = piece.values.view(np.uint64)
+        values[cells] = np.where(given == ABSENT_BITS, values[cells].view(np.uint64), given).view(np.float64)
     return _without_empty(labels, timestamps, values)
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from collector.model.series import ABSENT, ABSENT_BITS
 from collector.storage.metrics.columns import ColumnSet
+from collector.storage.metrics.put import Put
 
 FIRST_ROWS = 32  # a target that exported a few times costs little
 FIRST_SERIES = 16
@@ -61,36 +62,61 @@ class Head:
             self._finder = ColumnSet(self.ids)
         return self._finder.find(ids)
 
-    def put(self, timestamp_ms: int, columns: NDArray[np.intp], values: NDArray[np.float64]) -> int:
+    def put(self, timestamps_ms: NDArray[np.int64], columns: NDArray[np.intp], values: NDArray[np.float64]) -> Put:
         """
-        Add samples at one timestamp, at the end or between earlier ones.
+        Add samples at the end or between earlier ones.
 
-        Returns:
-            How many were refused because the series has a sample at that timestamp: the first one stays.
+        Args:
+            timestamps_ms: int64[n], n > 0, strictly increasing.
+            columns: The column of each series, from `columns_of`.
+            values: float64[s, n]; ABSENT where there is no sample.
         """
-        row = self.rows
-        if row and timestamp_ms <= self._timestamps[row - 1]:
-            row = int(np.searchsorted(self.timestamps, timestamp_ms))
-            if self._timestamps[row] == timestamp_ms:
-                return self._merge(row, columns, values)
-        self._insert(row, timestamp_ms)
-        self._values[columns, row] = values
-        return 0
+        if not self.rows or timestamps_ms[0] > self._timestamps[self.rows - 1]:
+            start = self._extend(timestamps_ms)
+            self._values[columns, start : self.rows] = values
+            return Put(int(np.count_nonzero(values.view(np.uint64) != ABSENT_BITS)))
+        self._make_room(timestamps_ms)
+        return self._merge(timestamps_ms, columns, values)
 
-    def _merge(self, row: int, columns: NDArray[np.intp], values: NDArray[np.float64]) -> int:
-        free = self._values[columns, row].view(np.uint64) == ABSENT_BITS
-        self._values[columns[free], row] = values[free]
-        return int(len(free) - np.count_nonzero(free))
+    def _extend(self, timestamps_ms: NDArray[np.int64]) -> int:
+        start, end = self.rows, self.rows + len(timestamps_ms)
+        self._reserve(rows=end)
+        self._timestamps[start:end] = timestamps_ms
+        self._values[: len(self.ids), start:end] = ABSENT
+        self.rows = end
+        return start
 
-    def _insert(self, row: int, timestamp_ms: int) -> None:
-        self._reserve(rows=self.rows + 1)
+    def _make_room(self, timestamps_ms: NDArray[np.int64]) -> None:
+        """Insert rows, empty ones, for those timestamps that have none."""
+        joined = np.union1d(self.timestamps, timestamps_ms)
+        if len(joined) == self.rows:
+            return
+        before, first = self.rows, int(np.searchsorted(self.timestamps, timestamps_ms[0]))
+        places = np.searchsorted(joined, self._timestamps[first:before])
         width = len(self.ids)
-        if row < self.rows:
-            self._timestamps[row + 1 : self.rows + 1] = self._timestamps[row : self.rows].copy()
-            self._values[:width, row + 1 : self.rows + 1] = self._values[:width, row : self.rows].copy()
-        self._timestamps[row] = timestamp_ms
-        self._values[:width, row] = ABSENT
-        self.rows += 1
+        moved = self._values[:width, first:before].copy()
+        self._reserve(rows=len(joined))
+        self._timestamps[: len(joined)] = joined
+        self._values[:width, first : len(joined)] = ABSENT
+        self._values[:width, places] = moved
+        self.rows = len(joined)
+
+    def _merge(self, timestamps_ms: NDArray[np.int64], columns: NDArray[np.intp], values: NDArray[np.float64]) -> Put:
+        cells = np.ix_(columns, np.searchsorted(self.timestamps, timestamps_ms))
+        there, given = self._values[cells].view(np.uint64), values.view(np.uint64)
+        free, present = there == ABSENT_BITS, given != ABSENT_BITS
+        self._values[cells] = np.where(free, given, there).view(np.float64)
+        stored = int(np.count_nonzero(free & present))
+        taken = present & ~free
+        if not taken.any():
+            return Put(stored)
+        other = taken & (there != given)
+        conflicts = int(np.count_nonzero(other))
+        repeated = int(np.count_nonzero(taken)) - conflicts
+        if not conflicts:
+            return Put(stored, repeated)
+        series, at = divmod(int(np.argmax(other)), len(timestamps_ms))
+        return Put(stored, repeated, conflicts, (series, int(timestamps_ms[at])))
 
     def _reserve(self, *, rows: int) -> None:
         height, width = self._values.shape

@@ -3,6 +3,9 @@ Segment files: sealed, compressed chunks, written once and read by position.
 
 A chunk is a header frame (see framing.py) and behind it the blobs it lists. At start only headers are read. A chunk
 that a crash tore is at a file's end, and the log still has its samples: it goes only after the segment is synced.
+
+A chunk of floats has one blob for the timestamps, which its series share, and one for each strip of series. A chunk of
+native histograms has one for each series: timestamps and histograms.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.errors import CollectorError
+from collector.storage.metrics import histogram_codec
 from collector.storage.metrics.chunk import (
     STRIP_SERIES,
     decode_strip,
@@ -30,10 +34,13 @@ from collector.storage.metrics.chunk import (
 from collector.storage.metrics.columns import ColumnSet
 from collector.storage.metrics.files import sync_directory, write_all
 from collector.storage.metrics.framing import HEADER_BYTES, frame, frames
+from collector.storage.metrics.histogram_head import HistogramRow
 
 SUFFIX = ".segment"
 _FIXED = struct.Struct("<IIIIqq")  # group, rows, series, blobs, min_ms, max_ms
-_BLOB = struct.Struct("<II")  # length, CRC-32; the timestamps first, then the strips
+_BLOB = struct.Struct("<II")  # length, CRC-32
+_HISTOGRAMS = 1 << 31  # in the group's number: this chunk holds native histograms
+_ROW = struct.Struct("<II")  # of a series of histograms: how many, bytes of timestamps
 
 
 class CorruptChunkError(CollectorError):
@@ -72,8 +79,9 @@ class Chunk:
     min_ms: int
     max_ms: int
     columns: ColumnSet
-    blobs: NDArray[np.uint32]  # [1 + strips, 2]: length and CRC-32
+    blobs: NDArray[np.uint32]  # [1 + strips or series, 2]: length and CRC-32
     offset: int  # of the first blob
+    histograms: bool
 
     def timestamps(self) -> NDArray[np.int64]:
         try:
@@ -89,6 +97,18 @@ class Chunk:
             here = strips == strip
             out[here] = self._strip(strip, cache)[columns[here] - strip * STRIP_SERIES]
         return out
+
+    def histogram_row(self, column: int) -> HistogramRow:
+        """The native histograms of one series; for a chunk of them only."""
+        offset = self.offset + int(self.blobs[:column, 0].sum())
+        data = self._blob(column, offset)
+        try:
+            rows, length = _ROW.unpack_from(data)
+            at = _ROW.size + length
+            timestamps = decode_timestamps(data[_ROW.size : at], rows=rows)
+            return HistogramRow(timestamps.tolist(), histogram_codec.decode(data[at:], compressed=True))
+        except (ValueError, struct.error) as error:
+            raise CorruptChunkError(f"{self.segment.path} at byte {offset}: {error}") from error
 
     def _strip(self, strip: int, cache: StripCache) -> NDArray[np.float64]:
         key = (self.serial, strip)
@@ -198,7 +218,8 @@ class SegmentStore:
             raise CorruptChunkError(f"{segment.path} before byte {offset}: {len(ids)} bytes of ids for {series} series")
         self._serial += 1
         columns = self._columns(np.frombuffer(ids, "<u4"))
-        return Chunk(segment, self._serial, group, rows, min_ms, max_ms, columns, blobs, offset)
+        group, histograms = group & ~_HISTOGRAMS, bool(group & _HISTOGRAMS)
+        return Chunk(segment, self._serial, group, rows, min_ms, max_ms, columns, blobs, offset, histograms)
 
     def _columns(self, ids: NDArray[np.uint32]) -> ColumnSet:
         key = ids.tobytes()
@@ -212,10 +233,26 @@ class SegmentStore:
     ) -> Chunk:
         """Append a chunk; durable only after `sync`. timestamps int64[n] strictly increasing, values float64[s, n]."""
         blobs = [encode_timestamps(timestamps), *encode_strips(values)]
-        bounds = (int(timestamps[0]), int(timestamps[-1]))
+        return self._write(group, ids, len(timestamps), (int(timestamps[0]), int(timestamps[-1])), blobs)
+
+    def write_histograms(self, group: int, rows: dict[int, HistogramRow]) -> Chunk:
+        """As `write`. rows: by series id, none empty."""
+        blobs = []
+        for row in rows.values():
+            timestamps = encode_timestamps(np.array(row.timestamps_ms, np.int64))
+            head = _ROW.pack(len(row.timestamps_ms), len(timestamps))
+            blobs.append(head + timestamps + histogram_codec.encode(row.histograms, compress=True))
+        times = [row.timestamps_ms for row in rows.values()]
+        bounds = (min(each[0] for each in times), max(each[-1] for each in times))
+        ids = np.array(list(rows), np.uint32)
+        return self._write(group | _HISTOGRAMS, ids, max(map(len, times)), bounds, blobs)
+
+    def _write(
+        self, group: int, ids: NDArray[np.uint32], rows: int, bounds: tuple[int, int], blobs: list[bytes]
+    ) -> Chunk:
         header = b"".join(
             [
-                _FIXED.pack(group, len(timestamps), len(ids), len(blobs), *bounds),
+                _FIXED.pack(group, rows, len(ids), len(blobs), *bounds),
                 *(_BLOB.pack(len(blob), zlib.crc32(blob)) for blob in blobs),
                 ids.astype("<u4").tobytes(),
             ]

@@ -14,9 +14,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,15 +24,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.errors import LimitExceededError, TemporaryError
-from collector.model.series import Block, Exemplar, Labels, Matcher, MetricMetadata, SampleBatch
+from collector.model.histogram import HistogramSeries
+from collector.model.labels import Labels, Matcher
+from collector.model.series import (
+    AppendOutcome,
+    Block,
+    Exemplar,
+    MetricMetadata,
+    RefusalReason,
+    SampleBatch,
+    SampleTable,
+)
 from collector.storage.metrics.catalog import Catalog
 from collector.storage.metrics.committer import Committer, PendingAppend
 from collector.storage.metrics.exemplars import ExemplarRings
 from collector.storage.metrics.group import Group, Piece, chunk_piece, joined
+from collector.storage.metrics.histogram_head import HistogramRow, merged
 from collector.storage.metrics.index import InvertedIndex
+from collector.storage.metrics.intake import Intake, TimeRules
 from collector.storage.metrics.segment import Chunk, CorruptChunkError, SegmentStore, StripCache
 from collector.storage.metrics.table import SeriesTable
-from collector.storage.metrics.wal import LoggedExemplar, LoggedSamples, LogRecord, WriteAheadLog
+from collector.storage.metrics.tally import Tally
+from collector.storage.metrics.wal import LoggedExemplar, LoggedHistograms, LoggedSamples, LogRecord, WriteAheadLog
 
 _log = logging.getLogger(__name__)
 
@@ -46,8 +59,17 @@ CACHE_BYTES = 8 * 1024 * 1024  # 130 strips: the series of the rules and of one 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_MS = 2 * 3_600_000  # a file goes as a whole, so this (or an eighth of the retention) is how exact retention is
 PURGE_EVERY_MS = 3_600_000
+CHUNK_ROWS = 2048  # more in one chunk would make a strip of 32 series over 512 KB, all unpacked for one of its rows
 SERIES_LIMIT = 200_000  # at some 1.5 KB of labels and index each, 300 MB
+TARGET_SERIES_LIMIT = 100_000  # half of all: one target gone wrong leaves room for the others
+# How much older than the newest sample of its series one may be. Prometheus's default is 0, as its head would need a
+# second structure; here late samples find their place at little cost. OTLP exporters repeat a failed export for up to
+# five minutes (the OpenTelemetry Collector's retry_on_failure.max_elapsed_time) while later ones already came, and
+# several queue consumers or remote-write shards overtake one another.
+OUT_OF_ORDER_MS = 300_000
+AHEAD_MS = 600_000  # how far a sender's clock may be ahead: Prometheus scrape/manager.go, maxAheadTime
 METADATA_LIMIT = 20_000
+_EVER = 1 << 62  # later than any timestamp
 MATCH_CACHE = 500  # sets of matchers: rules and dashboards ask for the same ones again and again
 
 
@@ -60,8 +82,12 @@ class StoreStats:
     """Counters since the store was opened."""
 
     samples: int = 0
-    duplicates: int = 0  # a sample of that series at that timestamp was there; the first one stays
-    too_old: int = 0  # already sealed, or beyond the retention
+    histograms: int = 0  # among the samples
+    repeated: int = 0  # the same value was there already
+    duplicates: int = 0  # another value of that series at that timestamp was there; the first one stays
+    out_of_order: int = 0  # older than the window allows
+    too_old: int = 0  # beyond the retention
+    too_far_ahead: int = 0  # in the future
     refused_series: int = 0  # over the limit
     commits: int = 0
     corrupt_chunks: int = 0
@@ -86,24 +112,32 @@ class MetricStore:
     """Implements SampleSink and SeriesSource. Queries may run in any thread; all writing is done by one of its own."""
 
     def __init__(
-        self, directory: Path, *, retention_ms: int, retention_bytes: int, series_limit: int, clock: Callable[[], int]
+        self,
+        directory: Path,
+        *,
+        retention_ms: int,
+        retention_bytes: int,
+        series_limit: int,
+        target_series_limit: int,
+        out_of_order_ms: int,
+        clock: Callable[[], int],
     ) -> None:
         self.stats = StoreStats()
         self._directory = directory
         self._retention_ms = retention_ms
         self._retention_bytes = retention_bytes
-        self._series_limit = series_limit
+        self._out_of_order_ms = out_of_order_ms
         self._clock = clock
         self._lock = threading.RLock()  # heads, chunks, index and exemplars: changed under it, read under it
         self._catalog = Catalog(directory)
-        self._table = SeriesTable(self._catalog, limit=series_limit)
+        self._table = SeriesTable(self._catalog, limit=series_limit, limit_per_target=target_series_limit)
         self._log = WriteAheadLog(directory)
         self._segments = SegmentStore(
             directory, roll_bytes=SEGMENT_BYTES, roll_ms=min(SEGMENT_MS, max(SEAL_EVERY_MS, retention_ms // 8))
         )
         self._index = InvertedIndex()
-        self._unpublished: list[tuple[int, Labels]] = []  # in the table, not yet in the index
         self._exemplars = ExemplarRings()
+        self._intake = Intake(self._table, self._exemplars)
         self._metadata: dict[str, MetricMetadata] = {}
         self._cache = StripCache(CACHE_BYTES)
         self._matches: dict[tuple[Matcher, ...], list[_Match]] = {}
@@ -119,10 +153,17 @@ class MetricStore:
         retention_s: float,
         retention_bytes: int = 1 << 62,
         series_limit: int = SERIES_LIMIT,
+        target_series_limit: int = TARGET_SERIES_LIMIT,
+        out_of_order_s: float = OUT_OF_ORDER_MS / 1000,
         clock: Callable[[], int] = _now_ms,
     ) -> MetricStore:
         """
         Open or create a store. `clock` gives Unix milliseconds.
+
+        Args:
+            retention_s, retention_bytes: Files of sealed samples go when all in them is older, and the oldest ones
+                while they are larger together.
+            out_of_order_s: How much older than the newest sample of its series one may be.
 
         Raises:
             TemporaryError: another process has it open.
@@ -134,6 +175,8 @@ class MetricStore:
             retention_ms=int(retention_s * 1000),
             retention_bytes=retention_bytes,
             series_limit=series_limit,
+            target_series_limit=target_series_limit,
+            out_of_order_ms=int(out_of_order_s * 1000),
             clock=clock,
         )
         store._acquire()
@@ -159,24 +202,37 @@ class MetricStore:
 
     async def append(self, batches: Sequence[SampleBatch]) -> None:
         """
-        Return once the samples are on disk. Duplicates and samples that are too old are left out and counted.
+        Return once the samples are on disk. What is refused is left out and counted in `stats`.
 
         Raises:
-            SeriesLimitError: new series were over the limit; every other sample is on disk.
+            SeriesLimitError: new series were over a limit; every other sample is on disk.
             TemporaryError: the disk failed or cannot keep up; nothing was acknowledged.
             ValueError: a batch has not as many values as labels.
         """
         if batches:
-            await asyncio.wrap_future(self.submit(batches))
+            _raise_over_limit(await asyncio.wrap_future(self.submit([batch.as_table() for batch in batches])))
 
-    def submit(self, batches: Sequence[SampleBatch]) -> Future[None]:
-        """`append` for callers without an event loop: the future settles as `append` would."""
-        for batch in batches:
-            if len(batch.labels) != len(batch.values):
-                raise ValueError(f"{batch.target}: {len(batch.values)} values for {len(batch.labels)} series")
+    async def append_tables(self, tables: Sequence[SampleTable]) -> AppendOutcome:
+        """
+        Return once the samples are on disk, with what was refused and why.
+
+        Raises:
+            TemporaryError: the disk failed or cannot keep up; nothing was acknowledged.
+            ValueError: a table's shape is wrong.
+        """
+        return await asyncio.wrap_future(self.submit(tables))
+
+    def submit(self, tables: Sequence[SampleTable]) -> Future[AppendOutcome]:
+        """`append_tables` for callers without an event loop. The arrays must not change any more."""
+        for table in tables:
+            if table.values.shape != (len(table.labels), len(table.timestamps_ms)):
+                shape = f"{len(table.labels)} series at {len(table.timestamps_ms)} timestamps"
+                raise ValueError(f"{table.target}: values of shape {table.values.shape} for {shape}")
+            if len(table.timestamps_ms) > 1 and not (np.diff(table.timestamps_ms) > 0).all():
+                raise ValueError(f"{table.target}: timestamps do not increase")
         if self._committer is None:
             raise TemporaryError("the metric store is not open")
-        return self._committer.submit(batches)
+        return self._committer.submit(tables)
 
     def set_metadata(self, entries: Iterable[MetricMetadata]) -> None:
         """Remember type, help and unit of metric families; the last one wins. Not kept on disk: senders repeat it."""
@@ -196,22 +252,48 @@ class MetricStore:
         Raises:
             BadRequestError: a regular expression does not compile.
         """
-        plans: list[tuple[_Match, list[Chunk], Piece | None]] = []
+        plans: list[tuple[_Match, list[Chunk], list[Piece]]] = []
         with self._lock:
             for match in self._match(matchers):
                 chunks = match.group.chunks_between(min_ms, max_ms)
-                head = match.group.head_piece(match.ids, min_ms, max_ms)
-                if chunks or head:
-                    plans.append((match, chunks, head))
+                heads = match.group.head_pieces(match.ids, min_ms, max_ms)
+                if chunks or heads:
+                    plans.append((match, chunks, heads))
         blocks = []
-        for match, chunks, head in plans:
+        for match, chunks, heads in plans:
             pieces = [piece for chunk in chunks if (piece := self._read(chunk, match.ids, min_ms, max_ms))]
-            if head:
-                pieces.append(head)
-            block = joined(match.labels, pieces)
+            block = joined(match.labels, pieces + heads)
             if block is not None:
                 blocks.append(block)
         return blocks
+
+    def select_histograms(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[HistogramSeries]:
+        """
+        The native histograms of matching series in [min_ms, max_ms], sorted by labels; stale ones too.
+
+        Raises:
+            BadRequestError: a regular expression does not compile.
+        """
+        plans: list[tuple[_Match, list[Chunk], dict[int, HistogramRow]]] = []
+        with self._lock:
+            for match in self._match(matchers):
+                chunks = match.group.chunks_between(min_ms, max_ms, histograms=True)
+                heads = match.group.histogram_rows(match.ids, min_ms, max_ms)
+                if chunks or heads:
+                    plans.append((match, chunks, heads))
+        found = []
+        for match, chunks, heads in plans:
+            rows: dict[int, list[HistogramRow]] = {}
+            for chunk in chunks:
+                for place, row in self._read_histograms(chunk, match.ids, min_ms, max_ms):
+                    rows.setdefault(place, []).append(row)
+            for place, number in enumerate(match.ids.tolist()):
+                every = rows.get(place, []) + ([heads[number]] if number in heads else [])
+                row = merged(every) if every else HistogramRow()
+                if row.timestamps_ms:
+                    times = np.array(row.timestamps_ms, np.int64)
+                    found.append(HistogramSeries(match.labels[place], times, tuple(row.histograms)))
+        return sorted(found, key=lambda series: series.labels)
 
     def series(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[Labels]:
         """Sorted. Before the last minutes, a series counts as there for the whole of each chunk that it is in."""
@@ -250,7 +332,7 @@ class MetricStore:
     @property
     def head_bytes(self) -> int:
         with self._lock:
-            return sum(group.head.nbytes for group in self._table.groups.values())
+            return sum(group.nbytes for group in self._table.groups.values())
 
     @property
     def segment_bytes(self) -> int:
@@ -283,9 +365,22 @@ class MetricStore:
             with self._lock:  # the cache is shared
                 return chunk_piece(chunk, ids, min_ms, max_ms, self._cache)
         except (CorruptChunkError, OSError) as error:
-            self.stats.corrupt_chunks += 1
-            _log.error("left out of an answer: %s", error)
+            self._left_out(error)
             return None
+
+    def _read_histograms(
+        self, chunk: Chunk, ids: NDArray[np.uint32], min_ms: int, max_ms: int
+    ) -> Iterator[tuple[int, HistogramRow]]:
+        places, columns = chunk.columns.find(ids)
+        for place, column in zip(places.tolist(), columns.tolist(), strict=True):
+            try:
+                yield place, chunk.histogram_row(column).between(min_ms, max_ms)
+            except (CorruptChunkError, OSError) as error:
+                self._left_out(error)
+
+    def _left_out(self, error: Exception) -> None:
+        self.stats.corrupt_chunks += 1
+        _log.error("left out of an answer: %s", error)
 
     def _seen(self, matchers: Sequence[Matcher], min_ms: int, max_ms: int) -> list[Labels]:
         with self._lock:
@@ -298,68 +393,60 @@ class MetricStore:
     # --- the committing thread
 
     def _commit(self, waiting: list[PendingAppend]) -> None:
-        records: list[LogRecord] = []
-        accepted: list[tuple[PendingAppend, list[Labels]]] = []
-        oldest_ms = self._clock() - self._retention_ms
-        for append in waiting:
-            refused: list[Labels] = []
-            for batch in append.batches:
-                refused.extend(self._prepare(batch, records, oldest_ms))
-            accepted.append((append, refused))
+        now_ms = self._clock()
+        rules = TimeRules(now_ms - self._retention_ms, now_ms + AHEAD_MS, self._out_of_order_ms)
+        tallies = [Tally() for _ in waiting]
+        records = [
+            (record, tally)
+            for append, tally in zip(waiting, tallies, strict=True)
+            for table in append.tables
+            for record in self._intake.admit(table, rules, tally)
+        ]
         try:
             self._catalog.commit()
             if records:
-                self._log.commit(records)
+                self._log.commit([record for record, _ in records])
         except OSError as error:
+            self._intake.undo()
             raise TemporaryError(f"the metric store cannot write to {self._directory}: {error}") from error
+        self._intake.keep()
         with self._lock:
             self._publish(records)
         self.stats.commits += 1
-        for append, refused in accepted:
-            if refused:
-                append.done.set_exception(self._limit_error(refused))
-            else:
-                append.done.set_result(None)
+        for append, tally in zip(waiting, tallies, strict=True):
+            self._count(tally)
+            append.done.set_result(tally.outcome())
 
-    def _prepare(self, batch: SampleBatch, records: list[LogRecord], oldest_ms: int) -> tuple[Labels, ...]:
-        """Add the batch's log records; returns the series that are over the limit."""
-        resolved, new = self._table.resolve(batch)
-        self._unpublished.extend(new)
-        self.stats.refused_series += len(resolved.refused)
-        for part in resolved.parts:
-            group = self._table.groups[part.layout.group]
-            values = batch.values if part.pick is None else batch.values[part.pick]
-            if batch.timestamp_ms <= group.sealed_ms or batch.timestamp_ms < oldest_ms:
-                self.stats.too_old += len(values)
-                continue
-            records.append(LoggedSamples(part.layout, batch.timestamp_ms, values))
-        for place, exemplar in batch.exemplars:
-            number = resolved.ids[place]
-            if number >= 0 and self._exemplars.is_new(number, exemplar):
-                records.append(LoggedExemplar(number, exemplar))
-        return resolved.refused
-
-    def _publish(self, records: list[LogRecord]) -> None:
-        if self._unpublished:
-            for number, labels in self._unpublished:
+    def _publish(self, records: list[tuple[LogRecord, Tally]]) -> None:
+        if self._intake.new_series:
+            for number, labels in self._intake.new_series:
                 self._index.add(number, labels)
-            self._unpublished.clear()
+            self._intake.new_series.clear()
             self._matches.clear()
-        for record in records:
-            self._apply(record)
+        for record, tally in records:
+            self._apply(record, tally)
 
-    def _apply(self, record: LogRecord) -> None:
+    def _apply(self, record: LogRecord, tally: Tally) -> None:
         if isinstance(record, LoggedExemplar):
             self._exemplars.add(record.series, record.exemplar)
-            return
-        duplicates = self._table.groups[record.layout.group].apply(record)
-        self.stats.duplicates += duplicates
-        self.stats.samples += len(record.values) - duplicates
+        elif isinstance(record, LoggedHistograms):
+            head = self._table.groups[record.group].histograms
+            for number, at, histogram in zip(record.series, record.timestamps_ms, record.histograms, strict=True):
+                put = head.put(number, at, histogram)
+                self.stats.histograms += put.stored
+                tally.put(put, number, self._table)
+        else:
+            put = self._table.groups[record.layout.group].apply(record)
+            tally.put(put, int(record.layout.ids[put.conflict[0]]) if put.conflict else 0, self._table)
 
-    def _limit_error(self, refused: list[Labels]) -> SeriesLimitError:
-        example = "{" + ",".join(f'{name}="{value}"' for name, value in refused[0]) + "}"
-        message = f"series limit {self._series_limit} exceeded by {len(refused)}: {example}"
-        return SeriesLimitError(message, len(refused))
+    def _count(self, tally: Tally) -> None:
+        self.stats.samples += tally.stored
+        self.stats.repeated += tally.repeated
+        self.stats.duplicates += tally.refused(RefusalReason.DUPLICATE)
+        self.stats.out_of_order += tally.refused(RefusalReason.OUT_OF_ORDER)
+        self.stats.too_old += tally.refused(RefusalReason.TOO_OLD)
+        self.stats.too_far_ahead += tally.refused(RefusalReason.TOO_FAR_AHEAD)
+        self.stats.refused_series += tally.refused(RefusalReason.SERIES_LIMIT)
 
     # --- sealing and retention, on the same thread
 
@@ -382,33 +469,52 @@ class MetricStore:
         self.seal_up_to(now_ms - HEAD_MINIMUM_MS)
         if self.head_bytes > HEAD_BYTES:
             # Sent from the future, or faster than a minute fits: leave nothing but the newest row.
-            for group in self._table.groups.values():
-                if group.head.rows > 1:
-                    self._seal_groups([(group, int(group.head.timestamps[-2]))])
+            due = [(group, int(group.head.timestamps[-2])) for group in self._groups() if group.head.rows > 1]
+            self._seal_groups(due)
+        if self.head_bytes > HEAD_BYTES:
+            self.seal_up_to(now_ms + AHEAD_MS)
+
+    def _groups(self) -> Iterable[Group]:
+        return self._table.groups.values()
 
     def seal_up_to(self, through_ms: int) -> None:
         """Move samples up to `through_ms` from the heads to a segment. For the committing thread, and tests."""
-        self._seal_groups([(group, through_ms) for group in self._table.groups.values()])
+        self._seal_groups([(group, through_ms) for group in self._groups()])
 
     def _seal_groups(self, due: list[tuple[Group, int]]) -> None:
-        sealed: list[tuple[Group, Chunk]] = []
-        for group, through_ms in due:
-            rows = group.head.up_to(through_ms)
-            if rows is not None and len(rows[0]):
-                sealed.append((group, self._segments.write(group.number, *rows)))
+        """Late samples go as a whole: afterwards all that is older than what is sealed is in a segment."""
+        sealed = [(group, through_ms, self._write_chunks(group, through_ms)) for group, through_ms in due]
         self._segments.sync()
         with self._lock:
-            for group, chunk in sealed:
-                group.add_chunk(chunk)
-                group.head.drop(chunk.max_ms)
+            for group, through_ms, chunks in sealed:
+                for chunk in chunks:
+                    group.add_chunk(chunk)
+                group.head.drop(through_ms)
+                group.late.drop(_EVER)
+                group.histograms.drop(through_ms)
         self._log.rotate()
-        self._log.remove_sealed({group.number: group.sealed_ms for group in self._table.groups.values()})
+        self._log.remove_sealed({group.number: group.sealed for group in self._groups()})
+
+    def _write_chunks(self, group: Group, through_ms: int) -> list[Chunk]:
+        chunks = []
+        for head, until_ms in ((group.late, _EVER), (group.head, through_ms)):
+            taken = head.up_to(until_ms)
+            if taken is None or not len(taken[0]):
+                continue
+            ids, timestamps, values = taken
+            for start in range(0, len(timestamps), CHUNK_ROWS):
+                cut = slice(start, start + CHUNK_ROWS)
+                chunks.append(self._segments.write(group.number, ids, timestamps[cut], values[:, cut]))
+        rows = group.histograms.up_to(through_ms)
+        if rows:
+            chunks.append(self._segments.write_histograms(group.number, rows))
+        return chunks
 
     def _expire(self, now_ms: int) -> None:
         removed = self._segments.remove_old(before_ms=now_ms - self._retention_ms, limit_bytes=self._retention_bytes)
         if removed:
             with self._lock:
-                for group in self._table.groups.values():
+                for group in self._groups():
                     group.chunks = [chunk for chunk in group.chunks if chunk.segment not in removed]
         if (removed or now_ms - self._purged_at >= PURGE_EVERY_MS) and not self._catalog.pending:
             self._purged_at = now_ms
@@ -416,8 +522,10 @@ class MetricStore:
 
     def _purge(self) -> None:
         """Forget series that have no sample left."""
-        columns = {chunk.columns for group in self._table.groups.values() for chunk in group.chunks}
-        kept = [each.ids for each in columns] + [group.head.ids for group in self._table.groups.values()]
+        columns = {chunk.columns for group in self._groups() for chunk in group.chunks}
+        kept = [each.ids for each in columns]
+        for group in self._groups():
+            kept += [group.head.ids, group.late.ids, np.array(list(group.histograms.rows), np.uint32)]
         alive = set(np.unique(np.concatenate(kept)).tolist()) if kept else set()
         with self._lock:
             if not self._table.keep_only(alive):
@@ -425,7 +533,7 @@ class MetricStore:
             self._index = InvertedIndex()
             for number, labels in sorted(self._table.items()):
                 self._index.add(number, labels)
-            self._unpublished.clear()
+            self._intake.new_series.clear()
             self._matches.clear()
             self._exemplars.keep_only(alive)
         if self._catalog.entries > 2 * len(self._table):
@@ -445,16 +553,63 @@ class MetricStore:
         self._table.restore(self._catalog.load())
         for number, labels in sorted(self._table.items()):
             self._index.add(number, labels)
+        newest = self._table.newest_ms
         for chunk in self._segments.load():
             group = self._table.groups.get(chunk.group)
             if group is not None:
                 group.add_chunk(chunk)
-        oldest_ms = self._clock() - self._retention_ms
-        for record in self._log.load():
-            if isinstance(record, LoggedExemplar):
-                self._apply(record)
-                continue
-            group = self._table.groups.get(record.layout.group)
-            if group is not None and record.timestamp_ms > max(group.sealed_ms, oldest_ms):
-                self._apply(record)
+                ids = chunk.columns.ids
+                newest[ids] = np.maximum(newest[ids], chunk.max_ms)
+        self._replay()
         self.stats = StoreStats(torn_log_bytes=self._log.torn_bytes)
+
+    def _replay(self) -> None:
+        """
+        Put what the log holds and no segment into the heads. Acknowledged is acknowledged: no limit is asked again.
+        Of a seal that a crash interrupted the late samples may come twice; queries give the first.
+        """
+        tally = Tally()
+        newest = self._table.newest_ms
+        for record in self._log.load():
+            if isinstance(record, LoggedSamples):
+                group = self._table.groups.get(record.layout.group)
+                if group is not None and (rest := _unsealed(record, group.sealed.floats_ms)) is not None:
+                    self._apply(rest, tally)
+                    ids = rest.layout.ids
+                    newest[ids] = np.maximum(newest[ids], rest.timestamps_ms[-1])
+            elif isinstance(record, LoggedHistograms):
+                group = self._table.groups.get(record.group)
+                if group is not None and (left := _unsealed_histograms(record, group.sealed.histograms_ms)) is not None:
+                    self._apply(left, tally)
+                    np.maximum.at(newest, np.array(left.series), np.array(left.timestamps_ms))
+            else:
+                self._apply(record, tally)
+
+
+def _unsealed(record: LoggedSamples, sealed_ms: int) -> LoggedSamples | None:
+    if record.late or record.timestamps_ms[0] > sealed_ms:
+        return record
+    start = int(np.searchsorted(record.timestamps_ms, sealed_ms, side="right"))
+    if start == len(record.timestamps_ms):
+        return None
+    return replace(record, timestamps_ms=record.timestamps_ms[start:], values=record.values[:, start:])
+
+
+def _unsealed_histograms(record: LoggedHistograms, sealed_ms: int) -> LoggedHistograms | None:
+    if record.late or min(record.timestamps_ms) > sealed_ms:
+        return record
+    left = [place for place, at in enumerate(record.timestamps_ms) if at > sealed_ms]
+    if not left:
+        return None
+    return LoggedHistograms(
+        record.group,
+        tuple(record.series[place] for place in left),
+        tuple(record.timestamps_ms[place] for place in left),
+        tuple(record.histograms[place] for place in left),
+    )
+
+
+def _raise_over_limit(outcome: AppendOutcome) -> None:
+    for refusal in outcome.refusals:
+        if refusal.reason is RefusalReason.SERIES_LIMIT:
+            raise SeriesLimitError(refusal.example, refusal.count)

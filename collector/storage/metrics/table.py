@@ -8,27 +8,36 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.model.series import Labels, SampleBatch
+from collector.model.labels import Labels, text_of
 from collector.storage.metrics.catalog import Catalog, CatalogContent
 from collector.storage.metrics.group import Group
 from collector.storage.metrics.wal import Layout
 
+FIRST_IDS = 1024
 REMEMBERED = 4  # sets of labels per target: a steady target sends one, one that serves two formats sends two
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Those samples of a batch that belong to one group."""
+    """Those series of a table that belong to one group."""
 
     layout: Layout
-    pick: NDArray[np.intp] | None  # indices into the batch's labels; None means all
+    pick: NDArray[np.intp] | None  # indices into the table's labels; None means all
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedSeries:
+    """New series over a limit."""
+
+    count: int
+    example: str
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
     parts: tuple[Part, ...]
-    ids: tuple[int, ...]  # of each of the batch's labels; -1 where refused
-    refused: tuple[Labels, ...]  # new series over the limit
+    ids: tuple[int, ...]  # of each of the table's labels; -1 where refused
+    refused: RefusedSeries | None
 
 
 class SeriesTable:
@@ -39,9 +48,11 @@ class SeriesTable:
     answer has it in one block only.
     """
 
-    def __init__(self, catalog: Catalog, *, limit: int) -> None:
+    def __init__(self, catalog: Catalog, *, limit: int, limit_per_target: int) -> None:
         self._catalog = catalog
         self._limit = limit
+        self._limit_per_target = limit_per_target
+        self.newest_ms: NDArray[np.int64] = np.zeros(FIRST_IDS, np.int64)  # by series id, of what was accepted
         self.groups: dict[int, Group] = {}
         self._by_target: dict[str, Group] = {}
         self._ids: dict[Labels, int] = {}
@@ -59,6 +70,10 @@ class SeriesTable:
         self._series = content.series
         self._ids = {labels: number for number, (_, labels) in content.series.items()}
         self._next_group, self._next_series = content.next_group, content.next_series
+        for group, _ in content.series.values():
+            if group in self.groups:
+                self.groups[group].series += 1
+        self._reserve()
 
     def items(self) -> Iterable[tuple[int, Labels]]:
         return ((number, labels) for number, (_, labels) in self._series.items())
@@ -69,45 +84,67 @@ class SeriesTable:
     def owner_of(self, series: int) -> int:
         return self._series[series][0]
 
-    def resolve(self, batch: SampleBatch) -> tuple[Resolved, list[tuple[int, Labels]]]:
+    def resolve(self, target: str, labels: tuple[Labels, ...]) -> tuple[Resolved, list[tuple[int, Labels]]]:
         """
-        The ids and groups of a batch's series, and which series are new (already staged in the catalog).
+        The ids and groups of a target's series, and which series are new (already staged in the catalog).
 
         Comparing with what the target sent before is quick when senders reuse their label tuples: tuples compare their
         items by identity first.
         """
-        for labels, resolved in self._remembered.get(batch.target, ()):
-            if labels == batch.labels:
+        recent = self._remembered.get(target, [])
+        for known, resolved in recent:
+            if known == labels:
                 return resolved, []
-        ids, new, refused = self._number(batch)
-        resolved = Resolved(self._parts(ids), tuple(ids), tuple(refused))
-        if not refused:
-            recent = self._remembered.setdefault(batch.target, [])
-            recent.insert(0, (batch.labels, resolved))
+        ids, new, refused = self._number(target, labels)
+        resolved = Resolved(self._parts(ids), tuple(ids), refused)
+        if refused is None:
+            self._remembered.setdefault(target, recent).insert(0, (labels, resolved))
             del recent[REMEMBERED:]
         return resolved, new
 
-    def _number(self, batch: SampleBatch) -> tuple[list[int], list[tuple[int, Labels]], list[Labels]]:
-        ids: list[int] = []
-        new: list[tuple[int, Labels]] = []
-        refused: list[Labels] = []
-        group: Group | None = None
-        for labels in batch.labels:
-            number = self._ids.get(labels)
-            if number is None and len(self._ids) >= self._limit:
-                refused.append(labels)
-                number = -1
-            elif number is None:
-                group = group or self._group(batch.target)
-                number = self._next_series
-                self._next_series += 1
-                self._ids[labels] = number
-                self._series[number] = (group.number, labels)
-                new.append((number, labels))
-            ids.append(number)
-        if new and group is not None:
+    def _number(
+        self, target: str, labels: tuple[Labels, ...]
+    ) -> tuple[list[int], list[tuple[int, Labels]], RefusedSeries | None]:
+        ids = [self._ids.get(each, -1) for each in labels]
+        unknown = [place for place, number in enumerate(ids) if number < 0]
+        if not unknown:
+            return ids, [], None
+        room = self._room(target)
+        new = []
+        for place in unknown[: max(0, room)]:
+            if labels[place] in self._ids:  # it stands in the table twice, against the contract
+                ids[place] = self._ids[labels[place]]
+                continue
+            number = ids[place] = self._ids[labels[place]] = self._next_series
+            self._next_series += 1
+            new.append((number, labels[place]))
+        if new:
+            group = self._group(target)
+            group.series += len(new)
+            self._series.update((number, (group.number, each)) for number, each in new)
             self._catalog.stage_series(group.number, new)
-        return ids, new, refused
+            self._reserve()
+        if len(unknown) <= room:
+            return ids, new, None
+        refused = unknown[max(0, room) :]
+        return ids, new, self._refused(target, len(refused), labels[refused[0]])
+
+    def _room(self, target: str) -> int:
+        group = self._by_target.get(target)
+        return min(self._limit - len(self._ids), self._limit_per_target - (group.series if group else 0))
+
+    def _refused(self, target: str, count: int, example: Labels) -> RefusedSeries:
+        if len(self._ids) >= self._limit:
+            limit = f"series limit {self._limit}"
+        else:
+            limit = f"series limit {self._limit_per_target} for the target {target}"
+        return RefusedSeries(count, f"{limit} exceeded by {count}: {text_of(example)}")
+
+    def _reserve(self) -> None:
+        if self._next_series > len(self.newest_ms):
+            wider = np.zeros(max(self._next_series, 2 * len(self.newest_ms)), np.int64)
+            wider[: len(self.newest_ms)] = self.newest_ms
+            self.newest_ms = wider
 
     def _parts(self, ids: list[int]) -> tuple[Part, ...]:
         places: dict[int, list[int]] = {}
@@ -139,11 +176,17 @@ class SeriesTable:
         """Forget the other series, and groups that have neither series nor samples. Returns how many series went."""
         gone = self._series.keys() - series
         for number in gone:
-            del self._ids[self._series.pop(number)[1]]
-        owners = {group for group, _ in self._series.values()}
-        for group in [group for group in self.groups.values() if group.empty and group.number not in owners]:
-            del self.groups[group.number]
-            del self._by_target[group.target]
+            group, labels = self._series.pop(number)
+            del self._ids[labels]
+            self.groups[group].series -= 1
+        for empty in [group for group in self.groups.values() if group.empty and not group.series]:
+            del self.groups[empty.number]
+            del self._by_target[empty.target]
+        # Ids are not used again, so those of the gone would take memory for ever: pages of zeros take none.
+        kept = np.fromiter(self._series, np.int64, len(self._series))
+        newest = np.zeros(len(self.newest_ms), np.int64)
+        newest[kept] = self.newest_ms[kept]
+        self.newest_ms = newest
         self._remembered.clear()
         return len(gone)
 

@@ -4,7 +4,11 @@ The write-ahead log: what was acknowledged and is not yet in a synced segment.
 Records are frames (see framing.py); each file stands for itself:
     layout   "L", number, group, series ids: the series of the samples records that name it
     samples  "S", layout number, timestamp, one float64 for each series of the layout: eight bytes a sample
+    table    "T", or "U" where late, layout number, how many timestamps, they, a row of float64 for each series
+    native   "H", or "I" where late, group, how many, their series ids, timestamps, and native histograms
     exemplar "E", JSON
+Late is what was older than the sealed samples of its group when it came. All else that is older than what is sealed
+when the log is read is in a segment, as sealing takes everything up to a time.
 A file that a crash tore is read up to the tear and never appended to: each start begins a new file.
 """
 
@@ -17,20 +21,28 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.errors import CollectorError
+from collector.model.histogram import NativeHistogram
 from collector.model.series import Exemplar
+from collector.storage.metrics import histogram_codec
 from collector.storage.metrics.files import sync_directory, write_all
 from collector.storage.metrics.framing import frame, frames
 
 SUFFIX = ".wal"
 _LAYOUT = struct.Struct("<cxxxII")
 _SAMPLES = struct.Struct("<cxxxIq")
+_TABLE = struct.Struct("<cxxxII")
+_HISTOGRAMS = struct.Struct("<cxxxII")
+RECORD_VALUES = 1 << 21  # 16 MB in one record: a longer table is cut, so that a frame stays within its limit
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Layout:
     """Series of one group, in the order of the values that come with it."""
 
@@ -41,8 +53,18 @@ class Layout:
 @dataclass(frozen=True, slots=True)
 class LoggedSamples:
     layout: Layout
-    timestamp_ms: int
-    values: NDArray[np.float64]  # [len(layout.ids)]
+    timestamps_ms: NDArray[np.int64]  # [n], strictly increasing
+    values: NDArray[np.float64]  # [len(layout.ids), n]
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedHistograms:
+    group: int
+    series: tuple[int, ...]  # n of them; one may come several times
+    timestamps_ms: tuple[int, ...]  # [n]
+    histograms: tuple[NativeHistogram, ...]  # [n]
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +73,39 @@ class LoggedExemplar:
     exemplar: Exemplar
 
 
-LogRecord = LoggedSamples | LoggedExemplar
+LogRecord = LoggedSamples | LoggedHistograms | LoggedExemplar
+
+
+class CorruptLogError(CollectorError):
+    """The log holds what this version cannot read, and its checksums are right."""
+
+
+class SealedUpTo(NamedTuple):
+    """Up to when a group's samples are in synced segments, the late ones aside."""
+
+    floats_ms: int
+    histograms_ms: int
 
 
 @dataclass(slots=True)
 class LogFile:
     path: Path
-    newest_ms: dict[int, int] = field(default_factory=dict)  # group to its newest timestamp here
+    newest_ms: dict[int, SealedUpTo] = field(default_factory=dict)  # group to its newest timestamps here
 
-    def saw(self, group: int, timestamp_ms: int) -> None:
-        if timestamp_ms > self.newest_ms.get(group, -1):
-            self.newest_ms[group] = timestamp_ms
+    def saw(self, record: LoggedSamples | LoggedHistograms) -> None:
+        if isinstance(record, LoggedSamples):
+            group, seen = record.layout.group, SealedUpTo(int(record.timestamps_ms[-1]), -1)
+        else:
+            group, seen = record.group, SealedUpTo(-1, max(record.timestamps_ms))
+        before = self.newest_ms.get(group, seen)
+        self.newest_ms[group] = SealedUpTo(*map(max, zip(before, seen, strict=True)))
+
+    def sealed(self, sealed: dict[int, SealedUpTo]) -> bool:
+        """Whether all of it is in segments. A group that is not in `sealed` is gone, and its samples with it."""
+        return all(
+            group not in sealed or (newest[0] <= sealed[group][0] and newest[1] <= sealed[group][1])
+            for group, newest in self.newest_ms.items()
+        )
 
 
 class WriteAheadLog:
@@ -73,7 +117,8 @@ class WriteAheadLog:
         self._fd = -1
         self._number = 0
         self._size = 0
-        self._layouts: dict[Layout, int] = {}
+        self._layouts: WeakKeyDictionary[Layout, int] = WeakKeyDictionary()  # those that may come again
+        self._next_layout = 0
         self.torn_bytes = 0  # not readable at start
 
     @property
@@ -102,15 +147,11 @@ class WriteAheadLog:
             if raw[:1] == b"L":
                 _, number, group = _LAYOUT.unpack_from(raw)
                 layouts[number] = Layout(group, np.frombuffer(raw, "<u4", offset=_LAYOUT.size))
-            elif raw[:1] == b"S":
-                _, number, timestamp_ms = _SAMPLES.unpack_from(raw)
-                layout = layouts[number]
-                log.saw(layout.group, timestamp_ms)
-                yield LoggedSamples(layout, timestamp_ms, np.frombuffer(raw, "<f8", offset=_SAMPLES.size))
-            elif raw[:1] == b"E":
-                series, labels, value, timestamp_ms = json.loads(raw[1:])
-                exemplar = Exemplar(tuple((name, text) for name, text in labels), value, timestamp_ms)
-                yield LoggedExemplar(series, exemplar)
+                continue
+            record = _decoded(raw, layouts)
+            if not isinstance(record, LoggedExemplar):
+                log.saw(record)
+            yield record
         self.torn_bytes += len(data) - good
 
     def commit(self, records: list[LogRecord]) -> None:
@@ -140,14 +181,19 @@ class WriteAheadLog:
             labels, value, timestamp_ms = record.exemplar
             yield frame(b"E" + json.dumps([record.series, labels, value, timestamp_ms]).encode())
             return
+        self._files[-1].saw(record)
+        if isinstance(record, LoggedHistograms):
+            yield frame(_encoded_histograms(record))
+            return
         layout = record.layout
         number = self._layouts.get(layout)
         if number is None:
-            number = self._layouts[layout] = len(self._layouts)
+            number = self._layouts[layout] = self._next_layout
+            self._next_layout += 1
             yield frame(_LAYOUT.pack(b"L", number, layout.group) + layout.ids.astype("<u4").tobytes())
-        self._files[-1].saw(layout.group, record.timestamp_ms)
-        values = record.values.astype("<f8", copy=False)
-        yield frame(_SAMPLES.pack(b"S", number, record.timestamp_ms) + values.tobytes())
+        width = max(1, RECORD_VALUES // max(1, len(layout.ids)))
+        for start in range(0, len(record.timestamps_ms), width):
+            yield frame(_encoded_samples(record, number, slice(start, start + width)))
 
     def _open(self) -> None:
         self._number += 1
@@ -156,6 +202,7 @@ class WriteAheadLog:
         sync_directory(self._directory)
         self._files.append(LogFile(path))
         self._layouts.clear()
+        self._next_layout = 0
         self._size = 0
 
     def rotate(self) -> None:
@@ -164,17 +211,12 @@ class WriteAheadLog:
             os.close(self._fd)
             self._fd = -1
 
-    def remove_sealed(self, sealed_ms: dict[int, int]) -> None:
-        """
-        Remove files whose samples are all in synced segments.
-
-        Args:
-            sealed_ms: Up to when, for each group. One that is not in it is gone, and its samples with it.
-        """
+    def remove_sealed(self, sealed: dict[int, SealedUpTo]) -> None:
+        """Remove files whose samples are all in synced segments, late ones too. `sealed`: of each group there is."""
         kept = []
         for position, log in enumerate(self._files):
             writing = self._fd >= 0 and position == len(self._files) - 1
-            if writing or any(newest > sealed_ms.get(group, newest) for group, newest in log.newest_ms.items()):
+            if writing or not log.sealed(sealed):
                 kept.append(log)
             else:
                 log.path.unlink(missing_ok=True)
@@ -182,3 +224,41 @@ class WriteAheadLog:
 
     def close(self) -> None:
         self.rotate()
+
+
+def _encoded_samples(record: LoggedSamples, number: int, cut: slice) -> bytes:
+    timestamps, values = record.timestamps_ms[cut], record.values[:, cut].astype("<f8", copy=False)
+    if len(timestamps) == 1 and not record.late:
+        return _SAMPLES.pack(b"S", number, int(timestamps[0])) + values.tobytes()
+    header = _TABLE.pack(b"U" if record.late else b"T", number, len(timestamps))
+    return header + timestamps.astype("<i8", copy=False).tobytes() + values.tobytes()
+
+
+def _encoded_histograms(record: LoggedHistograms) -> bytes:
+    header = _HISTOGRAMS.pack(b"I" if record.late else b"H", record.group, len(record.series))
+    places = np.array(record.series, "<u4").tobytes() + np.array(record.timestamps_ms, "<i8").tobytes()
+    return header + places + histogram_codec.encode(record.histograms, compress=False)
+
+
+def _decoded(raw: bytes, layouts: dict[int, Layout]) -> LogRecord:
+    kind = raw[:1]
+    if kind == b"S":
+        _, number, timestamp_ms = _SAMPLES.unpack_from(raw)
+        values = np.frombuffer(raw, "<f8", offset=_SAMPLES.size)[:, np.newaxis]
+        return LoggedSamples(layouts[number], np.array([timestamp_ms], np.int64), values)
+    if kind in (b"T", b"U"):
+        _, number, rows = _TABLE.unpack_from(raw)
+        timestamps = np.frombuffer(raw, "<i8", rows, _TABLE.size)
+        values = np.frombuffer(raw, "<f8", offset=_TABLE.size + 8 * rows).reshape(-1, rows)
+        return LoggedSamples(layouts[number], timestamps, values, kind == b"U")
+    if kind in (b"H", b"I"):
+        _, group, count = _HISTOGRAMS.unpack_from(raw)
+        at = _HISTOGRAMS.size
+        series = np.frombuffer(raw, "<u4", count, at).tolist()
+        timestamps = np.frombuffer(raw, "<i8", count, at + 4 * count).tolist()
+        histograms = histogram_codec.decode(raw[at + 12 * count :], compressed=False)
+        return LoggedHistograms(group, tuple(series), tuple(timestamps), tuple(histograms), kind == b"I")
+    if kind == b"E":
+        series, labels, value, timestamp_ms = json.loads(raw[1:])
+        return LoggedExemplar(series, Exemplar(tuple((name, text) for name, text in labels), value, timestamp_ms))
+    raise CorruptLogError(f"a record of unknown kind {kind!r}; a newer version wrote this log")

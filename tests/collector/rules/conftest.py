@@ -24,7 +24,7 @@ def start_ms() -> int:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[MetricStore]:
-    opened = MetricStore.open(tmp_path / "metrics", retention_s=7200, clock=lambda: START_MS)
+    opened = MetricStore.open(tmp_path / "metrics", retention_s=7200, clock=lambda: START_MS + 3_600_000)
     yield opened
     opened.close()
 

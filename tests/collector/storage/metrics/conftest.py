@@ -6,7 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collector.model.series import ABSENT_BITS, METRIC_NAME, Labels, Matcher, MatchOp, SampleBatch, labels_of
+from collector.model.series import (
+    ABSENT_BITS,
+    METRIC_NAME,
+    AppendOutcome,
+    Labels,
+    Matcher,
+    MatchOp,
+    SampleBatch,
+    SampleTable,
+    labels_of,
+)
 from collector.storage.metrics.store import MetricStore
 
 START_MS = 1_700_000_000_000
@@ -32,8 +42,9 @@ class Rig:
         if self.store is not None:
             self.store.close()
 
-    def append(self, *batches: SampleBatch) -> None:
-        self.store.submit(list(batches)).result(timeout=10)
+    def append(self, *batches: SampleBatch | SampleTable) -> AppendOutcome:
+        tables = [batch if isinstance(batch, SampleTable) else batch.as_table() for batch in batches]
+        return self.store.submit(tables).result(timeout=10)
 
     def everything(self) -> dict[Labels, dict[int, int]]:
         """Every sample: labels, timestamp, bits of the value; checks the shape of each block on the way."""

@@ -7,8 +7,19 @@ import numpy as np
 import pytest
 
 from collector.errors import BadRequestError, TemporaryError
-from collector.model.series import ABSENT, STALE, STALE_BITS, Exemplar, Matcher, MatchOp, MetricMetadata, SampleBatch
-from collector.storage.metrics.store import HEAD_MS, SeriesLimitError
+from collector.model.series import (
+    ABSENT,
+    STALE,
+    STALE_BITS,
+    Exemplar,
+    Matcher,
+    MatchOp,
+    MetricMetadata,
+    Refusal,
+    RefusalReason,
+    SampleBatch,
+)
+from collector.storage.metrics.store import AHEAD_MS, HEAD_MS, SeriesLimitError
 
 START_MS = 1_700_000_000_000
 ALL = {"min_ms": 0, "max_ms": 1 << 60}
@@ -90,14 +101,90 @@ def test_a_late_sample_takes_its_place_between_the_others(rig):
     assert rig.everything() == expected
 
 
-def test_a_sample_older_than_what_is_sealed_is_left_out_and_counted(rig):
-    store = rig.open()
+def test_a_sample_older_than_what_is_sealed_takes_its_place_within_the_window(rig):
+    store = rig.open(out_of_order_s=1)
     up = rig.series("up")
-    rig.append(rig.batch(START_MS, {up: 1.0}), rig.batch(START_MS + 10, {up: 2.0}))
-    store.seal_up_to(START_MS + 10)
-    rig.append(rig.batch(START_MS + 5, {up: 3.0}), rig.batch(START_MS + 11, {up: 4.0}))
-    assert rig.everything() == {up: {START_MS: bits(1.0), START_MS + 10: bits(2.0), START_MS + 11: bits(4.0)}}
-    assert store.stats.too_old == 1
+    rig.append(rig.batch(START_MS, {up: 1.0}), rig.batch(START_MS + 1500, {up: 2.0}))
+    store.seal_up_to(START_MS + 1500)
+    outcome = rig.append(rig.batch(START_MS + 499, {up: 9.0}), rig.batch(START_MS + 500, {up: 3.0}))
+    assert outcome.stored == 1
+    assert [(each.reason, each.count) for each in outcome.refusals] == [(RefusalReason.OUT_OF_ORDER, 1)]
+    assert outcome.refusals[0].example == (
+        f'out of order sample: {{__name__="up"}} at {START_MS + 499} ms is 1001 ms older than the newest, '
+        "the window is 1000 ms"
+    )
+    expected = {up: {START_MS: bits(1.0), START_MS + 500: bits(3.0), START_MS + 1500: bits(2.0)}}
+    for _ in range(2):
+        assert rig.everything() == expected
+        store.seal_up_to(START_MS + 1500)
+        assert rig.everything() == expected
+        store = rig.open(out_of_order_s=1)
+    assert store.stats.out_of_order == 0
+
+
+def test_without_a_window_each_series_takes_only_what_is_newer(rig):
+    rig.open(out_of_order_s=0)
+    one, two = rig.series("m", n="1"), rig.series("m", n="2")
+    first = rig.append(rig.batch(START_MS + 10, {one: 1.0}), rig.batch(START_MS + 5, {one: 2.0, two: 3.0}))
+    assert (first.stored, [each.count for each in first.refusals]) == (2, [1])
+    rig.open(out_of_order_s=0)
+    again = rig.append(rig.batch(START_MS + 9, {one: 1.0, two: 4.0}))
+    assert (again.stored, [each.count for each in again.refusals]) == (1, [1])
+    assert rig.everything() == {
+        one: {START_MS + 10: bits(1.0)},
+        two: {START_MS + 5: bits(3.0), START_MS + 9: bits(4.0)},
+    }
+
+
+def test_a_series_that_lags_behind_the_others_of_its_target_loses_nothing(rig):
+    store = rig.open(out_of_order_s=0)
+    ahead, behind = rig.series("ahead"), rig.series("behind")
+    rig.append(*(rig.batch(START_MS + at, {ahead: float(at)}) for at in range(0, 500_000, 10_000)))
+    store.seal_up_to(START_MS + 400_000)
+    outcome = rig.append(*(rig.batch(START_MS + at, {behind: float(at)}) for at in range(0, 500_000, 10_000)))
+    assert outcome.stored == 50
+    assert not outcome.refusals
+    expected = {START_MS + at: bits(float(at)) for at in range(0, 500_000, 10_000)}
+    assert rig.everything() == {ahead: expected, behind: expected}
+    (block,) = store.select([], min_ms=START_MS, max_ms=START_MS + 500_000)
+    assert len(block.labels) == 2
+
+
+def test_a_sample_from_the_far_future_is_refused_with_the_limit(rig):
+    store = rig.open()
+    outcome = rig.append(rig.batch(START_MS + AHEAD_MS + 1, {rig.series("up"): 1.0}))
+    (refusal,) = outcome.refusals
+    assert refusal.reason is RefusalReason.TOO_FAR_AHEAD
+    assert refusal.example.endswith(f"at {START_MS + AHEAD_MS + 1} ms, the limit is now {START_MS + AHEAD_MS}")
+    assert store.stats.too_far_ahead == 1
+    assert rig.everything() == {}
+
+
+def test_the_same_value_again_is_no_refusal_and_another_one_is(rig):
+    store = rig.open()
+    up, nan = rig.series("up"), rig.series("nan")
+    rig.append(rig.batch(START_MS, {up: 1.0, nan: np.nan}))
+    outcome = rig.append(rig.batch(START_MS, {up: 1.0, nan: np.nan}), rig.batch(START_MS, {up: 2.0}))
+    assert (outcome.stored, outcome.repeated) == (0, 2)
+    (refusal,) = outcome.refusals
+    assert refusal == Refusal(
+        RefusalReason.DUPLICATE,
+        1,
+        f'duplicate sample for timestamp: {{__name__="up"}} at {START_MS} ms',
+    )
+    assert (store.stats.repeated, store.stats.duplicates) == (2, 1)
+
+
+def test_one_target_cannot_take_all_the_series_there_may_be(rig):
+    store = rig.open(series_limit=5, target_series_limit=2)
+    names = [rig.series("m", n=str(n)) for n in range(4)]
+    first = rig.append(rig.batch(START_MS, dict.fromkeys(names, 1.0), "greedy"))
+    assert first.stored == 2
+    assert first.refusals[0].example == ('series limit 2 for the target greedy exceeded by 2: {__name__="m",n="2"}')
+    store = rig.open(series_limit=5, target_series_limit=2)
+    assert rig.append(rig.batch(START_MS + 1, dict.fromkeys(names, 1.0), "greedy")).stored == 2
+    assert rig.append(rig.batch(START_MS, {rig.series("other"): 1.0}, "modest")).stored == 1
+    assert store.stats.refused_series == 2
 
 
 def test_a_sample_beyond_the_retention_is_left_out_and_counted(rig):
@@ -107,20 +194,20 @@ def test_a_sample_beyond_the_retention_is_left_out_and_counted(rig):
     assert store.stats.too_old == 1
 
 
-def test_the_series_limit_is_named_and_known_series_still_get_their_samples(rig):
+async def test_the_series_limit_is_named_and_known_series_still_get_their_samples(rig):
     store = rig.open(series_limit=2)
     first, second, third = (rig.series("m", n=str(n)) for n in range(3))
     with pytest.raises(SeriesLimitError, match=r"series limit 2 exceeded by 1: \{__name__=\"m\",n=\"2\"\}") as caught:
-        rig.append(rig.batch(START_MS, {first: 1.0, second: 2.0, third: 3.0}))
+        await store.append([rig.batch(START_MS, {first: 1.0, second: 2.0, third: 3.0})])
     assert caught.value.refused == 1
     assert rig.everything() == {first: {START_MS: bits(1.0)}, second: {START_MS: bits(2.0)}}
     assert store.stats.refused_series == 1
 
 
 def test_a_batch_with_too_few_values_is_refused_whole(rig):
-    store = rig.open()
-    with pytest.raises(ValueError, match="1 values for 2 series"):
-        store.submit([SampleBatch("t", START_MS, (rig.series("a"), rig.series("b")), np.array([1.0]))])
+    rig.open()
+    with pytest.raises(ValueError, match=r"values of shape \(1, 1\) for 2 series at 1 timestamps"):
+        rig.append(SampleBatch("t", START_MS, (rig.series("a"), rig.series("b")), np.array([1.0])))
     assert rig.everything() == {}
 
 
@@ -272,7 +359,7 @@ def test_a_closed_store_and_a_store_that_is_open_elsewhere_say_so(rig, rig_at):
         rig_at(rig.directory).open()
     store.close()
     with pytest.raises(TemporaryError, match="closed"):
-        store.submit([rig.batch(START_MS, {rig.series("up"): 1.0})])
+        rig.append(rig.batch(START_MS, {rig.series("up"): 1.0}))
 
 
 def test_a_disk_that_fails_is_a_temporary_error_and_nothing_is_half_kept(rig, monkeypatch):
