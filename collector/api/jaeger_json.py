@@ -84,11 +84,11 @@ def _link_type(link: Link) -> str:
 
 
 def _span_tags(span: Span) -> list[dict[str, Any]]:
-    tags = []
-    if span.scope.name:
-        tags.append(_tag("otel.scope.name", "string", span.scope.name))
-    if span.scope.version:
-        tags.append(_tag("otel.scope.version", "string", span.scope.version))
+    # The page reads the library's name, other clients the newer one (OpenTelemetry, "Mapping to Jaeger").
+    scope = (("name", span.scope.name), ("version", span.scope.version))
+    tags = [
+        _tag(f"otel.{prefix}.{what}", "string", text) for what, text in scope if text for prefix in ("scope", "library")
+    ]
     tags.extend(_tags(span.attributes))
     if kind := kind_name(span.kind):
         tags.append(_tag("span.kind", "string", kind))

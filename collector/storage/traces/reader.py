@@ -12,6 +12,7 @@ from collector.errors import LimitExceededError
 from collector.model.ids import TraceId, trace_id_halves, trace_id_of
 from collector.model.telemetry import Trace
 from collector.storage.traces.database import TelemetryDatabase
+from collector.storage.traces.red import RedQuery, RedSeries, read_red
 from collector.storage.traces.rows import (
     RESOURCE_AT,
     SCOPE_AT,
@@ -20,7 +21,9 @@ from collector.storage.traces.rows import (
     read_scopes,
     span_of_row,
 )
-from collector.storage.traces.search import TraceQuery, matching_traces
+from collector.storage.traces.search import Matching, Page, Position, Range, newest
+from collector.storage.traces.summaries import TraceSummary, read_summaries
+from collector.storage.traces.tag_search import TraceQuery, matching_spans
 
 # Of one answer. A span takes about 5 kB of Python objects and JSON, so this is some 250 MB at worst.
 MAX_SPANS = 50_000
@@ -69,7 +72,20 @@ class TraceReader:
     def find(self, query: TraceQuery) -> list[Trace]:
         """Whole traces that have a matching span, those with the newest match first."""
         with self._database.reading() as cursor:
-            return _traces(cursor, cursor.execute(*matching_traces(query)).fetchall())
+            page = newest(cursor, matching_spans(query), query.within, limit=query.limit)
+            return _traces(cursor, [position[1:] for position in page.positions])
+
+    def find_summaries(
+        self, matching: Matching, within: Range, *, limit: int, after: Position | None = None
+    ) -> tuple[list[TraceSummary], Page]:
+        """As `find`, but what a list shows of each trace; and where the page ends."""
+        with self._database.reading() as cursor:
+            page = newest(cursor, matching, within, limit=limit, after=after)
+            return read_summaries(cursor, [position.trace_id for position in page.positions]), page
+
+    def red(self, query: RedQuery) -> list[RedSeries]:
+        with self._database.reading() as cursor:
+            return read_red(cursor, query)
 
     def dependencies(self, *, start_unix_nano: int, end_unix_nano: int) -> list[Dependency]:
         """How often one service called another, by spans that started within the bounds (both inclusive)."""

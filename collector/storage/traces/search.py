@@ -1,100 +1,166 @@
-"""The search for traces, as SQL. A trace matches if one span of it satisfies everything that is asked."""
+"""
+The search for traces: the newest first, a page at a time.
+
+A search reads the newest spans first and stops when it has a page. What is common is found in a small part of the
+range, whatever the range; what is rare costs one scan of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from collector.model.telemetry import SpanKind, StatusCode
+import duckdb
 
+from collector.model.ids import TraceId, trace_id_halves, trace_id_hex, trace_id_of
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceQuery:
-    service: str
-    start_min_unix_nano: int  # of the span's start; both inclusive
-    start_max_unix_nano: int
-    limit: int  # of traces, newest first
-    operation: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)  # ANDed
-    min_duration_nano: int | None = None  # inclusive
-    max_duration_nano: int | None = None
+# Spans that the first look reads, about 10 ms of scanning; each further look reads FACTOR times as many.
+FIRST_LOOK_SPANS = 200_000
+FACTOR = 4
+_CURSOR = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{32})-([0-9a-f]{1,16})-([0-9a-f]{1,16})")
 
 
-class _Conditions:
-    def __init__(self) -> None:
-        self.sql: list[str] = []
-        self.values: list[object] = []
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """The spans that a search is for, as SQL that yields trace_hi, trace_lo, span_id and start_unix_nano of each."""
 
-    def add(self, sql: str, *values: object) -> None:
-        self.sql.append(sql)
-        self.values.extend(values)
+    sql: str  # of spans that start from $start to $end, both inclusive
+    values: Mapping[str, object]  # the other parameters
+    by_span: bool  # whether a span matches by itself, so that the range may be searched in parts
 
 
-def matching_traces(query: TraceQuery) -> tuple[str, list[object]]:
-    """SQL that yields (trace_hi, trace_lo) of the newest traces that match, and its parameters."""
-    conditions = _Conditions()
-    conditions.add("service = ?", query.service)
-    conditions.add("start_unix_nano BETWEEN ? AND ?", query.start_min_unix_nano, query.start_max_unix_nano)
-    if query.operation is not None:
-        conditions.add("name = ?", query.operation)
-    if query.min_duration_nano is not None:
-        conditions.add("duration_nano >= ?", query.min_duration_nano)
-    if query.max_duration_nano is not None:
-        conditions.add("duration_nano <= ?", query.max_duration_nano)
-    for key, value in query.tags.items():
-        _PSEUDO_TAGS.get(key, _attribute)(conditions, key, value)
+class Position(NamedTuple):
+    """Where a trace stands in the order of answers, which is descending."""
+
+    at_unix_nano: int  # the start of its newest matching span
+    trace_hi: int
+    trace_lo: int
+
+    @property
+    def trace_id(self) -> TraceId:
+        return trace_id_of(self.trace_hi, self.trace_lo)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    start_unix_nano: int  # both inclusive
+    end_unix_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    positions: Sequence[Position]
+    more: bool  # there are others after the last of these
+
+
+def cursor_text(after: Position, within: Range) -> str:
+    """What continues a search after `after`. It holds the range too, so that a range that ended now stays the same."""
+    start, end = within.start_unix_nano, within.end_unix_nano
+    return f"{after.at_unix_nano:x}-{trace_id_hex(after.trace_id)}-{start:x}-{end:x}"
+
+
+def parse_cursor(text: str) -> tuple[Position, Range]:
+    """
+    Raises:
+        ValueError: not what `cursor_text` made.
+    """
+    match = _CURSOR.fullmatch(text)
+    if not match:
+        raise ValueError(f"cursor {text[:80]!r} is not one that a search has given")
+    at, trace, start, end = (int(part, 16) for part in match.groups())
+    return Position(at, *trace_id_halves(TraceId(trace))), Range(start, end)
+
+
+def newest(
+    cursor: duckdb.DuckDBPyConnection,
+    matching: Matching,
+    within: Range,
+    *,
+    limit: int,
+    after: Position | None = None,
+) -> Page:
+    """The traces with a matching span, the one with the newest such span first; none that stands before `after`."""
+    found: dict[TraceId, Position] = {}
+    for part in _looks(cursor, matching, within, after):
+        below = after
+        while len(found) <= limit:
+            positions = _newest_of_part(cursor, matching, part, below, limit + 1)
+            earlier = _earlier(cursor, matching, within, after, positions)
+            for position in positions:
+                if position.trace_id not in earlier:
+                    found.setdefault(position.trace_id, position)
+            if len(positions) <= limit:
+                break
+            below = positions[-1]
+        if len(found) > limit:
+            break
+    positions = list(found.values())
+    return Page(positions[:limit], len(positions) > limit)
+
+
+def _looks(
+    cursor: duckdb.DuckDBPyConnection, matching: Matching, within: Range, after: Position | None
+) -> Iterator[Range]:
+    """The range, newest part first."""
+    if not matching.by_span:
+        yield within
+        return
+    count, first, last = _one(cursor, "SELECT count(*), min(start_unix_nano), max(start_unix_nano) FROM spans")
+    if not count:
+        return
+    low = max(within.start_unix_nano, first)
+    high = min(within.end_unix_nano, last if after is None else min(last, after.at_unix_nano))
+    width = max(1, (last - first + 1) * FIRST_LOOK_SPANS // count)
+    while low <= high:
+        begin = max(low, high - width + 1)
+        yield Range(begin, high)
+        high = begin - 1
+        width *= FACTOR
+
+
+def _one(cursor: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, int, int]:
+    row = cursor.execute(sql).fetchone()
+    return (0, 0, 0) if row is None or not row[0] else (int(row[0]), int(row[1]), int(row[2]))
+
+
+_BELOW = "HAVING (max(start_unix_nano), trace_hi, trace_lo) < ($at, $hi, $lo)"
+
+
+def _newest_of_part(
+    cursor: duckdb.DuckDBPyConnection, matching: Matching, part: Range, below: Position | None, count: int
+) -> list[Position]:
     sql = f"""
-        SELECT trace_hi, trace_lo FROM spans WHERE {" AND ".join(conditions.sql)}
-        GROUP BY ALL ORDER BY max(start_unix_nano) DESC LIMIT ?
-    """  # noqa: S608  (the conditions are ours, the values are bound)
-    return sql, [*conditions.values, query.limit]
+        SELECT max(start_unix_nano) AS latest, trace_hi, trace_lo FROM ({matching.sql})
+        GROUP BY trace_hi, trace_lo {_BELOW if below else ""}
+        ORDER BY latest DESC, trace_hi DESC, trace_lo DESC LIMIT {count:d}
+    """  # noqa: S608  (ours, the values are bound)
+    values = _values(matching, part)
+    if below:
+        values |= {"at": below.at_unix_nano, "hi": below.trace_hi, "lo": below.trace_lo}
+    return [Position(*row) for row in cursor.execute(sql, values).fetchall()]
 
 
-_HAS = "len(list_filter({0}, lambda a: a.k = ? AND a.v = ?)) > 0"
+def _earlier(
+    cursor: duckdb.DuckDBPyConnection,
+    matching: Matching,
+    within: Range,
+    after: Position | None,
+    positions: Sequence[Position],
+) -> set[TraceId]:
+    """Which of the traces match, searched by parts, with a newer span too, so that a former page has shown them."""
+    if after is None or not positions or not matching.by_span:
+        return set()
+    lows = ", ".join(str(position.trace_lo) for position in positions)  # integers of ours: pushed into the scan
+    sql = f"""
+        SELECT max(start_unix_nano), trace_hi, trace_lo FROM ({matching.sql}) WHERE trace_lo IN ({lows})
+        GROUP BY trace_hi, trace_lo
+    """  # noqa: S608  (ours, the values are bound)
+    part = Range(after.at_unix_nano, within.end_unix_nano)
+    rows = cursor.execute(sql, _values(matching, part)).fetchall()
+    return {position.trace_id for position in (Position(*row) for row in rows) if position >= after}
 
 
-def _attribute(conditions: _Conditions, key: str, value: str) -> None:
-    """An attribute of the span, of its resource or of one of its events, whatever its type (Jaeger's rule)."""
-    in_resources = f"resource_id IN (SELECT id FROM resources WHERE {_HAS.format('attributes')})"  # noqa: S608  (ours)
-    in_events = f"len(list_filter(events, lambda e: {_HAS.format('e.attributes')})) > 0"
-    conditions.add(f"({_HAS.format('attributes')} OR {in_resources} OR {in_events})", *(key, value) * 3)
-
-
-def _error(conditions: _Conditions, key: str, value: str) -> None:
-    if value == "true":
-        conditions.add(f"(status_code = ? OR {_HAS.format('attributes')})", int(StatusCode.ERROR), key, value)
-    else:
-        _attribute(conditions, key, value)
-
-
-def _status_code(conditions: _Conditions, _key: str, value: str) -> None:
-    codes = {code.name: int(code) for code in StatusCode}
-    conditions.add("status_code = ?", codes.get(value.upper(), -1))
-
-
-def _kind(conditions: _Conditions, _key: str, value: str) -> None:
-    kinds = {kind.name: int(kind) for kind in SpanKind}
-    conditions.add("kind = ?", kinds.get(value.upper(), -1))
-
-
-def _column(name: str) -> Callable[[_Conditions, str, str], None]:
-    return lambda conditions, _key, value: conditions.add(f"{name} = ?", value)
-
-
-def _scope(column: str) -> Callable[[_Conditions, str, str], None]:
-    sql = f"scope_id IN (SELECT id FROM scopes WHERE {column} = ?)"  # noqa: S608  (ours)
-    return lambda conditions, _key, value: conditions.add(sql, value)
-
-
-# Tags that Jaeger shows but OTLP keeps in fields of their own; the otel.library names are those of Jaeger before 1.36.
-_PSEUDO_TAGS: Mapping[str, Callable[[_Conditions, str, str], None]] = {
-    "error": _error,
-    "otel.status_code": _status_code,
-    "otel.status_description": _column("status_message"),
-    "span.kind": _kind,
-    "w3c.tracestate": _column("trace_state"),
-    "otel.scope.name": _scope("name"),
-    "otel.scope.version": _scope("version"),
-    "otel.library.name": _scope("name"),
-    "otel.library.version": _scope("version"),
-}
+def _values(matching: Matching, part: Range) -> dict[str, object]:
+    return {**matching.values, "start": part.start_unix_nano, "end": part.end_unix_nano}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 
 import httpx
@@ -93,7 +94,9 @@ async def test_a_trace_has_jaegers_shape(jaeger):
         "duration": 12345,
         "tags": [
             {"key": "otel.scope.name", "type": "string", "value": "shop"},
+            {"key": "otel.library.name", "type": "string", "value": "shop"},
             {"key": "otel.scope.version", "type": "string", "value": "1.2"},
+            {"key": "otel.library.version", "type": "string", "value": "1.2"},
             {"key": "s", "type": "string", "value": "text"},
             {"key": "b", "type": "bool", "value": True},
             {"key": "i", "type": "int64", "value": -(2**63)},
@@ -183,7 +186,6 @@ async def test_search_finds_what_all_conditions_meet(jaeger, parameters, found):
 @pytest.mark.parametrize(
     ("parameters", "word"),
     [
-        ({"service": ""}, "service"),
         ({"start": "yesterday"}, "start"),
         ({"limit": "0"}, "limit"),
         ({"limit": "1501"}, "limit"),
@@ -192,6 +194,14 @@ async def test_search_finds_what_all_conditions_meet(jaeger, parameters, found):
         ({"tags": "{"}, "tags"),
         ({"tags": '{"a":1}'}, "tags"),
         ({"tag": "colonless"}, "tag"),
+        ({"start": "-1"}, "start"),
+        ({"start": START_US + 2, "end": START_US + 1}, "start"),
+        ({"limit": "9" * 30}, "limit"),
+        ({"raw": "perhaps"}, "raw"),
+        ({"tags": "[" * 20_000}, "tags"),
+        ({"tags": json.dumps({str(n): "" for n in range(101)})}, "100"),
+        ({"traceID": "xyz"}, "trace id"),
+        ({"traceID": ["1"] * 1001}, "1000"),
     ],
 )
 async def test_wrong_parameters_are_named_in_jaegers_error(jaeger, parameters, word):
@@ -218,13 +228,16 @@ async def test_several_traces_can_be_asked_for_by_id(jaeger):
     ids = ["0af7651916cd43dd8448eb211c80319c", "123"]
     answer = (await jaeger.get("/api/traces", params={"traceID": ids})).json()
     assert len(answer["data"]) == 1
-    assert answer["errors"] == [{"code": 404, "msg": "trace not found", "traceID": "123"}]
+    assert answer["errors"] == [{"msg": "trace not found", "traceID": f"{0x123:032x}"}]
 
 
 async def test_dependencies_count_calls_between_services(jaeger):
     answer = await jaeger.get("/api/dependencies", params={"endTs": START_US // 1000 + 60_000, "lookback": 3_600_000})
     assert answer.json()["data"] == [{"parent": "catalog", "child": "payment", "callCount": 1}]
-    assert (await jaeger.get("/api/dependencies")).status_code == 400
+    assert (await jaeger.get("/api/dependencies")).json()["data"] == []  # of the last day
+    of_another = {"endTs": START_US // 1000 + 60_000, "service": "cart"}
+    assert (await jaeger.get("/api/dependencies", params=of_another)).json()["data"] == []
+    assert (await jaeger.get("/api/dependencies", params={"endTs": "soon"})).status_code == 400
 
 
 async def test_health_is_answered(jaeger):
