@@ -100,7 +100,12 @@ async def open_collector(config: CollectorConfig, data_dir: Path, *, external_ur
         stack.callback(database.close)
         counts = SelfMetrics()
         commit = await stack.enter_async_context(GroupCommit(database.write, observe=counts.committed))
-        yield _wired(config, data_dir, external_url, metric_store, database, commit, counts)
+        dispatcher = None
+        if config.alertmanager is not None:
+            state_path = data_dir / "dispatcher.sqlite"
+            dispatcher = Dispatcher(config.alertmanager, state_path=state_path, external_url=external_url)
+            stack.callback(dispatcher.close)
+        yield _wired(config, data_dir, external_url, metric_store, database, commit, counts, dispatcher)
 
 
 def _wired(
@@ -111,6 +116,7 @@ def _wired(
     database: TelemetryDatabase,
     commit: GroupCommit,
     counts: SelfMetrics,
+    dispatcher: Dispatcher | None,
 ) -> Collector:
     ingest = OtlpIngest(
         commit=commit,
@@ -120,11 +126,6 @@ def _wired(
     )
     engine = Engine(metric_store)
     scrapes = ScrapeManager(config.scrape_configs, metric_store, metadata=metric_store.set_metadata)
-    dispatcher = (
-        None
-        if config.alertmanager is None
-        else Dispatcher(config.alertmanager, state_path=data_dir / "dispatcher.json", external_url=external_url)
-    )
     rules = RuleManager(
         files=config.rule_files,
         engine=engine,

@@ -1,173 +1,121 @@
 """
-Alertmanager's configuration, as far as it is built. What is not built is refused by name, never left aside.
+Alertmanager's configuration file. What is not built is refused by name, never left aside.
 
-Source: alertmanager/config/config.go.
+Our own keys: `resolve_wait` in a route, `apprise_configs` in a receiver. Source: alertmanager/config/config.go.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from glob import glob  # patterns of users are absolute or relative, which Path.glob does not take
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+import yaml
+from pydantic import (
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from collector.alerts.http_config import HttpConfig
+from collector.alerts.matchers import MatcherError, new_matcher, parse_matchers
+from collector.alerts.receiver_config import Receiver
+from collector.alerts.section import DurationMs, Section, worded
+from collector.alerts.time_interval import TimeInterval, parse_interval
 from collector.errors import ConfigError
-from collector.model.duration import parse_duration_ms
 from collector.model.series import Matcher, MatchOp
 
-# config.go, DefaultRoute and DefaultRouteOpts.
+# config.go, DefaultRoute, DefaultRouteOpts and DefaultGlobalConfig.
 DEFAULT_GROUP_WAIT_MS = 30_000
 DEFAULT_GROUP_INTERVAL_MS = 5 * 60_000
 DEFAULT_REPEAT_INTERVAL_MS = 4 * 3_600_000
-DEFAULT_TIMEOUT_MS = 10_000  # of one notification; Alertmanager leaves it to the group's interval, 10 s at least
+DEFAULT_RESOLVE_TIMEOUT_MS = 5 * 60_000
 GROUP_BY_ALL = "..."
+MAX_CONFIG_BYTES = 4 * 1024 * 1024  # a hundred times the longest seen
 
-_OPERATORS = {"=": MatchOp.EQUAL, "!=": MatchOp.NOT_EQUAL, "=~": MatchOp.REGEX, "!~": MatchOp.NOT_REGEX}
-_MATCHER = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.S)
-_QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"', re.S)
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
-def _duration(value: object) -> object:
-    return parse_duration_ms(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else value
+def _matchers(value: object) -> tuple[Matcher, ...]:
+    """Each line is a list of matchers itself; `matchers: 'a=b'` without a list is not taken, as in Alertmanager."""
+    if not isinstance(value, list):
+        raise ValueError("matchers is a list, e.g. ['severity=\"critical\"']")
+    return tuple(matcher for line in value for matcher in parse_matchers(_text(line, "a matcher")))
 
 
-DurationMs = Annotated[int, BeforeValidator(_duration)]
+def _equal_matchers(value: object) -> tuple[Matcher, ...]:
+    return tuple(_pairs(value, MatchOp.EQUAL))
 
 
-def parse_matcher(text: str) -> Matcher:
-    """
-    A matcher as Alertmanager writes it, e.g. `severity="critical"` or `team=~payments|cart`.
+def _regex_matchers(value: object) -> tuple[Matcher, ...]:
+    return tuple(_pairs(value, MatchOp.REGEX))
 
-    Raises:
-        ValueError: its form or its regular expression is wrong.
-    """
-    match = _MATCHER.fullmatch(text)
-    if match is None:
-        raise ValueError(f"bad matcher format: {text}")
-    name, operator, value = match.groups()
-    if quoted := _QUOTED.fullmatch(value):
-        value = re.sub(r"\\(.)", lambda escape: "\n" if escape[1] == "n" else escape[1], quoted[1], flags=re.S)
-    elif '"' in value:
-        raise ValueError(f"matcher value contains unescaped double quote: {value}")
-    matcher = Matcher(name, _OPERATORS[operator], value)
-    if matcher.op in (MatchOp.REGEX, MatchOp.NOT_REGEX):
+
+def _pairs(value: object, op: MatchOp) -> Iterable[Matcher]:
+    if not isinstance(value, dict):
+        raise ValueError("a mapping of label names to values is needed")
+    for name, text in value.items():
+        if not _LABEL_NAME.fullmatch(str(name)):
+            raise ValueError(f"invalid label name {name!r}")
         try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"bad matcher {text}: {error}") from error
-    return matcher
+            yield new_matcher(str(name), op, _text(text, f"the value of {name}"))
+        except MatcherError as error:
+            raise ValueError(f"{name}: {error}") from error
 
 
-def _matcher(value: object) -> object:
-    return parse_matcher(value) if isinstance(value, str) else value
+def _text(value: object, what: str) -> str:
+    """YAML's numbers and booleans count as they are written, as in Go."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ValueError(f"{what} is text, not {value!r}")
 
 
-class _Section(BaseModel):
-    """A part of the configuration that tells keys not built from keys unknown."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    unbuilt: ClassVar[frozenset[str]] = frozenset()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _keys_are_built(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            for key in data:
-                if key in cls.unbuilt:
-                    raise ValueError(f"{key!r} is a key of Alertmanager that is not built yet")
-                if key not in cls.model_fields:
-                    raise ValueError(f"field {key!r} is not known")
-        return data
+Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
+EqualMatchers = Annotated[tuple[Matcher, ...], BeforeValidator(_equal_matchers)]
+RegexMatchers = Annotated[tuple[Matcher, ...], BeforeValidator(_regex_matchers)]
 
 
-class Authorization(_Section):
-    unbuilt: ClassVar[frozenset[str]] = frozenset({"credentials"})
-
-    type: str = "Bearer"
-    credentials_file: Path  # read for each notification, so that a changed token is taken at once
-
-
-class HttpConfig(_Section):
-    unbuilt: ClassVar[frozenset[str]] = frozenset(
-        {"basic_auth", "bearer_token", "bearer_token_file", "oauth2", "tls_config", "proxy_url", "no_proxy"}
-        | {"proxy_from_environment", "proxy_connect_header", "follow_redirects", "enable_http2", "http_headers"}
-    )
-
-    authorization: Authorization | None = None
-
-
-class WebhookConfig(_Section):
-    unbuilt: ClassVar[frozenset[str]] = frozenset({"url_file", "payload"})
-
-    url: str
-    send_resolved: bool = True
-    http_config: HttpConfig = HttpConfig()
-    max_alerts: int = Field(default=0, ge=0)  # alerts in one notification; 0: all
-    timeout: DurationMs = DEFAULT_TIMEOUT_MS
-
-    @field_validator("url")
-    @classmethod
-    def _url_is_http(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("unsupported URL: scheme http or https and a host are needed")
-        return url
-
-
-_OTHER_KINDS = (
-    "discord email incidentio jira mattermost msteams msteamsv2 opsgenie pagerduty "
-    "pushover rocketchat slack sns telegram victorops webex wechat"
-)
-
-
-class Receiver(_Section):
-    unbuilt: ClassVar[frozenset[str]] = frozenset(f"{kind}_configs" for kind in re.split(" ", _OTHER_KINDS))
-
-    name: str = Field(min_length=1)
-    webhook_configs: tuple[WebhookConfig, ...] = ()
-
-
-class Route(_Section):
+class Route(Section):
     """One node of the routing tree; None: as the parent."""
-
-    unbuilt: ClassVar[frozenset[str]] = frozenset({"match", "match_re", "mute_time_intervals", "active_time_intervals"})
 
     receiver: str | None = None
     group_by: tuple[str, ...] | None = None
     group_wait: DurationMs | None = None
     group_interval: DurationMs | None = None
     repeat_interval: DurationMs | None = None
-    matchers: tuple[Annotated[Matcher, BeforeValidator(_matcher)], ...] = ()
+    resolve_wait: DurationMs | None = None  # ours: how soon a resolved alert is told; None: with the group_interval
+    match: EqualMatchers = ()
+    match_re: RegexMatchers = ()
+    matchers: Matchers = ()
+    mute_time_intervals: tuple[str, ...] = ()
+    active_time_intervals: tuple[str, ...] = ()
     continue_: bool = Field(default=False, alias="continue")
     routes: tuple[Route, ...] = ()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _keys_are_built(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            known = {field.alias or name for name, field in cls.model_fields.items()}
-            for key in data:
-                if key in cls.unbuilt:
-                    hint = "; write it as `matchers`" if key.startswith("match") else ""
-                    raise ValueError(f"{key!r} is a key of Alertmanager that is not built yet{hint}")
-                if key not in known:
-                    raise ValueError(f"field {key!r} is not known")
-        return data
+    @property
+    def all_matchers(self) -> tuple[Matcher, ...]:
+        return (*self.match, *self.match_re, *self.matchers)
 
     @field_validator("group_by")
     @classmethod
     def _labels_are_names(cls, group_by: tuple[str, ...] | None) -> tuple[str, ...] | None:
         names = group_by or ()
-        if GROUP_BY_ALL in names and len(names) > 1:
+        if GROUP_BY_ALL in names and len(set(names)) > 1:
             raise ValueError("cannot have wildcard group_by (`...`) and other labels at the same time")
         for name in names:
-            if name != GROUP_BY_ALL and not _LABEL_NAME.fullmatch(name):
+            if not name:
                 raise ValueError(f"invalid label name {name!r} in group_by list")
-        if len(set(names)) < len(names):
+        if GROUP_BY_ALL not in names and len(set(names)) < len(names):
             raise ValueError(f"duplicated label in group_by list: {', '.join(names)}")
         return group_by
 
@@ -178,14 +126,130 @@ class Route(_Section):
             raise ValueError("cannot be zero")
         return duration_ms
 
+    def walk(self) -> Iterable[Route]:
+        yield self
+        for child in self.routes:
+            yield from child.walk()
 
-class AlertmanagerConfig(_Section):
+
+class InhibitRule(Section):
+    name: str = ""
+    source_match: EqualMatchers = ()
+    source_match_re: RegexMatchers = ()
+    source_matchers: Matchers = ()
+    target_match: EqualMatchers = ()
+    target_match_re: RegexMatchers = ()
+    target_matchers: Matchers = ()
+    equal: tuple[str, ...] = ()
+
+    @field_validator("equal")
+    @classmethod
+    def _labels_are_names(cls, equal: tuple[str, ...]) -> tuple[str, ...]:
+        if "" in equal:
+            raise ValueError("invalid label name '' in equal list")
+        return equal
+
+    @property
+    def source(self) -> tuple[Matcher, ...]:
+        return (*self.source_match, *self.source_match_re, *self.source_matchers)
+
+    @property
+    def target(self) -> tuple[Matcher, ...]:
+        return (*self.target_match, *self.target_match_re, *self.target_matchers)
+
+
+def _interval(value: object) -> object:
+    return value if isinstance(value, TimeInterval) else parse_interval(value)
+
+
+class NamedIntervals(Section):
+    name: str = Field(min_length=1)
+    time_intervals: tuple[Annotated[InstanceOf[TimeInterval], BeforeValidator(_interval)], ...] = ()
+
+
+class Global(Section):
+    """The defaults of receivers. What only receivers that are not built would use is accepted and unused."""
+
     unbuilt: ClassVar[frozenset[str]] = frozenset(
-        {"global", "inhibit_rules", "mute_time_intervals", "time_intervals", "templates", "tracing"}
+        {"smtp_auth_secret", "smtp_auth_secret_file", "smtp_force_implicit_tls"}
     )
 
+    resolve_timeout: DurationMs = DEFAULT_RESOLVE_TIMEOUT_MS
+    http_config: HttpConfig = HttpConfig()
+    smtp_from: str | None = None
+    smtp_hello: str | None = None
+    smtp_smarthost: str | None = None
+    smtp_auth_username: str | None = None
+    smtp_auth_password: str | None = Field(default=None, repr=False)
+    smtp_auth_password_file: str | None = None
+    smtp_auth_identity: str | None = None
+    smtp_require_tls: bool = True
+    smtp_tls_config: dict[str, Any] | None = None
+    slack_api_url: str | None = Field(default=None, repr=False)
+    slack_api_url_file: str | None = None
+    pagerduty_url: str | None = None
+    opsgenie_api_url: str | None = None
+    opsgenie_api_key: str | None = Field(default=None, repr=False)
+    opsgenie_api_key_file: str | None = None
+    victorops_api_url: str | None = None
+    victorops_api_key: str | None = Field(default=None, repr=False)
+    victorops_api_key_file: str | None = None
+    wechat_api_url: str | None = None
+    wechat_api_secret: str | None = Field(default=None, repr=False)
+    wechat_api_corp_id: str | None = None
+    telegram_api_url: str | None = None
+    webex_api_url: str | None = None
+    jira_api_url: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Global:
+        for name in ("smtp_auth_password", "slack_api_url", "opsgenie_api_key", "victorops_api_key"):
+            if getattr(self, name) and getattr(self, f"{name}_file"):
+                raise ValueError(f"at most one of {name} & {name}_file must be configured")
+        if self.smtp_smarthost and not self.smtp_smarthost.rpartition(":")[2]:
+            raise ValueError(f"address {self.smtp_smarthost!r}: port cannot be empty")
+        if self.smtp_smarthost and ":" not in self.smtp_smarthost:
+            raise ValueError(f"address {self.smtp_smarthost}: missing port in address")
+        return self
+
+
+class AlertmanagerConfig(Section):
+    unbuilt: ClassVar[frozenset[str]] = frozenset({"tracing"})
+
+    global_: Global = Field(default=Global(), alias="global")
+    templates: tuple[str, ...] = ()
     route: Route
-    receivers: tuple[Receiver, ...]
+    inhibit_rules: tuple[InhibitRule, ...] = ()
+    receivers: tuple[Receiver, ...] = ()
+    mute_time_intervals: tuple[NamedIntervals, ...] = ()
+    time_intervals: tuple[NamedIntervals, ...] = ()
+    _original: dict[str, Any] = PrivateAttr(default_factory=dict)  # as YAML gave it, secrets and all
+
+    @property
+    def intervals(self) -> dict[str, tuple[TimeInterval, ...]]:
+        return {named.name: named.time_intervals for named in (*self.mute_time_intervals, *self.time_intervals)}
+
+    @property
+    def original(self) -> dict[str, Any]:
+        return self._original
+
+    def with_original(self, data: dict[str, Any]) -> AlertmanagerConfig:
+        self._original = data
+        return self
+
+    def receiver(self, name: str) -> Receiver:
+        """With what `global` gives it."""
+        found = next(one for one in self.receivers if one.name == name)
+        return found.with_global(self.global_.model_dump(), self.global_.http_config)
+
+    @field_validator("templates")
+    @classmethod
+    def _no_template_files(cls, templates: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        directory = str((info.context or {}).get("directory") or ".")
+        for pattern in templates:
+            if found := sorted(glob(str(Path(directory, pattern)))):  # noqa: PTH207
+                raise ValueError(f"template file {found[0]!r}: files of templates are not built yet")
+        return templates
 
     @model_validator(mode="after")
     def _is_consistent(self) -> AlertmanagerConfig:
@@ -193,39 +257,88 @@ class AlertmanagerConfig(_Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"notification config name {name!r} is not unique")
-        if not self.route.receiver:
+            self.receiver(name)  # what it needs is there or in `global`
+        root = self.route
+        if not root.receiver:
             raise ValueError("root route must specify a default receiver")
-        if self.route.matchers:
+        if root.all_matchers:
             raise ValueError("root route must not have any matchers")
-        if self.route.continue_:
+        if root.continue_:
             raise ValueError("cannot have continue in root route")
-        self._check_receivers(self.route, set(names))
+        for kind in ("mute", "active"):
+            if getattr(root, f"{kind}_time_intervals"):
+                raise ValueError(f"root route must not have any {kind} time intervals")
+        self._check_names(set(names))
         return self
 
-    def _check_receivers(self, route: Route, names: set[str]) -> None:
-        if route.receiver is not None and route.receiver not in names:
-            raise ValueError(f"undefined receiver {route.receiver!r} used in route")
-        for child in route.routes:
-            self._check_receivers(child, names)
+    def _check_names(self, receivers: set[str]) -> None:
+        intervals = [named.name for named in (*self.mute_time_intervals, *self.time_intervals)]
+        for name in intervals:
+            if intervals.count(name) > 1:
+                raise ValueError(f"time interval {name!r} is not unique")
+        for route in self.route.walk():
+            if route.receiver is not None and route.receiver not in receivers:
+                raise ValueError(f"undefined receiver {route.receiver!r} used in route")
+            for name in (*route.mute_time_intervals, *route.active_time_intervals):
+                if name not in intervals:
+                    raise ValueError(f"undefined time interval {name!r} used in route")
 
 
-def load_config(data: object, *, source: str = "alertmanager") -> AlertmanagerConfig:
+def load_config(data: object, *, source: str = "alertmanager", directory: Path | None = None) -> AlertmanagerConfig:
     """
     Check a configuration that YAML has been read from already.
 
     Args:
         source: What errors call it, e.g. a file name.
+        directory: What relative file names in it are relative to; None: the working folder.
 
     Raises:
         ConfigError: names the key and what is wrong with it, every one.
     """
+    if not isinstance(data, dict) or data.get("route") is None:
+        raise ConfigError(f"{source}: configuration: no route provided in config")
     try:
-        return AlertmanagerConfig.model_validate(data)
+        config = AlertmanagerConfig.model_validate(data, context={"directory": directory})
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
-        raise ConfigError("\n".join(f"{source}: {_worded(problem)}" for problem in problems)) from None
+        raise ConfigError("\n".join(f"{source}: {worded(problem)}" for problem in problems)) from None
+    return config.with_original(data)
 
 
-def _worded(problem: ErrorDetails) -> str:
-    where = ".".join(map(str, problem["loc"])) or "configuration"
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """An `alertmanager.yml` that can be read again."""
+
+    path: Path
+
+    def load(self) -> AlertmanagerConfig:
+        """
+        Raises:
+            ConfigError: names the file, the key and what is wrong.
+        """
+        try:
+            with self.path.open("rb") as file:
+                text = file.read(MAX_CONFIG_BYTES + 1)
+            if len(text) > MAX_CONFIG_BYTES:
+                raise ConfigError(f"{self.path}: larger than the limit of {MAX_CONFIG_BYTES} bytes")
+            data = yaml.load(text.decode(), Loader=UniqueKeyLoader)  # noqa: S506  (a safe loader)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{self.path}: {error}") from error
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            raise ConfigError(f"{self.path}: not YAML: {error}") from error
+        return load_config(data, source=str(self.path), directory=self.path.resolve().parent)
+
+
+class UniqueKeyLoader(yaml.SafeLoader):
+    """As Go's strict decoding: a key that is given twice is an error, not the last one's victory."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        self.flatten_mapping(node)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key.value!r} is already set in map", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)

@@ -14,18 +14,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
-
 from collector.alerts.alert_group import AlertGroup, Patience
 from collector.alerts.config import AlertmanagerConfig
-from collector.alerts.memory import LogKey, read_memory
-from collector.alerts.notification import Notified, merge
+from collector.alerts.integrations import Integrations
+from collector.alerts.journal import Changes, Journal, LogKey
+from collector.alerts.muting import Muting
+from collector.alerts.notification import Notified
 from collector.alerts.routing import RouteNode, route_tree
-from collector.alerts.webhook import Webhook
-from collector.errors import TemporaryError
+from collector.alerts.silence import Silence
+from collector.alerts.silences import Silences
+from collector.alerts.taken import Taken, joined
+from collector.errors import LimitExceededError, TemporaryError
 from collector.model.alert import Alert
 from collector.model.series import Labels
-from collector.storage.durable_file import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +34,21 @@ LOG_RETENTION_MS = 120 * 3600 * 1000  # Alertmanager, --data.retention
 # After a start, how long a firing alert is believed although nobody repeats it: the rules need up to 15 s of their own
 # to restore, and time to send.
 RESTART_GRACE_MS = 60_000
+# Alertmanager sets none. An alert with its group takes some 3 KB here, so this many stay below 100 MB; who has more
+# alerts than this at once groups them in the rules.
+MAX_ALERTS = 20_000
+MAINTENANCE_S = 900.0  # Alertmanager, --data.maintenance-interval
 
 
 class Dispatcher:
     """
     Args:
-        state_path: A file that this dispatcher owns; read at once.
+        state_path: A file that this dispatcher owns; read at once. `close` gives it up.
         external_url: Under which receivers reach this system, without a slash at the end.
+        max_alerts: Known at one time, firing or not told as resolved yet.
+
+    Raises:
+        TemporaryError: the state file can be neither read nor made.
     """
 
     def __init__(
@@ -49,22 +58,31 @@ class Dispatcher:
         state_path: Path,
         external_url: str,
         patience: Patience | None = None,
+        max_alerts: int = MAX_ALERTS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._config = config
-        self._tree = route_tree(config.route)
-        self._state_path = state_path
+        self.config = config
+        self.tree = route_tree(config.route)
+        self.max_alerts = max_alerts
         self._external_url = external_url.rstrip("/")
         self._patience = patience or Patience()
         self._clock = clock
-        self._memory = read_memory(state_path)
+        self._journal, remembered = Journal.open(state_path)
+        self._taken = remembered.alerts
+        self._notified = remembered.notified
+        self.silences = Silences(remembered.silences)
         self._groups: dict[str, AlertGroup] = {}
-        self._running = False
-        self._version = 0  # of the memory
+        self._integrations: Integrations | None = None  # while it runs
+        self._changes = Changes()
+        self._version = 0  # of what is to be on disk
         self._written = 0
         self._writing = asyncio.Lock()
-        self._client: httpx.AsyncClient | None = None
+        self._believe_restored(remembered.saved_at_ms)
         self._forget_old()
+        self.muting = Muting(config, self.silences, self.alerts)
+
+    def close(self) -> None:
+        self._journal.close()
 
     def now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -72,98 +90,195 @@ class Dispatcher:
     @property
     def alerts(self) -> list[Alert]:
         """All alerts that are firing, or resolved and not told everywhere yet."""
-        return list(self._memory.alerts.values())
+        return [taken.alert for taken in self._taken.values()]
+
+    @property
+    def taken(self) -> list[Taken]:
+        return list(self._taken.values())
+
+    @property
+    def groups(self) -> list[AlertGroup]:
+        return list(self._groups.values())
+
+    def _believe_restored(self, saved_at_ms: int) -> None:
+        now_ms = self.now_ms()
+        for labels, taken in self._taken.items():
+            if not taken.alert.resolved_at(saved_at_ms):
+                ends_at_ms = max(taken.alert.ends_at_ms, now_ms + RESTART_GRACE_MS)
+                self._taken[labels] = replace(taken, alert=replace(taken.alert, ends_at_ms=ends_at_ms))
 
     def _forget_old(self) -> None:
         now_ms = self.now_ms()
-        log = self._memory.notified
-        self._memory.notified = {key: entry for key, entry in log.items() if now_ms - entry.at_ms < LOG_RETENTION_MS}
-        for labels, alert in self._memory.alerts.items():
-            if not alert.resolved_at(self._memory.saved_at_ms):
-                ends_at_ms = max(alert.ends_at_ms, now_ms + RESTART_GRACE_MS)
-                self._memory.alerts[labels] = replace(alert, ends_at_ms=ends_at_ms)
+        for key in [key for key, entry in self._notified.items() if now_ms - entry.at_ms >= LOG_RETENTION_MS]:
+            del self._notified[key]
+            self._change().notified[key] = None
+        for silence_id in self.silences.collect(now_ms):
+            self._change().silences[silence_id] = None
+
+    def _change(self) -> Changes:
+        self._version += 1
+        return self._changes
 
     async def run(self) -> None:
         """Deliver until cancelled. May be run again after it ended."""
-        async with httpx.AsyncClient(headers={"User-Agent": "steersman"}, trust_env=False) as client:
-            self._client = client
-            self._running = True
-            try:
-                for alert in self.alerts:
-                    self._route(alert)
-                await asyncio.Event().wait()
-            finally:
-                self._running = False
-                await asyncio.gather(*(group.stop() for group in self._groups.values()))
-                self._groups.clear()
+        self._integrations = Integrations(self.config)
+        try:
+            self._route_all()
+            while True:
+                await asyncio.sleep(MAINTENANCE_S)
+                self._forget_old()
+                await self._save_or_log()
+        finally:
+            await self._stop_groups()
+            await self._integrations.close()
+            self._integrations = None
+
+    async def reconfigure(self, config: AlertmanagerConfig) -> None:
+        """
+        Go on with another configuration: alerts, silences and the notification log stay.
+
+        Raises:
+            ConfigError: a file that it names cannot be used; the old configuration goes on.
+        """
+        fresh, old = Integrations(config), self._integrations
+        if old is None:
+            await fresh.close()
+        else:
+            await self._stop_groups()
+            self._integrations = fresh
+        self.config = config
+        self.tree = route_tree(config.route)
+        self.muting = Muting(config, self.silences, self.alerts)
+        if old is not None:
+            self._route_all()
+            await old.close()
+
+    def _route_all(self) -> None:
+        for alert in self.alerts:
+            self._route(alert)
+
+    async def _stop_groups(self) -> None:
+        groups, self._groups = self._groups, {}
+        await asyncio.gather(*(group.stop() for group in groups.values()))
 
     async def accept(self, alerts: Sequence[Alert]) -> None:
+        """
+        Take alerts of which the sender says when they end; else as `take`.
+
+        Raises:
+            LimitExceededError, TemporaryError
+        """
+        now_ms = self.now_ms()
+        await self.take([Taken(alert, now_ms) for alert in alerts])
+
+    async def take(self, reports: Sequence[Taken]) -> None:
         """
         Take alerts, firing or resolved; those of labels already known update them.
 
         They are on disk when this returns.
 
         Raises:
+            LimitExceededError: they would be too many; none is taken.
             TemporaryError: they could not be written; they are delivered nevertheless, but a restart forgets them.
         """
         now_ms = self.now_ms()
-        for alert in alerts:
-            known = self._memory.alerts.get(alert.labels)
-            if known is None and alert.resolved_at(now_ms):
-                continue  # nobody was told that it fires
-            merged = alert if known is None else merge(known, alert)
+        # Of one that resolved before anybody heard of it, nobody was told that it fires.
+        news = [one for one in reports if one.alert.labels in self._taken or not one.alert.resolved_at(now_ms)]
+        self._check_limit(news)
+        for report in news:
+            known = self._taken.get(report.alert.labels)
+            merged = report if known is None else joined(known, report, now_ms)
             if merged != known:
-                self._memory.alerts[alert.labels] = merged
-                self._version += 1
-            self._route(merged)
+                self._taken[merged.alert.labels] = merged
+                self._change().alerts[merged.alert.labels] = merged
+                self.muting.observe(merged.alert)
+            self._route(merged.alert)
         await self.save()
 
+    def _check_limit(self, reports: Sequence[Taken]) -> None:
+        labels = {one.alert.labels for one in reports} - self._taken.keys()
+        if labels and (over := len(self._taken) + len(labels) - self.max_alerts) > 0:
+            raise LimitExceededError(
+                f"alert limit {self.max_alerts} exceeded by {over}: {len(self._taken)} are known, "
+                f"{len(labels)} new ones were sent, none was taken"
+            )
+
     def _route(self, alert: Alert) -> None:
-        if not self._running:
+        if self._integrations is None:
             return
-        for node in self._tree.match(alert.labels):
+        for node in self.tree.match(alert.labels):
             key = node.group_key(alert.labels)
             group = self._groups.get(key)
             if group is None:
-                group = self._groups[key] = self._group(key, node, node.group_labels(alert.labels))
+                group = self._groups[key] = AlertGroup(
+                    key,
+                    node,
+                    node.group_labels(alert.labels),
+                    self._integrations.of(node.receiver),
+                    self,
+                    external_url=self._external_url,
+                    patience=self._patience,
+                )
             group.add(alert)
 
-    def _group(self, key: str, node: RouteNode, labels: Labels) -> AlertGroup:
-        assert self._client is not None  # noqa: S101  (running)
-        receiver = next(one for one in self._config.receivers if one.name == node.receiver)
-        webhooks = [
-            Webhook(f"{receiver.name}/webhook/{position}", config, self._client)
-            for position, config in enumerate(receiver.webhook_configs)
-        ]
-        return AlertGroup(key, node, labels, webhooks, self, external_url=self._external_url, patience=self._patience)
-
     def alert(self, labels: Labels) -> Alert | None:
-        return self._memory.alerts.get(labels)
+        taken = self._taken.get(labels)
+        return None if taken is None else taken.alert
+
+    def is_muted(self, labels: Labels, node: RouteNode, now_ms: int) -> bool:
+        return self.muting.is_muted(labels, node, now_ms)
 
     def told(self, key: LogKey) -> Notified | None:
-        return self._memory.notified.get(key)
+        return self._notified.get(key)
 
     async def record(self, key: LogKey, entry: Notified) -> None:
         """Write to the notification log; if the disk refuses, it is logged and kept in memory."""
-        self._memory.notified[key] = entry
-        self._version += 1
+        self._notified[key] = entry
+        self._change().notified[key] = entry
+        await self._save_or_log()
+
+    def release(self, group: AlertGroup, labels: Labels) -> None:
+        """A group is done with a resolved alert; it is forgotten once all groups are."""
+        keys = {node.group_key(labels) for node in self.tree.match(labels)} - {group.key}
+        if any(key in self._groups and labels in self._groups[key].members for key in keys):
+            return
+        if self._taken.pop(labels, None) is not None:
+            self._change().alerts[labels] = None
+            self.muting.forget(labels)
+
+    def dissolve(self, group: AlertGroup) -> None:
+        """A group without alerts ends."""
+        self._groups.pop(group.key, None)
+        for integration in group.integrations:
+            key = (group.key, integration.name)
+            if self._notified.pop(key, None) is not None:
+                self._change().notified[key] = None
+
+    async def put_silence(self, silence: Silence) -> str:
+        """
+        Create or update a silence; it is on disk when this returns. Its id, which may be a new one.
+
+        Raises:
+            BadRequestError, SilenceNotFoundError, LimitExceededError: as `Silences.put`.
+            TemporaryError: it could not be written, and is not in force.
+        """
+        return await self._keep_silences(self.silences.put(silence, self.now_ms()))
+
+    async def expire_silence(self, silence_id: str) -> None:
+        """As `put_silence`; the silence stays to be seen until its retention ends."""
+        await self._keep_silences(self.silences.expire(silence_id, self.now_ms()))
+
+    async def _keep_silences(self, silences: Sequence[Silence]) -> str:
+        changes = Changes(silences={one.id: one for one in silences})
+        await asyncio.to_thread(self._journal.write, changes, self.now_ms())
+        self.silences.keep(silences)
+        return silences[-1].id
+
+    async def _save_or_log(self) -> None:
         try:
             await self.save()
         except TemporaryError as error:
             logger.warning("%s", error)
-
-    def release(self, group: AlertGroup, labels: Labels) -> None:
-        """A group is done with a resolved alert; it is forgotten once all groups are."""
-        if not any(labels in other.members for other in self._groups.values() if other is not group):
-            self._memory.alerts.pop(labels, None)
-            self._version += 1
-
-    def dissolve(self, group: AlertGroup) -> None:
-        """A group without alerts ends."""
-        del self._groups[group.key]
-        for webhook in group.webhooks:
-            if self._memory.notified.pop((group.key, webhook.integration), None) is not None:
-                self._version += 1
 
     async def save(self) -> None:
         """
@@ -176,9 +291,11 @@ class Dispatcher:
         async with self._writing:
             if self._written >= wanted:
                 return
-            version, content = self._version, self._memory.encode(self.now_ms())
+            version, changes = self._version, self._changes
+            self._changes = Changes()
             try:
-                await asyncio.to_thread(replace_file, self._state_path, content)
-            except OSError as error:
-                raise TemporaryError(f"dispatcher state {self._state_path} was not written: {error}") from error
+                await asyncio.to_thread(self._journal.write, changes, self.now_ms())
+            except BaseException:
+                self._changes = changes.under(self._changes)
+                raise
             self._written = version

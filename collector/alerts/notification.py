@@ -16,6 +16,30 @@ WEBHOOK_VERSION = "4"
 JsonObject = dict[str, object]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """What one receiver is told of one group at one time."""
+
+    alerts: Sequence[Alert]  # at least one
+    receiver: str
+    group_labels: Labels
+    group_key: str
+    external_url: str
+    now_ms: int
+
+    def payload(self, max_alerts: int = 0) -> JsonObject:
+        """As `webhook_payload`."""
+        return webhook_payload(
+            self.alerts,
+            receiver=self.receiver,
+            group_labels=self.group_labels,
+            group_key=self.group_key,
+            external_url=self.external_url,
+            max_alerts=max_alerts,
+            now_ms=self.now_ms,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Notified:
     """What a receiver was last told of a group: an entry of the notification log."""
@@ -52,19 +76,6 @@ def needs_notification(before: Notified | None, now: Notified, *, repeat_interva
     if send_resolved and not now.resolved <= before.resolved:
         return True
     return now.at_ms - before.at_ms >= repeat_interval_ms
-
-
-def merge(old: Alert, new: Alert) -> Alert:
-    """
-    `new`, with the earlier startsAt if the two overlap in time (alertmanager/types, Alert.Merge and provider/mem).
-
-    An alert that begins after the old one ended is another alert.
-    """
-    overlap = new.starts_at_ms < old.ends_at_ms and old.starts_at_ms < new.ends_at_ms
-    if not overlap and not (new.starts_at_ms <= old.starts_at_ms <= new.ends_at_ms):
-        return new
-    starts_at_ms = min(old.starts_at_ms, new.starts_at_ms)
-    return Alert(new.labels, new.annotations, starts_at_ms, new.ends_at_ms, new.generator_url)
 
 
 def webhook_payload(

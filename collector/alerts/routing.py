@@ -16,6 +16,7 @@ from collector.alerts.config import (
     GROUP_BY_ALL,
     Route,
 )
+from collector.alerts.matchers import Predicate, matcher_text, matches_all, order_of
 from collector.model.series import Labels, Matcher
 from collector.model.text import quote
 
@@ -30,14 +31,18 @@ class RouteNode:
     group_wait_ms: int
     group_interval_ms: int
     repeat_interval_ms: int
+    resolve_wait_ms: int | None  # None: a resolved alert waits for the group's interval
+    mute_intervals: tuple[str, ...]  # not inherited, as in Alertmanager
+    active_intervals: tuple[str, ...]
     matchers: tuple[Matcher, ...]
+    fits: Predicate
     continues: bool
     children: tuple[RouteNode, ...]
 
     def match(self, labels: Labels) -> list[RouteNode]:
         """The deepest routes that match, in order; after one, its later siblings only if it says `continue`."""
         pairs = dict(labels)
-        if not all(matcher.matches(pairs.get(matcher.name, "")) for matcher in self.matchers):
+        if not self.fits(pairs):
             return []
         found: list[RouteNode] = []
         for child in self.children:
@@ -72,7 +77,11 @@ def route_tree(route: Route) -> RouteNode:
         DEFAULT_GROUP_WAIT_MS,
         DEFAULT_GROUP_INTERVAL_MS,
         DEFAULT_REPEAT_INTERVAL_MS,
+        None,
         (),
+        (),
+        (),
+        matches_all(()),
         False,
         (),
     )
@@ -80,8 +89,8 @@ def route_tree(route: Route) -> RouteNode:
 
 
 def _node(route: Route, parent: RouteNode) -> RouteNode:
-    matchers = tuple(sorted(route.matchers, key=lambda matcher: (matcher.name, matcher.value, matcher.op.value)))
-    text = ",".join(f"{matcher.name}{matcher.op.value}{quote(matcher.value)}" for matcher in matchers)
+    matchers = tuple(sorted(route.all_matchers, key=order_of))
+    text = ",".join(map(matcher_text, matchers))
     group_by = parent.group_by
     if route.group_by is not None:
         group_by = None if GROUP_BY_ALL in route.group_by else frozenset(route.group_by)
@@ -92,7 +101,11 @@ def _node(route: Route, parent: RouteNode) -> RouteNode:
         group_wait_ms=_own(route.group_wait, parent.group_wait_ms),
         group_interval_ms=_own(route.group_interval, parent.group_interval_ms),
         repeat_interval_ms=_own(route.repeat_interval, parent.repeat_interval_ms),
+        resolve_wait_ms=parent.resolve_wait_ms if route.resolve_wait is None else route.resolve_wait,
+        mute_intervals=route.mute_time_intervals,
+        active_intervals=route.active_time_intervals,
         matchers=matchers,
+        fits=matches_all(matchers),
         continues=route.continue_,
         children=(),
     )

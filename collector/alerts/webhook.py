@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import httpx
 
-from collector.alerts.config import WebhookConfig
-from collector.alerts.notification import JsonObject
-from collector.errors import CollectorError, TemporaryError
-
-logger = logging.getLogger(__name__)
+from collector.alerts.http_config import HttpConfig
+from collector.alerts.integration import CONCURRENT_DELIVERIES, RefusedError
+from collector.alerts.notification import Notification
+from collector.alerts.receiver_config import WebhookConfig
+from collector.alerts.section import read_secret
+from collector.errors import TemporaryError
 
 SHOWN_ANSWER_CHARS = 200  # of a refusal's body, in the error
-
-
-class RefusedError(CollectorError):
-    """The receiver will not take this notification, however often it is sent."""
 
 
 class Webhook:
     """
     Args:
-        integration: What logs and the notification log call it, e.g. `worker/webhook/0`.
+        name: What logs and the notification log call it, e.g. `worker/webhook/0`.
+        client: Made from the `http_config` of the same webhook.
     """
 
-    def __init__(self, integration: str, config: WebhookConfig, client: httpx.AsyncClient) -> None:
-        self.integration = integration
-        self.config = config
+    kind = "webhook"
+
+    def __init__(self, name: str, config: WebhookConfig, client: httpx.AsyncClient) -> None:
+        self.name = name
+        self.send_resolved = config.send_resolved
+        self.slots = asyncio.Semaphore(CONCURRENT_DELIVERIES)
+        self._config = config
+        self._http = config.http_config or HttpConfig()
         self._client = client
 
-    async def deliver(self, payload: JsonObject) -> None:
+    async def deliver(self, notification: Notification) -> None:
         """
         Post the payload.
 
@@ -39,41 +41,40 @@ class Webhook:
             TemporaryError: no connection, no answer in time, 429 or 5xx: worth another try.
             RefusedError: any other status than 2xx.
         """
-        headers = await asyncio.to_thread(self._headers)
-        timeout_s = self.config.timeout / 1000 or None
-        request = self._client.stream("POST", self.config.url, json=payload, headers=headers, timeout=timeout_s)
+        payload = notification.payload(self._config.max_alerts)
+        try:
+            headers = await asyncio.to_thread(self._http.headers)
+            url = await asyncio.to_thread(self._url)
+        except TemporaryError as error:
+            raise TemporaryError(f"{self.name}: {error}") from None
+        timeout_s = self._config.timeout / 1000 or None
+        request = self._client.stream(
+            "POST", url, json=payload, headers=headers, timeout=timeout_s, extensions=self._http.extensions()
+        )
         try:
             async with asyncio.timeout(timeout_s), request as response:
                 if not response.is_success:
                     self._refuse(response.status_code, await _beginning(response))
-        except (httpx.HTTPError, OSError, TimeoutError) as error:
-            raise TemporaryError(f"{self.integration}: {type(error).__name__}: {error}") from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
+            # An error's text may hold the URL, which may be the receiver's secret.
+            raise TemporaryError(f"{self.name}: {type(error).__name__}: {str(error).replace(url, '<url>')}") from None
 
-    def _headers(self) -> dict[str, str]:
-        """Read anew each time, so that a changed token is taken at once. May raise TemporaryError."""
-        authorization = self.config.http_config.authorization
-        if authorization is None:
-            return {}
+    def _url(self) -> str:
+        path = self._config.url_file
+        if path is None:
+            return self._config.url or ""
         try:
-            credentials = authorization.credentials_file.read_text().strip()
-            _check_header_value(credentials)
-        except (OSError, ValueError) as error:
-            # What the file holds must not get into the message, so only our own words and the system's.
-            problem = error.strerror if isinstance(error, OSError) else "not one line of printable ASCII"
-            message = f"{self.integration}: cannot read {authorization.credentials_file}: {problem}"
-            raise TemporaryError(message) from None
-        return {"Authorization": f"{authorization.type} {credentials}"}
+            return read_secret(path)
+        except OSError as error:
+            raise TemporaryError(f"cannot read {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise TemporaryError(f"cannot read {path}: {error}") from None
 
     def _refuse(self, status: int, answer: str) -> None:
-        message = f"{self.integration}: unexpected status code {status}: {answer}"
+        message = f"{self.name}: unexpected status code {status}: {answer}"
         if status == 429 or status >= 500:
             raise TemporaryError(message)
         raise RefusedError(message)
-
-
-def _check_header_value(credentials: str) -> None:
-    if not credentials or not credentials.isascii() or not credentials.isprintable():
-        raise ValueError
 
 
 async def _beginning(response: httpx.Response) -> str:

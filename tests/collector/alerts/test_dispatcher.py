@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from alert_state import is_logged
 
 from collector.alerts.alert_group import NOTIFICATIONS_FAILED, Patience
 from collector.alerts.config import load_config
@@ -21,11 +22,6 @@ from collector.model.alert import Alert
 MakeAlert = Callable[..., Alert]
 PATIENCE = Patience(first_s=0.02, longest_s=0.1, refused_s=60)
 MINUTE_MS = 60_000
-
-
-def is_logged(path: Path) -> bool:
-    """Whether the notification log has an entry on disk."""
-    return path.exists() and '"integration"' in path.read_text()
 
 
 class Receiver(Protocol):
@@ -57,7 +53,7 @@ def dispatcher(
         | route,
         "receivers": [{"name": "worker", "webhook_configs": [{"url": url} | (webhook or {})]}],
     }
-    path = folder / "state" / "dispatcher.json"
+    path = folder / "state" / "dispatcher.sqlite"
     return Dispatcher(load_config(data), state_path=path, external_url="http://c:9090/", patience=patience)
 
 
@@ -71,6 +67,7 @@ async def running(one: Dispatcher) -> AsyncIterator[Dispatcher]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        one.close()
 
 
 def firing(make_alert: MakeAlert, **labels: str) -> Alert:
@@ -88,7 +85,7 @@ def summary(payload: dict[str, Any]) -> list[tuple[str, str]]:
 async def written_down(folder: Path) -> None:
     """Until the notification log has an entry on disk: killed before, a dispatcher rightly tells again."""
     async with asyncio.timeout(5):
-        while not is_logged(folder / "state" / "dispatcher.json"):  # noqa: ASYNC110
+        while not is_logged(folder / "state" / "dispatcher.sqlite"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -165,7 +162,7 @@ async def test_notification_is_tried_again_until_it_is_taken(
     receiver: Receiver, tmp_path: Path, make_alert: MakeAlert, status: int
 ) -> None:
     receiver.answers = [status] * 4
-    failed = NOTIFICATIONS_FAILED.labels("worker/webhook/0", "serverError")
+    failed = NOTIFICATIONS_FAILED.labels("webhook", "serverError")
     before = failed._value.get()
     async with running(dispatcher(receiver.url, tmp_path)) as one:
         await one.accept([firing(make_alert)])
@@ -216,7 +213,7 @@ async def test_refusal_is_given_up_logged_and_counted_until_there_is_something_n
     receiver: Receiver, tmp_path: Path, make_alert: MakeAlert, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.always = 400
-    failed = NOTIFICATIONS_FAILED.labels("worker/webhook/0", "clientError")
+    failed = NOTIFICATIONS_FAILED.labels("webhook", "clientError")
     before = failed._value.get()
     async with running(dispatcher(receiver.url, tmp_path)) as one:
         await one.accept([firing(make_alert, instance="1")])
@@ -375,23 +372,23 @@ async def test_without_send_resolved_only_firing_is_told(
 async def test_unreadable_state_is_set_aside(
     receiver: Receiver, tmp_path: Path, make_alert: MakeAlert, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "state" / "dispatcher.json"
+    path = tmp_path / "state" / "dispatcher.sqlite"
     path.parent.mkdir()
     path.write_text('{"version": 1, "alerts"')
     async with running(dispatcher(receiver.url, tmp_path)) as one:
         await one.accept([firing(make_alert)])
         await receiver.next()
     assert "is left aside" in caplog.text
-    assert path.with_name("dispatcher.json.bad").read_text() == '{"version": 1, "alerts"'
+    assert path.with_name("dispatcher.sqlite.bad").read_text() == '{"version": 1, "alerts"'
 
 
 async def test_alert_is_delivered_although_the_disk_refuses_to_remember_it(
     receiver: Receiver, tmp_path: Path, make_alert: MakeAlert
 ) -> None:
-    (tmp_path / "state").write_text("in the way")
     async with running(dispatcher(receiver.url, tmp_path)) as one:
-        with pytest.raises(TemporaryError, match=r"dispatcher state .*dispatcher\.json was not written"):
-            await one.accept([firing(make_alert)])
+        one._journal._connection.execute("PRAGMA max_page_count = 1")  # the disk is full
+        with pytest.raises(TemporaryError, match=r"alert state .*dispatcher\.sqlite was not written"):
+            await one.accept([firing(make_alert, padding="x" * 100_000)])
         assert (await receiver.next())["status"] == "firing"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from alert_state import is_logged
 
 RULES = """
 groups:
@@ -25,11 +26,6 @@ groups:
       - {alert: Waiting, expr: one == 1, for: 1h}
 """
 START_S = 40  # a machine that is busy with other tests takes its time to import DuckDB and Arrow
-
-
-def is_logged(path: Path) -> bool:
-    """Whether the notification log has an entry on disk."""
-    return path.exists() and '"integration"' in path.read_text()
 
 
 class Receiver(Protocol):
@@ -113,7 +109,7 @@ async def test_killed_collector_neither_forgets_nor_repeats_an_alert(receiver: R
         fired = await receiver.next(START_S)
         before = await running.alerts()
         async with asyncio.timeout(5):
-            while not is_logged(tmp_path / "data" / "dispatcher.json"):  # noqa: ASYNC110
+            while not is_logged(tmp_path / "data" / "dispatcher.sqlite"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await running.kill()
     async with collector(tmp_path) as running:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from collector.alerts.notification import Notified, merge, needs_notification, webhook_payload
+from collector.alerts.notification import Notified, needs_notification, webhook_payload
 from collector.model.alert import Alert
 
 MakeAlert = Callable[..., Alert]
@@ -43,15 +43,6 @@ def test_without_send_resolved_a_part_that_resolved_is_no_news_but_the_whole_is(
     whole = Notified(1, {}, frozenset("ab"))
     assert not needs_notification(told, part, repeat_interval_ms=HOUR_MS, send_resolved=False)
     assert needs_notification(told, whole, repeat_interval_ms=HOUR_MS, send_resolved=False)
-
-
-def test_overlapping_alerts_merge_and_keep_the_earlier_start(make_alert: MakeAlert) -> None:
-    assert merge(make_alert(1000, 9000), make_alert(2000, 10_000)).starts_at_ms == 1000
-    assert merge(make_alert(1000, 9000), make_alert(1000, 5000)).ends_at_ms == 5000
-
-
-def test_alert_that_begins_after_the_old_one_ended_is_another(make_alert: MakeAlert) -> None:
-    assert merge(make_alert(1000, 2000), make_alert(3000, 9000)).starts_at_ms == 3000
 
 
 def test_payload_has_the_shape_of_version_4(make_alert: MakeAlert) -> None:

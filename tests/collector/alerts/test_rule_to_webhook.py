@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from alert_state import is_logged
 
 from collector.alerts.config import load_config
 from collector.alerts.dispatcher import Dispatcher
@@ -32,11 +33,6 @@ groups:
 """
 
 
-def is_logged(path: Path) -> bool:
-    """Whether the notification log has an entry on disk."""
-    return path.exists() and '"integration"' in path.read_text()
-
-
 class Receiver(Protocol):
     url: str
 
@@ -54,7 +50,7 @@ async def collector(folder: Path, url: str) -> AsyncIterator[MetricStore]:
             "receivers": [{"name": "w", "webhook_configs": [{"url": url}]}],
         }
     )
-    dispatcher = Dispatcher(config, state_path=folder / "dispatcher.json", external_url="http://c")
+    dispatcher = Dispatcher(config, state_path=folder / "dispatcher.sqlite", external_url="http://c")
     manager = RuleManager(
         files=[str(folder / "rules.yml")],
         engine=Engine(store),
@@ -72,6 +68,7 @@ async def collector(folder: Path, url: str) -> AsyncIterator[MetricStore]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        dispatcher.close()
         store.close()
 
 
@@ -93,7 +90,7 @@ async def test_slow_job_reaches_the_webhook_and_its_resolution_does_over_a_resta
         assert alert["labels"] == {"alertname": "Slow", "job": "cart", "service": "cart", "severity": "critical"}
         assert alert["annotations"] == {"summary": "cart takes 1.5s"}
         async with asyncio.timeout(5):
-            while not is_logged(tmp_path / "dispatcher.json"):  # noqa: ASYNC110
+            while not is_logged(tmp_path / "dispatcher.sqlite"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     async with collector(tmp_path, receiver.url) as store:
         assert await receiver.stays_silent()
