@@ -24,7 +24,9 @@ TIMED_ROUTES = ROUTES[:3]
 BOUNDS = ("0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf")
 CPU_RATES = {"user": 4.0, "system": 1.5, "iowait": 0.3, "idle": 9.0}  # seconds in one interval of 15 s
 QUEUES = ("email", "export", "index", "refund")
-PHASE_MS = 10  # phases are multiples of this; whoever asks at 3 ms past one never meets a sample at a window's edge
+# Phases are 5 ms past multiples of 10. So a query at 3 ms past one has no sample at the edge of a window, and neither
+# have the steps of its subqueries, which are whole seconds.
+PHASE_MS, PHASE_OFF_MS = 10, 5
 COUNTER_START = 1e6
 RESET_KEEPS = 0.6  # of a counter, when its process restarts
 SEED = 42
@@ -86,7 +88,8 @@ def fleet(*, series: int, ticks: int, end_ms: int, interval_ms: int) -> Dataset:
         place = {"job": job, "instance": f"{job}-{number // len(JOBS)}:9100"}
         rows = values[number * SERIES_PER_INSTANCE : (number + 1) * SERIES_PER_INSTANCE]
         labels += _instance(number, place, rows)
-    phases = (np.arange(instances, dtype=np.int64) * 7_919 * PHASE_MS) % (interval_ms - interval_ms % PHASE_MS)
+    phases = np.arange(instances, dtype=np.int64) * 7_919 * PHASE_MS % (interval_ms - interval_ms % PHASE_MS)
+    phases += PHASE_OFF_MS
     return Dataset(tuple(labels), np.repeat(phases, SERIES_PER_INSTANCE), values, start_ms, interval_ms)
 
 

@@ -18,7 +18,7 @@ from peers.dataset import Dataset
 from peers.process import Process
 
 TOLERANCE = 1e-9  # relative, absolute near zero
-OFF_MS = 3  # from the data's phases, which are multiples of 10 ms: no sample stands at the edge of any window
+OFF_MS = 3  # past multiples of 10 ms; see PHASE_MS
 MAX_STEPS = 1_441  # of a range: a sample's interval over six hours
 QUERY_BUDGET_S = 12.0  # of one query at one server; the runs that do not fit are left out, three at least are made
 LEAST_RUNS = 3
