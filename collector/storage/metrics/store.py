@@ -487,11 +487,12 @@ class MetricStore:
         self._segments.sync()
         with self._lock:
             for group, through_ms, chunks in sealed:
+                histograms_ms = max(through_ms, group.sealed.histograms_ms)
                 for chunk in chunks:
                     group.add_chunk(chunk)
                 group.head.drop(through_ms)
                 group.late.drop(_EVER)
-                group.histograms.drop(through_ms)
+                group.histograms.drop(histograms_ms)
         self._log.rotate()
         self._log.remove_sealed({group.number: group.sealed for group in self._groups()})
 
@@ -505,7 +506,7 @@ class MetricStore:
             for start in range(0, len(timestamps), CHUNK_ROWS):
                 cut = slice(start, start + CHUNK_ROWS)
                 chunks.append(self._segments.write(group.number, ids, timestamps[cut], values[:, cut]))
-        rows = group.histograms.up_to(through_ms)
+        rows = group.histograms.up_to(max(through_ms, group.sealed.histograms_ms))  # the late ones too
         if rows:
             chunks.append(self._segments.write_histograms(group.number, rows))
         return chunks
