@@ -6,11 +6,11 @@ import logging
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
-from remediation.store.record import State
+from remediation.store.record import KillSwitch, State
 from remediation.webhook import Notification
 from remediation.worker import Worker
 from remediation.workflow.steps import now_unix_ms
@@ -21,6 +21,20 @@ log = logging.getLogger("remediation")
 MAX_BODY_BYTES = 4 << 20  # some 4,000 alerts with generous annotations
 MAX_RECORDS = 1000
 RunId = Annotated[str, Query(max_length=128)]
+
+
+class KillSwitchRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    on: StrictBool
+    reason: str = Field(min_length=1, max_length=1000)
+    by: str = Field(min_length=1, max_length=128)
+
+
+def _told(switch: KillSwitch | None) -> dict[str, Any]:
+    if switch is None:
+        return {"on": False}
+    return {"on": True, "reason": switch.reason, "by": switch.by, "at_unix_ms": switch.at_unix_ms}
 
 
 def make_app(worker: Worker, token: str) -> FastAPI:
@@ -50,6 +64,22 @@ def make_app(worker: Worker, token: str) -> FastAPI:
         if record is None:
             raise HTTPException(404, f"no remediation {run_id[:128]!r}")
         return record
+
+    @app.get("/api/v1/kill-switch")
+    def kill_switch() -> dict[str, Any]:
+        return _told(worker.store.kill_switch())
+
+    @app.put("/api/v1/kill-switch", dependencies=[Depends(require_bearer(token))])
+    def turn_kill_switch(body: KillSwitchRequest) -> dict[str, Any]:
+        """On: no worker on this store acts until it is off again. Turned on twice, it keeps the first reason."""
+        if body.on:
+            switch = KillSwitch(reason=body.reason, by=body.by, at_unix_ms=now_unix_ms())
+            switch = worker.store.stop_all(switch)
+            log.warning("kill switch on, by %s: %s", switch.by, switch.reason)
+            return _told(switch)
+        worker.store.allow_all()
+        log.warning("kill switch off, by %s: %s", body.by, body.reason)
+        return _told(None)
 
     @app.get("/-/healthy")
     async def healthy() -> dict[str, str]:

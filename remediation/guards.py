@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from dataclasses import dataclass
 
+from remediation.policy.limits import Limits
 from remediation.policy.policy import Guards, Scale
 from remediation.scalers.scaler import Replicas
-from remediation.store.record import TargetHistory
+from remediation.store.record import FleetHistory, KillSwitch, TargetHistory
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    guard: str  # cooldown, rate_limit, escalation, telemetry, maximum, not_needed, scaler, unreachable
+    # kill_switch, freeze, escalation, breaker, cooldown, rate_limit, concurrency, blast_radius,
+    # telemetry, maximum, not_needed, scaler, unreachable
+    guard: str
     reason: str
 
 
@@ -34,21 +38,71 @@ def check_history(guards: Guards, history: TargetHistory, *, service: str, now_u
         if left_s > 0:
             reason = f"{service} was escalated by {run_id}; people have it, no action for another {left_s:.0f} s"
             return Refusal("escalation", reason)
-    if history.last_scale_out_unix_ms is not None:
-        left_s = guards.cooldown - (now_unix_ms - history.last_scale_out_unix_ms) / 1000
+    since_unix_ms = now_unix_ms - guards.breaker.within * 1000
+    repairs = sum(at_unix_ms > since_unix_ms for at_unix_ms in history.repairs_unix_ms)
+    if repairs >= guards.breaker.repairs:
+        limit, within_s = guards.breaker.repairs, guards.breaker.within
+        reason = (
+            f"{service} was repaired {repairs} times within {within_s:g} s, limit {limit}: a repair that is needed so "
+            "often hides a fault"
+        )
+        return Refusal("breaker", reason)
+    if history.last_action_unix_ms is not None:
+        left_s = guards.cooldown - (now_unix_ms - history.last_action_unix_ms) / 1000
         if left_s > 0:
-            reason = f"{service} was scaled out by another run less than {guards.cooldown:g} s ago; {left_s:.1f} s left"
+            reason = f"another run acted on {service} less than {guards.cooldown:g} s ago; {left_s:.1f} s left"
             return Refusal("cooldown", reason)
     return check_rate(guards, history, service=service)
 
 
 def check_rate(guards: Guards, history: TargetHistory, *, service: str) -> Refusal | None:
-    if history.scale_outs_last_hour >= guards.max_actions_per_hour:
+    if history.actions_last_hour >= guards.max_actions_per_hour:
         limit = guards.max_actions_per_hour
         return Refusal(
-            "rate_limit", f"{service} was scaled out {history.scale_outs_last_hour} times in an hour, limit {limit}"
+            "rate_limit", f"{service} was acted on {history.actions_last_hour} times in an hour, limit {limit}"
         )
     return None
+
+
+def check_fleet(
+    limits: Limits, guards: Guards, fleet: FleetHistory, *, service: str, services: int, now_unix_ms: int
+) -> Refusal | None:
+    """
+    Refuse by what is done elsewhere, from the most serious reason to the least.
+
+    Args:
+        services: How many the scaler holds; the blast radius is a share of them.
+    """
+    if (stopped := check_kill_switch(fleet.kill_switch)) is not None:
+        return stopped
+    if (freeze := limits.frozen_by(dt.datetime.fromtimestamp(now_unix_ms / 1000, dt.UTC))) is not None:
+        return Refusal("freeze", f"nothing is changed during {freeze.name!r}")
+    for count, limit, whose in (
+        (fleet.actions_last_hour, limits.max_actions_per_hour, "all policies"),
+        (fleet.policy_actions_last_hour, guards.policy_max_actions_per_hour, "this policy"),
+    ):
+        if limit is not None and count >= limit:
+            return Refusal("rate_limit", f"{whose} acted {count} times in an hour, limit {limit}")
+    if fleet.other_runs_acting >= limits.max_concurrent:
+        reason = f"{fleet.other_runs_acting} other runs have acted and are not over, limit {limits.max_concurrent}"
+        return Refusal("concurrency", reason)
+    radius = limits.blast_radius
+    allowed = max(1, math.floor(services * radius.services))
+    touched = len(fleet.other_services_acted_on | {service})
+    if touched > allowed:
+        others = ", ".join(sorted(fleet.other_services_acted_on))
+        reason = (
+            f"{service} would be service {touched} of {services} acted on within {radius.within:g} s, limit {allowed}"
+        )
+        return Refusal("blast_radius", f"{reason} ({others})")
+    return None
+
+
+def check_kill_switch(switch: KillSwitch | None) -> Refusal | None:
+    if switch is None:
+        return None
+    at = dt.datetime.fromtimestamp(switch.at_unix_ms / 1000, dt.UTC).isoformat(timespec="seconds")
+    return Refusal("kill_switch", f"{switch.by} has stopped every automatic action since {at}: {switch.reason}")
 
 
 def target_replicas(scale: Scale, guards: Guards, *, wanted: float | None, replicas: Replicas) -> Target | Refusal:

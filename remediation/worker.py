@@ -56,7 +56,14 @@ class Worker:
         self._prometheus = Prometheus(settings.prometheus_url)
         self._scaler = _scaler(settings.scaler)
         DBOS(config=_dbos_config(system_database, settings.executor_id))
-        steps = Steps(self.store, self._prometheus, self._scaler, self.metrics, settings.jaeger_url)
+        steps = Steps(
+            self.store,
+            self._prometheus,
+            self._scaler,
+            self.metrics,
+            limits=book.limits,
+            jaeger_url=settings.jaeger_url,
+        )
         self._remediator = Remediator(steps, self.metrics.running.inc)
         self.intake = AlertIntake(book, self.store, self.metrics, self.begin)
         log.info("%d policies from %s", len(book.policies), settings.policies)

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from remediation.errors import PolicyError
+from remediation.policy.limits import Limits
 from remediation.policy.policy import Policy, PolicyFile
 
 MAX_FILE_BYTES = 1 << 20  # a thousand policies fit; a mistaken path to a log file does not
@@ -19,6 +20,7 @@ MAX_FILE_BYTES = 1 << 20  # a thousand policies fit; a mistaken path to a log fi
 @dataclass(frozen=True, slots=True)
 class PolicyBook:
     policies: tuple[Policy, ...]  # files in the order of their names, policies as written
+    limits: Limits
 
     def first_match(self, labels: Mapping[str, str]) -> Policy | None:
         return next((policy for policy in self.policies if policy.matches(labels)), None)
@@ -41,13 +43,19 @@ def load_policies(path: Path) -> PolicyBook:
         raise PolicyError(f"{path}: no *.yaml in it")
     seen: dict[str, Path] = {}
     policies: list[Policy] = []
+    limited: tuple[Path, Limits] | None = None
     for file in files:
-        for policy in _read(file).policies:
+        read = _read(file)
+        if read.limits is not None:
+            if limited is not None:
+                raise PolicyError(f"{file}: limits are also in {limited[0]}")
+            limited = file, read.limits
+        for policy in read.policies:
             if policy.name in seen:
                 raise PolicyError(f"{file}: policy {policy.name!r} is also in {seen[policy.name]}")
             seen[policy.name] = file
             policies.append(policy)
-    return PolicyBook(tuple(policies))
+    return PolicyBook(tuple(policies), limited[1] if limited else Limits())
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

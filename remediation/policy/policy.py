@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from remediation.errors import TemplateError
 from remediation.policy.duration import Duration
+from remediation.policy.limits import Limits
 from remediation.policy.matcher import Matcher, all_match, parse_matcher
 from remediation.policy.template import check_promql, names_in
 
@@ -90,11 +91,20 @@ class Step(_Model):
     on_failure: Literal["undo", "keep"] = "undo"
 
 
+class Breaker(_Model):
+    """A repair that keeps being needed hides a fault: after so many for one target, people are told instead."""
+
+    repairs: int = Field(default=5, ge=1)  # runs that acted and resolved
+    within: Duration = 3600.0
+
+
 class Guards(_Model):
     """Each can only refuse. They count what the store remembers, so a restart does not reset them."""
 
+    breaker: Breaker = Breaker()
     cooldown: Duration = 30.0  # after the last scale-out of the same target by another run
-    max_actions_per_hour: int = Field(default=30, ge=1)  # scale-outs of the same target; undoing is never limited
+    max_actions_per_hour: int = Field(default=30, ge=1)  # on the same target; undoing is never limited
+    policy_max_actions_per_hour: int | None = Field(default=None, ge=1)  # on all targets of this policy
     escalation_hold_off: Duration = 600.0  # after an escalation for the same target: escalate at once, people have it
     maximum_replicas: int | None = Field(default=None, ge=1)  # beside the orchestrator's own maximum
     telemetry: Query | None = None  # must return a sample, else telemetry counts as missing
@@ -158,4 +168,5 @@ class Policy(_Model):
 
 
 class PolicyFile(_Model):
+    limits: Limits | None = None  # over all policies of all files; at most one file may have them
     policies: tuple[Policy, ...] = Field(min_length=1)

@@ -61,6 +61,14 @@ class DockerScaler:
         except (DockerException, RequestException) as error:
             raise self._translated(service, error) from error
 
+    def services(self) -> list[str]:
+        """Those whose containers have a maximum: what is not ours to scale does not count."""
+        try:
+            found = self._docker.api.containers(filters={"label": [f"{PROJECT}={self._project}", MAXIMUM]})
+            return sorted({container["Labels"][SERVICE] for container in found if SERVICE in container["Labels"]})
+        except (DockerException, RequestException) as error:
+            raise self._translated("services", error) from error
+
     def set_desired(self, service: str, desired: int) -> Replicas:
         try:
             containers = self._containers(service)

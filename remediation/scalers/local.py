@@ -22,12 +22,28 @@ class LocalScaler:
         self._client.close()
 
     def get(self, service: str) -> Replicas:
-        return self._ask("GET", f"/api/v1/services/{quote(service, safe='')}", None)
+        return self._replicas("GET", f"/api/v1/services/{quote(service, safe='')}", None)
+
+    def services(self) -> list[str]:
+        path = "/api/v1/services"
+        answer = self._ask("GET", path, None)
+        try:
+            return sorted(str(service["name"]) for service in answer["services"])
+        except (KeyError, TypeError) as error:
+            raise TemporaryScalerError(f"GET {path}: unexpected answer: {error!r}") from error
 
     def set_desired(self, service: str, desired: int) -> Replicas:
-        return self._ask("PUT", f"/api/v1/services/{quote(service, safe='')}/desired", {"desired": desired})
+        return self._replicas("PUT", f"/api/v1/services/{quote(service, safe='')}/desired", {"desired": desired})
 
-    def _ask(self, method: str, path: str, body: Any) -> Replicas:
+    def _replicas(self, method: str, path: str, body: Any) -> Replicas:
+        answer = self._ask(method, path, body)
+        try:
+            numbers = {name: int(answer[name]) for name in ("desired", "ready", "minimum", "maximum")}
+            return Replicas(service=str(answer["name"]), **numbers)
+        except (KeyError, TypeError, ValueError) as error:
+            raise TemporaryScalerError(f"{method} {path}: unexpected answer: {error!r}") from error
+
+    def _ask(self, method: str, path: str, body: Any) -> Any:
         try:
             response = self._client.request(method, path, json=body)
             answer = response.json()
@@ -40,8 +56,4 @@ class LocalScaler:
             temporary = response.status_code >= 500 or response.status_code == 429
             kind = TemporaryScalerError if temporary else PermanentScalerError
             raise kind(f"{method} {path}: status {response.status_code}: {reason}")
-        try:
-            numbers = {name: int(answer[name]) for name in ("desired", "ready", "minimum", "maximum")}
-            return Replicas(service=str(answer["name"]), **numbers)
-        except (KeyError, TypeError, ValueError) as error:
-            raise TemporaryScalerError(f"{method} {path}: unexpected answer: {error!r}") from error
+        return answer

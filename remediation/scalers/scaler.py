@@ -19,12 +19,16 @@ class Replicas:
 
 class Scaler(Protocol):
     """
-    Raises, from both:
+    Raises, from each:
         TemporaryScalerError: no answer, or one that says to come again; it may or may not have been done.
         PermanentScalerError: unknown service, out of bounds, not allowed; nothing was done.
     """
 
     def get(self, service: str) -> Replicas: ...
+
+    def services(self) -> list[str]:
+        """All that it holds replicas of, sorted."""
+        ...
 
     def set_desired(self, service: str, desired: int) -> Replicas:
         """Absolute and idempotent. Returns when it is accepted; the replicas follow later."""

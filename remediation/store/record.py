@@ -67,16 +67,50 @@ class Action:
     to_replicas: int
     reason: str
     at_unix_ms: int
-    status: str = "intended"  # intended, done, failed, conflict
+    status: str = "intended"  # intended, done, failed, conflict, refused
+
+
+# What puts things back is not counted by limits, and not held up by them.
+RETURNING = frozenset({"undo", "scale_in"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetHistory:
-    """What the guards need to know about one target."""
+    """What the guards need to know about one target. Actions are those that do not put something back."""
 
-    last_scale_out_unix_ms: int | None  # by any other run
-    scale_outs_last_hour: int  # by every run
+    last_action_unix_ms: int | None  # by any other run
+    actions_last_hour: int  # by every run
     last_escalation: tuple[str, int] | None  # run id and when it finished, of any other run
+    repairs_unix_ms: tuple[
+        int, ...
+    ] = ()  # when other runs that had acted ended resolved, in the last day, oldest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillSwitch:
+    """Somebody has forbidden every automatic action."""
+
+    reason: str
+    by: str
+    at_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetHistory:
+    """What the limits over all targets need to know."""
+
+    kill_switch: KillSwitch | None
+    actions_last_hour: int
+    policy_actions_last_hour: int
+    other_runs_acting: int  # that have acted and are not over
+    other_services_acted_on: frozenset[str]  # within the blast radius's window
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """An action that was not let in; nothing was written."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,24 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from remediation.store.record import FINISHED, Action, Finding, Intake, NewRun, Note, Run, State, TargetHistory
-from remediation.store.tables import actions, alerts, evidence, metadata, runs, timeline
+from remediation.store.history import fleet_history, switched_off, target_history
+from remediation.store.record import (
+    FINISHED,
+    Action,
+    Denied,
+    Finding,
+    FleetHistory,
+    Intake,
+    KillSwitch,
+    NewRun,
+    Note,
+    Run,
+    State,
+    TargetHistory,
+)
+from remediation.store.tables import actions, alerts, evidence, kill_switch, metadata, runs, timeline
 
-HOUR_MS = 3_600_000
+_INTEND_LOCK = 7_394_021  # any number, the same in every worker
 CACHE_KIB = 256  # a connection's pages: a run's rows are a few KiB, and SQLite's own default is eight times as much
 BUSY_TIMEOUT_MS = 10_000  # longer than any transaction of ours; beyond it the sender is told to come again
 
@@ -182,8 +196,22 @@ class Store:
                 self._note(connection, run_id, "finished", state.value, outcome, at_unix_ms)
         return ended
 
-    def intend(self, run_id: str, state: State, action: Action) -> Action:
-        """Enter `state` and write the action down before it is done. A repetition returns what was written first."""
+    def intend(
+        self,
+        run_id: str,
+        state: State,
+        action: Action,
+        *,
+        radius_ms: float,
+        admit: Callable[[FleetHistory, bool], str | None],
+    ) -> Action | Denied:
+        """
+        Enter `state` and write the action down before it is done. A repetition returns what was written first.
+
+        Args:
+            admit: Given what is done elsewhere, and whether this action was written before, why it must not be done.
+                It decides within the transaction, so that two workers cannot both take the last place of a limit.
+        """
         row = {
             "run_id": run_id,
             "key": action.key,
@@ -195,11 +223,24 @@ class Store:
             "at_unix_ms": action.at_unix_ms,
             "status": action.status,
         }
+        where = (actions.c.run_id == run_id) & (actions.c.key == action.key)
         with self._engine.begin() as connection:
+            self._one_at_a_time(connection)
+            policy = connection.execute(sa.select(runs.c.policy).where(runs.c.id == run_id)).scalar_one()
+            known = connection.execute(sa.select(actions).where(where)).mappings().first()
+            fleet = fleet_history(connection, run_id, policy, action.at_unix_ms, radius_ms)
+            if (reason := admit(fleet, known is not None)) is not None:
+                return Denied(reason)
             self._enter(connection, run_id, state)
-            connection.execute(self._insert(actions).values(row).on_conflict_do_nothing())
-            where = (actions.c.run_id == run_id) & (actions.c.key == action.key)
-            return _action(connection.execute(sa.select(actions).where(where)).mappings().one())
+            if known is not None:
+                return _action(known)
+            connection.execute(self._insert(actions).values(row))
+            return action
+
+    def _one_at_a_time(self, connection: sa.Connection) -> None:
+        """Until the end of the transaction. SQLite's BEGIN IMMEDIATE has done so already."""
+        if self._engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_INTEND_LOCK)))
 
     def conclude(self, run_id: str, key: str, status: str, note: Note, at_unix_ms: int) -> None:
         """What became of an intended action."""
@@ -210,28 +251,30 @@ class Store:
 
     def history(self, service: str, run_id: str, now_unix_ms: int) -> TargetHistory:
         """What was done to `service` before; `run_id` is the run that asks."""
-        out = (actions.c.target == service) & (actions.c.action == "scale_out")
-        out &= actions.c.status.in_(("intended", "done"))
         with self._engine.connect() as connection:
-            last = connection.execute(
-                sa.select(sa.func.max(actions.c.at_unix_ms)).where(out, actions.c.run_id != run_id)
-            ).scalar_one()
-            recent = connection.execute(
-                sa.select(sa.func.count()).select_from(actions).where(out, actions.c.at_unix_ms > now_unix_ms - HOUR_MS)
-            ).scalar_one()
-            # Only of a run that acted: one that was itself held off must not prolong the hold-off.
-            acted = sa.exists().where(actions.c.run_id == runs.c.id)
-            escalated = connection.execute(
-                sa.select(runs.c.id, runs.c.finished_at_unix_ms)
-                .where(runs.c.service == service, runs.c.state == State.ESCALATED.value, runs.c.id != run_id, acted)
-                .order_by(runs.c.finished_at_unix_ms.desc())
-                .limit(1)
-            ).first()
-        return TargetHistory(
-            last_scale_out_unix_ms=last,
-            scale_outs_last_hour=recent,
-            last_escalation=None if escalated is None else (escalated[0], escalated[1]),
-        )
+            return target_history(connection, service, run_id, now_unix_ms)
+
+    def fleet(self, run_id: str, policy: str, now_unix_ms: int, radius_ms: float) -> FleetHistory:
+        """What is done elsewhere, as far as limits over everything count it."""
+        with self._engine.connect() as connection:
+            return fleet_history(connection, run_id, policy, now_unix_ms, radius_ms)
+
+    # The kill switch
+
+    def kill_switch(self) -> KillSwitch | None:
+        with self._engine.connect() as connection:
+            return switched_off(connection)
+
+    def stop_all(self, switch: KillSwitch) -> KillSwitch:
+        """Forbid every automatic action, of every worker, from now on. Who stopped it first is kept."""
+        row = {"id": 1, "reason": switch.reason, "by": switch.by, "at_unix_ms": switch.at_unix_ms}
+        with self._engine.begin() as connection:
+            connection.execute(self._insert(kill_switch).values(row).on_conflict_do_nothing())
+            return switched_off(connection) or switch
+
+    def allow_all(self) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(kill_switch))
 
     # Records go out
 

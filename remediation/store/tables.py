@@ -54,7 +54,7 @@ actions = Table(
     Column("to_replicas", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at_unix_ms", BigInteger, nullable=False),
-    Column("status", String(16), nullable=False),  # intended, done, failed, conflict
+    Column("status", String(16), nullable=False),  # intended, done, failed, conflict, refused
     UniqueConstraint("run_id", "key"),
 )
 Index("remediation_actions_by_target", actions.c.target, actions.c.at_unix_ms)
@@ -82,4 +82,14 @@ evidence = Table(
     Column("query", Text, nullable=False),
     Column("value_json", Text, nullable=False),
     UniqueConstraint("run_id", "key"),
+)
+
+# One row while it is on; a history of it is in the log.
+kill_switch = Table(
+    "remediation_kill_switch",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("reason", Text, nullable=False),
+    Column("by", String(128), nullable=False),
+    Column("at_unix_ms", BigInteger, nullable=False),
 )

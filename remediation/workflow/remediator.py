@@ -86,7 +86,9 @@ class Remediator(DBOSConfiguredInstance):
                 return self._bring_home(run_id, policy, index, plan, attempt)
             if attempt.verdict == "failed":
                 return self._finish(run_id, State.FAILED, attempt.reason)
-            if attempt.verdict == "unknown":
+            if attempt.verdict == "refused" and index == 0 and attempt.current == attempt.before:
+                return self._finish(run_id, State.REFUSED, attempt.reason)
+            if attempt.verdict in ("unknown", "refused"):
                 return self._escalate(run_id, f"{attempt.reason}; the replicas are left as they are")
             undone = self._undo(run_id, f"{index}.undo", attempt, keep=step.on_failure == "keep")
             reasons.append(
@@ -101,7 +103,7 @@ class Remediator(DBOSConfiguredInstance):
         for turn in range(raises + 1):
             done = self._act(run_id, f"{key}.{turn}", "scale_out", current, to, reason)
             if done["status"] != "done":
-                verdict_now = "failed" if done["status"] == "failed" else "unknown"
+                verdict_now = {"failed": "failed", "refused": "refused"}.get(done["status"], "unknown")
                 reason = f"could not scale from {current} to {to}: {done['detail']}"
                 return Attempt(verdict_now, current, before, reason)
             current = to

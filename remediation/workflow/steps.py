@@ -16,12 +16,21 @@ from typing import TypedDict
 from opentelemetry import trace
 
 from remediation.errors import ScalerError, TelemetryError, TemporaryScalerError
-from remediation.guards import Refusal, Target, check_history, check_rate, target_replicas
+from remediation.guards import (
+    Refusal,
+    Target,
+    check_fleet,
+    check_history,
+    check_kill_switch,
+    check_rate,
+    target_replicas,
+)
 from remediation.metrics import Metrics
+from remediation.policy.limits import Limits
 from remediation.policy.policy import Scale
 from remediation.prometheus import Prometheus
 from remediation.scalers.scaler import Scaler
-from remediation.store.record import Action, Finding, Note, Run, State
+from remediation.store.record import RETURNING, Action, Denied, Finding, FleetHistory, Note, Run, State
 from remediation.store.store import Store
 from remediation.watch import Condition, Decision, Hold, Observation, ScaleInWatch
 from remediation.workflow.case import Case
@@ -38,7 +47,12 @@ LOST_TELEMETRY_S = 5.0  # at the end of verification: older than this, the last 
 
 # What a refusal by these guards makes of the run; by any other guard it is refused. While an escalation holds off, a
 # new alert is not answered with silence: it joins what people have already, with evidence of its own.
-AFTER_REFUSAL = {"scaler": State.FAILED, "unreachable": State.FAILED, "escalation": State.ESCALATED}
+AFTER_REFUSAL = {
+    "scaler": State.FAILED,
+    "unreachable": State.FAILED,
+    "escalation": State.ESCALATED,
+    "breaker": State.ESCALATED,
+}
 
 
 class Plan(TypedDict):
@@ -50,7 +64,7 @@ class Plan(TypedDict):
 
 
 class Done(TypedDict):
-    status: str  # done, failed, conflict
+    status: str  # done, failed, conflict, refused
     detail: str
     at_unix_ms: int
 
@@ -72,8 +86,18 @@ def now_unix_ms() -> int:
 
 
 class Steps:
-    def __init__(self, store: Store, prometheus: Prometheus, scaler: Scaler, metrics: Metrics, jaeger_url: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        prometheus: Prometheus,
+        scaler: Scaler,
+        metrics: Metrics,
+        *,
+        limits: Limits,
+        jaeger_url: str,
+    ) -> None:
         self._store = store
+        self._limits = limits
         self._prometheus = prometheus
         self._scaler = scaler
         self._metrics = metrics
@@ -136,6 +160,7 @@ class Steps:
             refusal = check_rate(guards, history, service=service)
         else:
             refusal = check_history(guards, history, service=service, now_unix_ms=now)
+        refusal = refusal or self._fleet_refuses(case, now)
         if refusal is not None:
             return refusal, 0
         end_s = time.monotonic() + guards.patience
@@ -145,6 +170,19 @@ class Steps:
             if not passing or time.monotonic() >= end_s:
                 return decision, minimum
             time.sleep(RETRY_S)
+
+    def _fleet_refuses(self, case: Case, now_unix_ms: int) -> Refusal | None:
+        """An early answer, for the record; `act` asks again when it counts."""
+        radius_ms = self._limits.blast_radius.within * 1000
+        fleet = self._store.fleet(case.run.id, case.policy.name, now_unix_ms, radius_ms)
+        try:
+            services = len(self._scaler.services())
+        except TemporaryScalerError as error:
+            return Refusal("unreachable", str(error))
+        except ScalerError as error:
+            return Refusal("scaler", str(error))
+        guards, service = case.policy.guards, case.run.service
+        return check_fleet(self._limits, guards, fleet, service=service, services=services, now_unix_ms=now_unix_ms)
 
     def _target(self, case: Case, scale: Scale) -> tuple[Target | Refusal, int]:
         try:
@@ -179,7 +217,11 @@ class Steps:
             reason=reason,
             at_unix_ms=now_unix_ms(),
         )
-        written = self._store.intend(run_id, State.SCALING_IN if kind == "scale_in" else State.ACTING, intention)
+        written = self._intended(case, kind, intention)
+        if isinstance(written, Denied):
+            self._metrics.refusals.labels(written.reason.partition(":")[0]).inc()
+            self._tell(run_id, key, f"{kind}_refused", f"{before} → {to}: {written.reason}")
+            return Done(status="refused", detail=written.reason, at_unix_ms=now_unix_ms())
         with tracer.start_as_current_span("remediation.act") as span:
             span.set_attributes({"remediation.action": kind, "remediation.from": before, "remediation.to": to})
             status, detail = self._set(run.service, before, to, patience_s)
@@ -193,6 +235,32 @@ class Steps:
         if key == "0.0":  # the run's first action
             self._metrics.act_seconds.observe((at_unix_ms - run.started_at_unix_ms) / 1000)
         return Done(status=status, detail=detail, at_unix_ms=written.at_unix_ms)
+
+    def _intended(self, case: Case, kind: str, intention: Action) -> Action | Denied:
+        services = None
+        if kind not in RETURNING:
+            try:
+                services = len(self._scaler.services())
+            except ScalerError as error:  # without it nobody knows the blast radius
+                return Denied(f"unreachable: {error}")
+
+        def admit(fleet: FleetHistory, known: bool) -> str | None:
+            if services is None or known:
+                refusal = check_kill_switch(fleet.kill_switch)
+            else:
+                refusal = check_fleet(
+                    self._limits,
+                    case.policy.guards,
+                    fleet,
+                    service=case.run.service,
+                    services=services,
+                    now_unix_ms=intention.at_unix_ms,
+                )
+            return None if refusal is None else f"{refusal.guard}: {refusal.reason}"
+
+        state = State.SCALING_IN if kind == "scale_in" else State.ACTING
+        radius_ms = self._limits.blast_radius.within * 1000
+        return self._store.intend(case.run.id, state, intention, radius_ms=radius_ms, admit=admit)
 
     def _set(self, service: str, before: int, to: int, patience_s: float) -> tuple[str, str]:
         end_s = time.monotonic() + patience_s

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -137,12 +138,37 @@ def remediation_show(
     run_show(data_dir, remediation_id, as_json=as_json)
 
 
+class Turn(StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
+@app.command("kill-switch")
+def kill_switch(
+    turn: Annotated[Turn | None, typer.Argument(help="Leave it out to look only.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; asked of whoever turns it.")] = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Forbid every automatic action, at once and of every worker, or allow them again."""
+    from steersman.cli.operate import run_kill_switch
+
+    run_kill_switch(data_dir, turn, reason)
+
+
 @app.command(context_settings=HANDED_OVER, add_help_option=False)
 def drill(context: typer.Context, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
     """Rehearse the loop on purpose and grade it: drill list | run NAME | report."""
     from steersman.cli.handover import run_drill
 
     run_drill(data_dir, context.args)
+
+
+@app.command(context_settings=HANDED_OVER, add_help_option=False)
+def rules(context: typer.Context, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Write rules: rules check | test | backtest."""
+    from steersman.cli.rules import run_rules
+
+    run_rules(data_dir, context.args)
 
 
 @app.command(context_settings=HANDED_OVER, add_help_option=False)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from steersman.cli.incidents import moment
 from steersman.cli.peers import ask
 from steersman.errors import StackError
 from steersman.orchestrator.logs import previous, tail
@@ -35,6 +37,31 @@ def _command(data_dir: Path, method: str, path: str, body: dict[str, Any]) -> di
     url = f"{Urls.of(state.ports).orchestrator}/api/v1/services/{path}"
     answer: dict[str, Any] = ask(method, url, token=token, json=body)
     return answer
+
+
+def run_kill_switch(data_dir: Path, turn: str | None, reason: str | None) -> None:
+    """
+    Args:
+        turn: `on`, `off`, or None to look only.
+
+    Raises:
+        StackError: turned without a reason.
+    """
+    where = DataDir.at(data_dir)
+    url = f"{Urls.of(require_state(where).ports).remediation}/api/v1/kill-switch"
+    if turn is None:
+        answer = ask("GET", url)
+    elif not reason:
+        raise StackError(f"say why: steersman kill-switch {turn} --reason TEXT")
+    else:
+        body = {"on": turn == "on", "reason": reason, "by": getpass.getuser()}
+        answer = ask("PUT", url, token=read_token(where.token_file("remediation")), json=body)
+    if answer["on"]:
+        print(
+            f"on, by {answer['by']} since {moment(answer['at_unix_ms'])}: {answer['reason']}; the worker does nothing"
+        )
+    else:
+        print("off; the worker acts as its policies say")
 
 
 def run_logs(data_dir: Path, name: str, lines: int, *, follow: bool) -> None:

@@ -37,7 +37,7 @@ def surge(stack: Stack) -> Iterator[set[str]]:
     try:
         yield known
     finally:
-        set_browsing(stack, normal["rates"]["browse"], ttl_s=1)
+        set_browsing(stack, normal["browse"], ttl_s=1)
         eventually(
             lambda: stack.services()["catalog"]["desired"] == stack.services()["catalog"]["minimum"],
             within_s=90,

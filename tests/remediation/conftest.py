@@ -31,6 +31,10 @@ import pytest
 TOKEN = "post-alerts"
 ORCHESTRATOR_TOKEN = "scale-services"
 POLICIES = """
+limits:
+  max_actions_per_hour: 1000
+  max_concurrent: 100
+  blast_radius: {services: 1}
 policies:
   - name: scale-out
     match: ['alertname="HighRequestLatency"', 'service=~".+"']
@@ -134,6 +138,8 @@ class OrchestratorStandIn(StandIn):
             return 401, {"status": "error", "errorType": "unauthorized", "error": "missing or wrong bearer token"}
         if self.unavailable:
             return 503, {"status": "error", "errorType": "unavailable", "error": "starting"}
+        if path == "/api/v1/services":
+            return 200, {"services": list(self.services.values())}
         found = re.fullmatch(r"/api/v1/services/([^/]+)(/desired)?", path)
         service = self.services.get(found.group(1)) if found else None
         if found is None or service is None:

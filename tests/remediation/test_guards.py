@@ -1,11 +1,13 @@
+import dataclasses
 import math
 
 import pytest
 
-from remediation.guards import Refusal, Target, check_history, target_replicas
+from remediation.guards import Refusal, Target, check_fleet, check_history, target_replicas
+from remediation.policy.limits import Limits
 from remediation.policy.policy import Guards, Scale
 from remediation.scalers.scaler import Replicas
-from remediation.store.record import TargetHistory
+from remediation.store.record import FleetHistory, KillSwitch, TargetHistory
 
 NOW = 1_000_000_000
 GUARDS = Guards(cooldown="30s", max_actions_per_hour=5, escalation_hold_off="10m")
@@ -30,14 +32,73 @@ def replicas(desired, *, minimum=1, maximum=6):
 )
 def test_history_refuses_with_its_reason(last_out_ago_s, outs, escalated_ago_s, guard):
     history = TargetHistory(
-        last_scale_out_unix_ms=None if last_out_ago_s is None else int(NOW - last_out_ago_s * 1000),
-        scale_outs_last_hour=outs,
+        last_action_unix_ms=None if last_out_ago_s is None else int(NOW - last_out_ago_s * 1000),
+        actions_last_hour=outs,
         last_escalation=None if escalated_ago_s is None else ("run-1", NOW - escalated_ago_s * 1000),
     )
     refusal = check_history(GUARDS, history, service="catalog", now_unix_ms=NOW)
     assert (refusal.guard if refusal else None) == guard
     if refusal:
         assert "catalog" in refusal.reason
+
+
+@pytest.mark.parametrize(
+    ("repairs_ago_s", "guard"), [([10, 20], None), ([10, 20, 30], "breaker"), ([10, 20, 3601], None)]
+)
+def test_repair_that_is_needed_too_often_trips_the_breaker(repairs_ago_s, guard):
+    guards = Guards(breaker={"repairs": 3, "within": "1h"})
+    ended = tuple(sorted(NOW - ago * 1000 for ago in repairs_ago_s))
+    history = TargetHistory(last_action_unix_ms=None, actions_last_hour=0, last_escalation=None, repairs_unix_ms=ended)
+    refusal = check_history(guards, history, service="catalog", now_unix_ms=NOW)
+    assert (refusal.guard if refusal else None) == guard
+
+
+def fleet(**changed):
+    nothing = FleetHistory(
+        kill_switch=None,
+        actions_last_hour=0,
+        policy_actions_last_hour=0,
+        other_runs_acting=0,
+        other_services_acted_on=frozenset(),
+    )
+    return dataclasses.replace(nothing, **changed)
+
+
+LIMITS = Limits(
+    max_actions_per_hour=10,
+    max_concurrent=3,
+    blast_radius={"services": 0.5},
+    freezes=[{"name": "launch", "start": "1970-01-12T00:00:00Z", "end": "1970-01-12T12:00:00Z"}],
+)
+
+
+@pytest.mark.parametrize(
+    ("seen", "services", "guard", "told"),
+    [
+        ({}, 6, None, ""),
+        ({"kill_switch": KillSwitch(reason="migration", by="ada", at_unix_ms=0)}, 6, "kill_switch", "ada has stopped"),
+        ({"actions_last_hour": 9}, 6, None, ""),
+        ({"actions_last_hour": 10}, 6, "rate_limit", "all policies acted 10 times in an hour, limit 10"),
+        ({"policy_actions_last_hour": 5}, 6, "rate_limit", "this policy acted 5 times in an hour, limit 5"),
+        ({"other_runs_acting": 3}, 6, "concurrency", "3 other runs"),
+        ({"other_services_acted_on": frozenset({"cart", "payment"})}, 6, None, ""),
+        ({"other_services_acted_on": frozenset({"cart", "payment", "inventory"})}, 6, "blast_radius", "service 4 of 6"),
+        ({"other_services_acted_on": frozenset({"catalog", "cart", "payment"})}, 6, None, ""),  # it was one of them
+        ({}, 1, None, ""),  # half of one service is none: one is always allowed
+        ({}, 0, None, ""),
+    ],
+)
+def test_limits_over_everything_refuse_with_their_reason(seen, services, guard, told):
+    guards = Guards(policy_max_actions_per_hour=5)
+    refusal = check_fleet(LIMITS, guards, fleet(**seen), service="catalog", services=services, now_unix_ms=NOW * 2)
+    assert (refusal.guard if refusal else None) == guard
+    assert told in (refusal.reason if refusal else "")
+
+
+def test_freeze_refuses_while_it_lasts():
+    day = 86_400_000
+    assert check_fleet(LIMITS, Guards(), fleet(), service="x", services=6, now_unix_ms=11 * day).guard == "freeze"
+    assert check_fleet(LIMITS, Guards(), fleet(), service="x", services=6, now_unix_ms=11 * day + day // 2) is None
 
 
 @pytest.mark.parametrize(

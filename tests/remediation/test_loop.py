@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 
 import httpx
+import pytest
+
+TOKEN = "post-alerts"
 
 
 def test_run_scales_out_verifies_waits_and_comes_home(worker, orchestrator, prometheus, slow_until, alert):
@@ -111,7 +114,7 @@ def test_other_alert_of_the_same_target_joins_the_run(worker, orchestrator, slow
     worker.wait_for_state(run_id, "resolved")
     (own,) = worker.post(alert("ads", name="CarefulLatency"))
     assert own != run_id
-    assert worker.wait_for_state(own, "refused")["outcome"].startswith("cooldown: ads was scaled out")
+    assert worker.wait_for_state(own, "refused")["outcome"].startswith("cooldown: another run acted on ads")
 
 
 def test_alert_that_no_policy_matches_is_counted_and_begins_nothing(worker, alert):
@@ -175,3 +178,39 @@ def test_undoing_does_not_take_away_what_the_load_itself_wants(worker, orchestra
     record = worker.wait_for_state(run_id, "escalated")
     assert orchestrator.changes("busy") == [3, 2]
     assert "restored 2 replicas, the load wants them" in record["outcome"]
+
+
+def test_kill_switch_stops_every_action_until_it_is_off(worker, orchestrator, slow_until, alert):
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    url = f"{worker.url}/api/v1/kill-switch"
+    slow_until("wishlist", wanted=2.5, cured_by=3)
+    turned = httpx.put(url, json={"on": True, "reason": "migration", "by": "ada"}, headers=headers)
+    try:
+        assert turned.json()["on"] is True
+        (run_id,) = worker.post(alert("wishlist"))
+        record = worker.wait_for_state(run_id, "refused")
+        assert "kill_switch: ada has stopped every automatic action" in record["outcome"]
+        assert "migration" in record["outcome"]
+        assert orchestrator.changes("wishlist") == []
+        assert httpx.get(url).json()["reason"] == "migration"
+    finally:
+        httpx.put(url, json={"on": False, "reason": "done", "by": "ada"}, headers=headers).raise_for_status()
+    assert httpx.get(url).json() == {"on": False}
+    worker.post(alert("wishlist", status="resolved"))
+    (again,) = worker.post(alert("wishlist", starts="2026-01-02T03:09:05Z"))
+    worker.wait_for_state(again, "resolved_pending")
+    assert orchestrator.changes("wishlist") == [3]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({}, {"on": True, "reason": "x", "by": "y"}, 401),
+        ({"Authorization": f"Bearer {TOKEN}"}, {"on": "yes", "reason": "x", "by": "y"}, 422),
+        ({"Authorization": f"Bearer {TOKEN}"}, {"on": True, "reason": "", "by": "y"}, 422),
+    ],
+)
+def test_kill_switch_wants_a_token_and_a_reason(worker, headers, body, status):
+    answer = httpx.put(f"{worker.url}/api/v1/kill-switch", json=body, headers=headers)
+    assert answer.status_code in {status, 400}
+    assert httpx.get(f"{worker.url}/api/v1/kill-switch").json() == {"on": False}

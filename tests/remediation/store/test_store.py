@@ -1,11 +1,13 @@
 import sqlite3
+from dataclasses import replace
 
 import pytest
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from remediation.store.record import Action, Finding, Intake, NewRun, Note, State
-from remediation.store.store import HOUR_MS, Store
+from remediation.store.history import DAY_MS, HOUR_MS
+from remediation.store.record import Action, Denied, Finding, Intake, KillSwitch, NewRun, Note, State
+from remediation.store.store import Store
 from remediation.store.tables import metadata, runs
 
 
@@ -33,6 +35,10 @@ def new_run(fingerprint="f1", *, service="cart", starts=1000, at=5000):
         alert_json='{"labels": {}}',
         at_unix_ms=at,
     )
+
+
+def intend(store, run_id, state, action, *, admit=lambda fleet, known: None):
+    return store.intend(run_id, state, action, radius_ms=600_000, admit=admit)
 
 
 def action(key="0.0", *, kind="scale_out", to=3, at=5000):
@@ -76,7 +82,7 @@ def test_alert_is_active_until_its_latest_start_is_resolved(store):
 
 def test_everything_is_there_after_the_file_is_opened_again(store, path):
     store.accept(new_run())
-    store.intend("f1-1000", State.ACTING, action())
+    intend(store, "f1-1000", State.ACTING, action())
     store.close()
     again = Store.in_file(path)
     record = again.record("f1-1000")
@@ -88,8 +94,8 @@ def test_everything_is_there_after_the_file_is_opened_again(store, path):
 
 def test_intention_is_written_once_and_keeps_what_it_first_said(store):
     store.accept(new_run())
-    store.intend("f1-1000", State.ACTING, action(to=3))
-    assert store.intend("f1-1000", State.ACTING, action(to=9, at=9999)).to_replicas == 3
+    intend(store, "f1-1000", State.ACTING, action(to=3))
+    assert intend(store, "f1-1000", State.ACTING, action(to=9, at=9999)).to_replicas == 3
     store.conclude("f1-1000", "0.0", "done", Note("n", "scale_out", "1 → 3"), 6000)
     (one,) = store.record("f1-1000")["actions"]
     assert (one["to"], one["status"], one["at_unix_ms"]) == (3, "done", 5000)
@@ -124,16 +130,76 @@ def test_finished_run_stays_as_it_ended(store):
 def test_history_counts_what_guards_ask_for(store):
     now = 2 * HOUR_MS
     store.accept(new_run())
-    store.intend("f1-1000", State.ACTING, action("0.0", at=now - HOUR_MS - 1))  # too old for the hour
-    store.intend("f1-1000", State.ACTING, action("0.1", at=now - 1000))
-    store.intend("f1-1000", State.ACTING, action("0.undo", kind="undo", at=now - 500))
+    intend(store, "f1-1000", State.ACTING, action("0.0", at=now - HOUR_MS - 1))  # too old for the hour
+    intend(store, "f1-1000", State.ACTING, action("0.1", at=now - 1000))
+    intend(store, "f1-1000", State.ACTING, action("0.undo", kind="undo", at=now - 500))
     store.finish("f1-1000", State.ESCALATED, "x", now - 100)
     history = store.history("cart", "another", now)
-    assert history.last_scale_out_unix_ms == now - 1000
-    assert history.scale_outs_last_hour == 1
+    assert history.last_action_unix_ms == now - 1000
+    assert history.actions_last_hour == 1
     assert history.last_escalation == ("f1-1000", now - 100)
     own = store.history("cart", "f1-1000", now)
-    assert (own.last_scale_out_unix_ms, own.scale_outs_last_hour, own.last_escalation) == (None, 1, None)
+    assert (own.last_action_unix_ms, own.actions_last_hour, own.last_escalation) == (None, 1, None)
+
+
+def test_repairs_are_runs_that_acted_and_resolved(store):
+    now = 2 * DAY_MS
+    for number, (acted, state, ended_ms) in enumerate(
+        [
+            (True, State.RESOLVED, now - DAY_MS - 1),
+            (True, State.RESOLVED, now - 2000),
+            (False, State.RESOLVED, now - 1500),
+            (True, State.ESCALATED, now - 1000),
+        ]
+    ):
+        store.accept(new_run(f"f{number}"))
+        if acted:
+            intend(store, f"f{number}-1000", State.ACTING, action(at=ended_ms - 1))
+        store.finish(f"f{number}-1000", state, "x", ended_ms)
+    assert store.history("cart", "another", now).repairs_unix_ms == (now - 2000,)
+
+
+def test_fleet_history_counts_what_others_do(store):
+    now = 2 * HOUR_MS
+    for fingerprint, service in (("f1", "cart"), ("f2", "payment"), ("f3", "catalog")):
+        store.accept(new_run(fingerprint, service=service))
+    intend(store, "f1-1000", State.ACTING, action(at=now - 900_000))  # in the hour, but not in the radius's ten minutes
+    intend(store, "f2-1000", State.ACTING, replace(action(at=now - 1000), target="payment"))
+    intend(store, "f2-1000", State.ACTING, replace(action("0.undo", kind="undo", at=now - 1000), target="payment"))
+    store.finish("f1-1000", State.RESOLVED, "x", now - 100)
+    seen = store.fleet("f3-1000", "scale-out", now, 600_000)
+    assert (seen.actions_last_hour, seen.policy_actions_last_hour, seen.other_runs_acting) == (2, 2, 1)
+    assert seen.other_services_acted_on == {"payment"}
+    assert seen.kill_switch is None
+    assert store.fleet("f3-1000", "another policy", now, 600_000).policy_actions_last_hour == 0
+
+
+def test_denied_action_leaves_nothing(store):
+    store.accept(new_run())
+    denied = intend(store, "f1-1000", State.ACTING, action(), admit=lambda fleet, known: "freeze: sunday")
+    assert denied == Denied("freeze: sunday")
+    record = store.record("f1-1000")
+    assert (record["actions"], record["state"]) == ([], "planning")
+
+
+def test_action_written_before_is_known_to_be(store):
+    store.accept(new_run())
+    seen = []
+    for _ in range(2):
+        intend(store, "f1-1000", State.ACTING, action(), admit=lambda fleet, known: seen.append(known))
+    assert seen == [False, True]
+
+
+def test_kill_switch_keeps_the_first_reason_and_survives(store, path):
+    first = KillSwitch(reason="migration", by="ada", at_unix_ms=1)
+    assert store.stop_all(first) == first
+    assert store.stop_all(KillSwitch(reason="another", by="bob", at_unix_ms=2)) == first
+    again = Store.in_file(path)
+    assert again.kill_switch() == first
+    assert again.fleet("x", "y", 5, 1).kill_switch == first
+    again.allow_all()
+    assert store.kill_switch() is None
+    again.close()
 
 
 def test_accepted_alert_is_synced_to_disk(store, path):
