@@ -5,7 +5,8 @@ Errors of the query engine.
     └── ParseError            the expression is not PromQL; carries the position
     CollectorError
     ├── ExecutionError        a valid expression that these series cannot answer (duplicate labelsets, bad matching)
-    └── QueryTimeoutError     the evaluation took longer than the caller allowed
+    ├── QueryTimeoutError     the evaluation, or the wait for it, took longer than the caller allowed
+    └── QueryCancelledError   whoever asked has gone away
     LimitExceededError
     └── TooManySamplesError   more samples than the engine's limit
 
@@ -32,10 +33,17 @@ class ExecutionError(CollectorError):
 
 
 class QueryTimeoutError(CollectorError):
-    """The evaluation took longer than it was allowed to."""
+    """The evaluation took longer than it was allowed to. `stage` as Prometheus names it: `query queue` is the wait."""
+
+    def __init__(self, stage: str = "expression evaluation") -> None:
+        super().__init__(f"query timed out in {stage}")
+
+
+class QueryCancelledError(CollectorError):
+    """Nobody waits for the answer any more."""
 
     def __init__(self) -> None:
-        super().__init__("query timed out in expression evaluation")
+        super().__init__("query was canceled in expression evaluation")
 
 
 class TooManySamplesError(LimitExceededError):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from collector.model.histogram import HistogramSeries
 from collector.model.series import Block, Exemplar, Labels, Matcher, MetricMetadata, is_absent
 
 
@@ -16,10 +17,12 @@ class MemorySource:
         self,
         blocks: Iterable[Block] = (),
         *,
+        histograms: Iterable[HistogramSeries] = (),
         exemplars: Sequence[tuple[Labels, list[Exemplar]]] = (),
         metadata: Sequence[MetricMetadata] = (),
     ) -> None:
         self.blocks = list(blocks)
+        self.histograms = list(histograms)
         self._exemplars = exemplars
         self._metadata = list(metadata)
 
@@ -34,13 +37,22 @@ class MemorySource:
             found.append(Block(tuple(block.labels[row] for row in rows), block.timestamps_ms[low:high], values))
         return found
 
+    def select_histograms(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[HistogramSeries]:
+        found = []
+        for one in self.histograms:
+            low, high = np.searchsorted(one.timestamps_ms, (min_ms, max_ms + 1)).tolist()
+            if low < high and _matches(one.labels, matchers):
+                found.append(HistogramSeries(one.labels, one.timestamps_ms[low:high], one.histograms[low:high]))
+        return found
+
     def series(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[Labels]:
-        return sorted(
+        floats = {
             labels
             for block in self.select(matchers, min_ms=min_ms, max_ms=max_ms)
             for labels, absent in zip(block.labels, is_absent(block.values), strict=True)
             if not absent.all()
-        )
+        }
+        return sorted(floats | {one.labels for one in self.select_histograms(matchers, min_ms=min_ms, max_ms=max_ms)})
 
     def label_names(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[str]:
         return sorted({name for labels in self.series(matchers, min_ms=min_ms, max_ms=max_ms) for name, _ in labels})

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector.model.series import METRIC_NAME, Labels, labels_of
 from collector.query.errors import ExecutionError
+from collector.query.promql.annotations import Annotations
+from collector.query.promql.native import summed
+from collector.query.promql.native_text import text_of
 from collector.query.promql.numerals import format_float
 from collector.query.promql.quantile import sorted_quantile
-from collector.query.promql.syntax import Aggregation
+from collector.query.promql.tree import UNKNOWN_START, Aggregation
 from collector.query.promql.values import Floats, Frame, Mask, empty_frame, quoted, stacked
 
-LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _MAX_INT64 = float(2**63)
+_FLOATS_ONLY = frozenset({"min", "max", "stddev", "stdvar", "quantile", "topk", "bottomk"})
 
 
 class Groups:
@@ -23,6 +26,7 @@ class Groups:
 
     def __init__(self, frame: Frame, *, by: bool, names: tuple[str, ...]) -> None:
         self.keys, self.group_of = group_keys(frame.labels, by=by, names=names)
+        self._labels = frame.labels
         order = np.argsort(self.group_of, kind="stable")
         self._starts = np.searchsorted(self.group_of[order], np.arange(len(self.keys)))
         self._values, self.present = frame.values, frame.present
@@ -45,6 +49,11 @@ class Groups:
         ordered = self.present if self._order is None else self.present[self._order]
         return np.asarray(np.add.reduceat(ordered.astype(np.int64), self._starts, axis=0))
 
+    def renumbered(self, labels: tuple[Labels, ...]) -> NDArray[np.intp]:
+        """The groups of the same series in another order."""
+        number = dict(zip(self._labels, self.group_of.tolist(), strict=True))
+        return np.array([number[one] for one in labels], dtype=np.intp)
+
     def rows(self, group: int) -> NDArray[np.intp]:
         return np.flatnonzero(self.group_of == group)
 
@@ -65,28 +74,87 @@ def group_keys(
     return list(number), group_of
 
 
-def aggregate(node: Aggregation, frame: Frame, parameter: Floats | None, text: str | None) -> Frame:
+def aggregate(node: Aggregation, frame: Frame, parameter: Floats | None, text: str | None, notes: Annotations) -> Frame:
     """
     Aggregate a frame.
 
     Args:
-        parameter: [k], for topk, bottomk and quantile.
+        parameter: [k], for topk, bottomk, quantile, limitk and limit_ratio.
         text: the label name, for count_values.
     """
-    steps = frame.values.shape[1]
-    if node.operator == "count_values" and not LABEL_NAME.fullmatch(text or ""):
+    operator, steps = node.operator, frame.steps
+    if operator == "count_values" and not text:
         raise ExecutionError(f"invalid label name {quoted(text or '')}")
+    if operator in _FLOATS_ONLY and frame.cells is not None and frame.is_histogram.any():
+        start = node.start if operator in {"topk", "bottomk"} else node.body.start
+        notes.ignored_in_aggregation(operator, start)
+        frame = frame.floats()
+    if parameter is not None:
+        _check_parameter(node, frame, parameter, notes)
     if not frame.labels:
         return empty_frame(steps)
     groups = Groups(frame, by=node.by, names=node.labels)
-    if parameter is not None and node.operator in {"topk", "bottomk"}:
-        return _ranked(frame, groups, parameter, largest=node.operator == "topk")
-    if parameter is not None and node.operator == "quantile":
-        return _quantile(frame, groups, parameter)
-    if node.operator == "count_values" and text is not None:
+    if parameter is not None:
+        return _with_parameter(operator, frame, groups, parameter)
+    if operator == "count_values" and text is not None:
         return _count_values(frame, groups, text)
     counts = groups.counts()
-    return Frame(tuple(groups.keys), _reduced(node.operator, frame, groups, counts), counts > 0)
+    if operator in {"sum", "avg"} and frame.cells is not None and frame.is_histogram.any():
+        return _of_histograms(node, frame, groups, notes)
+    return Frame(tuple(groups.keys), _reduced(operator, frame, groups, counts), counts > 0)
+
+
+def _with_parameter(operator: str, frame: Frame, groups: Groups, parameter: Floats) -> Frame:
+    match operator:
+        case "topk" | "bottomk":
+            return _ranked(frame, groups, parameter, largest=operator == "topk")
+        case "limitk":
+            return _limited(frame, groups, parameter)
+        case "limit_ratio":
+            return _sampled(frame, parameter)
+    return _quantile(frame, groups, parameter)
+
+
+def _check_parameter(node: Aggregation, frame: Frame, parameter: Floats, notes: Annotations) -> None:
+    start = UNKNOWN_START if node.parameter is None else node.parameter.start
+    if node.operator in {"topk", "bottomk", "limitk"} and frame.present.any():
+        if np.isnan(parameter).any():
+            raise ExecutionError("Parameter value is NaN")
+        outside = parameter[np.abs(parameter) >= _MAX_INT64]
+        if len(outside):
+            raise ExecutionError(f"Scalar value {format_float(float(outside[0]))} overflows int64")
+    elif node.operator == "limit_ratio":
+        if np.isnan(parameter).any() and frame.present.any():
+            raise ExecutionError("Ratio value is NaN")
+        for ratio in np.unique(parameter[np.abs(parameter) > 1]).tolist():
+            notes.invalid_ratio(ratio, 1.0 if ratio > 0 else -1.0, start)
+    elif node.operator == "quantile":
+        for ratio in np.unique(parameter[~((parameter >= 0) & (parameter <= 1))]).tolist():
+            notes.invalid_quantile(ratio, start)
+
+
+def _of_histograms(node: Aggregation, frame: Frame, groups: Groups, notes: Annotations) -> Frame:
+    """sum and avg where some cells are histograms. A group with both kinds at a step has no result there."""
+    steps, number = frame.steps, len(groups.keys)
+    floats = frame.floats()
+    float_groups = Groups(floats, by=node.by, names=node.labels)
+    float_counts = float_groups.counts()
+    values = _reduced(node.operator, floats, float_groups, float_counts)
+    rows, columns, table = frame.histograms()
+    cell_of = groups.group_of[rows] * steps + columns
+    cells, target_of = np.unique(cell_of, return_inverse=True)
+    target_of = target_of.reshape(-1)
+    sums = summed(table, target_of, len(cells))
+    if node.operator == "avg":
+        sums = sums.divided(np.bincount(target_of, minlength=len(cells)).astype(np.float64))
+    has_histogram = np.zeros(number * steps, dtype=np.bool_)
+    has_histogram[cells] = True
+    has_float = float_counts > 0
+    mixed = has_histogram.reshape(number, steps) & has_float
+    if mixed.any():
+        notes.mixed_aggregation(node.body.start)
+    present = (has_histogram.reshape(number, steps) | has_float) & ~mixed
+    return Frame(tuple(groups.keys), values, present).with_histograms(cells // steps, cells % steps, sums)
 
 
 def _reduced(operator: str, frame: Frame, groups: Groups, counts: NDArray[np.int64]) -> Floats:
@@ -120,9 +188,6 @@ def _mean(groups: Groups, values: Floats, divisor: NDArray[np.int64]) -> Floats:
 
 
 def _ranked(frame: Frame, groups: Groups, limits: Floats, *, largest: bool) -> Frame:
-    invalid = np.isnan(limits) | (np.abs(limits) >= _MAX_INT64)
-    if invalid.any():
-        raise ExecutionError(f"Scalar value {format_float(float(limits[invalid][0]))} overflows int64")
     wanted = np.trunc(limits)
     kept: list[Frame] = []
     for group in range(len(groups.keys)):
@@ -141,6 +206,31 @@ def _ranked(frame: Frame, groups: Groups, limits: Floats, *, largest: bool) -> F
     return stacked(kept, frame.values.shape[1])
 
 
+def _limited(frame: Frame, groups: Groups, limits: Floats) -> Frame:
+    """The first so many series of each group, in the order of their labels."""
+    frame = frame.take(sorted(range(len(frame.labels)), key=frame.labels.__getitem__))
+    group_of = groups.renumbered(frame.labels)
+    order = np.argsort(group_of, kind="stable")
+    rank = np.empty(frame.present.shape, dtype=np.int64)
+    for group in range(len(groups.keys)):
+        rows = order[group_of[order] == group]
+        rank[rows] = np.cumsum(frame.present[rows], axis=0)
+    return frame.where(frame.present & (rank <= np.trunc(limits)))
+
+
+def _sampled(frame: Frame, ratios: Floats) -> Frame:
+    """
+    The share of the series whose hash is below the ratio; below zero those that the complement leaves out.
+
+    Prometheus hashes otherwise, so it picks other series, as many.
+    """
+    hashes = [hashlib.blake2b(repr(labels).encode(), digest_size=8).digest() for labels in frame.labels]
+    offsets = (np.array([int.from_bytes(one, "big") for one in hashes], dtype=np.float64) / 2.0**64)[:, None]
+    capped = np.clip(ratios, -1.0, 1.0)
+    chosen = np.where(capped >= 0, offsets < capped, offsets >= 1.0 + capped)
+    return frame.where(frame.present & chosen)
+
+
 def _quantile(frame: Frame, groups: Groups, ratios: Floats) -> Frame:
     values: list[Floats] = []
     present: list[Mask] = []
@@ -155,15 +245,31 @@ def _quantile(frame: Frame, groups: Groups, ratios: Floats) -> Frame:
 def _count_values(frame: Frame, groups: Groups, name: str) -> Frame:
     # The value's label takes the place of a grouping label of the same name, which can make groups one.
     counts: dict[Labels, NDArray[np.int64]] = {}
+
+    def add(key: Labels, text: str, here: NDArray[np.int64]) -> None:
+        labels = labels_of(dict(key) | {name: text})
+        counts[labels] = np.add(counts[labels], here) if labels in counts else here
+
+    floats = frame.floats()
     for group, key in enumerate(groups.keys):
         rows = groups.rows(group)
-        values, present = frame.values[rows], frame.present[rows]
+        values, present = floats.values[rows], floats.present[rows]
         for value in np.unique(values[present]).tolist():
             same = np.isnan(values) if np.isnan(value) else values == value
-            labels = labels_of(dict(key) | {name: format_float(value)})
-            here = np.asarray(np.sum(same & present, axis=0), dtype=np.int64)
-            counts[labels] = np.add(counts[labels], here) if labels in counts else here
+            add(key, format_float(value), np.asarray(np.sum(same & present, axis=0), dtype=np.int64))
+        if frame.cells is not None:
+            for text, here in _texts_of(frame.take(rows)).items():
+                add(key, text, here)
     if not counts:
-        return empty_frame(frame.values.shape[1])
+        return empty_frame(frame.steps)
     table = np.stack(list(counts.values()))
     return Frame(tuple(counts), table.astype(np.float64), table > 0)
+
+
+def _texts_of(frame: Frame) -> dict[str, NDArray[np.int64]]:
+    """How often each histogram, as text, stands at each step, [k]."""
+    found: dict[str, NDArray[np.int64]] = {}
+    _, steps, table = frame.histograms()
+    for step, one in zip(steps.tolist(), table.to_values(), strict=True):
+        found.setdefault(text_of(one), np.zeros(frame.steps, dtype=np.int64))[step] += 1
+    return found

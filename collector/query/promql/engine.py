@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from collector.errors import BadRequestError, UnsupportedError
 from collector.model.series import SeriesSource
-from collector.query.promql.evaluator import SUPPORTED_FUNCTIONS, Budget, Evaluator, Value
-from collector.query.promql.syntax import Call, Node, RangeSelector, Subquery, children, kind_of, parse
-from collector.query.promql.values import (
-    Answer,
-    Frame,
-    Matrix,
-    RangeVector,
-    Scalar,
-    StringValue,
-    Times,
-    to_matrix,
-    to_vector,
-)
+from collector.query.errors import TooManySamplesError
+from collector.query.promql.annotations import Annotations
+from collector.query.promql.budget import Budget
+from collector.query.promql.calls import SUPPORTED_FUNCTIONS
+from collector.query.promql.evaluator import Evaluator, Value
+from collector.query.promql.range_answer import range_answer
+from collector.query.promql.result import QueryStatistics, Result
+from collector.query.promql.syntax import parse
+from collector.query.promql.tree import Call, Node, RangeSelector, Subquery, children, kind_of
+from collector.query.promql.values import Answer, Frame, Matrix, Scalar, StringValue, Times, to_matrix, to_vector
+
+T = TypeVar("T")
 
 LOOKBACK_MS = 300_000  # Prometheus's --query.lookback-delta, by its default
 MAX_SAMPLES = 50_000_000  # Prometheus's --query.max-samples, by its default
@@ -86,18 +87,31 @@ class Query:
         return kind_of(self.node)
 
     def instant(self, *, at_ms: int, timeout_s: float | None = None, lookback_ms: int | None = None) -> Answer:
-        """Evaluate at one time, Unix milliseconds."""
-        times = np.array([at_ms], dtype=np.int64)
-        evaluator = self._evaluator(times, timeout_s, lookback_ms)
+        """Evaluate at one time, Unix milliseconds; the answer alone."""
+        return self.instant_result(at_ms=at_ms, timeout_s=timeout_s, lookback_ms=lookback_ms).value
+
+    def instant_result(
+        self,
+        *,
+        at_ms: int,
+        timeout_s: float | None = None,
+        lookback_ms: int | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Result[Answer]:
+        """
+        Evaluate at one time, Unix milliseconds.
+
+        Args:
+            cancelled: ends the evaluation early, with QueryCancelledError, once it is set.
+        """
+        began = time.perf_counter()
+        evaluator = self._evaluator(np.array([at_ms], dtype=np.int64), 0, timeout_s, lookback_ms, cancelled)
         with np.errstate(all="ignore"):
             if isinstance(self.node, RangeSelector | Subquery):
-                return RangeVector(tuple(evaluator.range_samples(self.node)))
-            value = _evaluated(evaluator, self.node)
-        if isinstance(value, str):
-            return StringValue(value, at_ms)
-        if isinstance(value, Frame):
-            return to_vector(value)
-        return Scalar(float(value[0]), at_ms)
+                value: Answer = range_answer(evaluator.range_samples(self.node))
+            else:
+                value = _answer(_evaluated(evaluator, self.node), at_ms)
+        return self._result(value, evaluator, began)
 
     def range(
         self,
@@ -108,26 +122,66 @@ class Query:
         timeout_s: float | None = None,
         lookback_ms: int | None = None,
     ) -> Matrix:
+        """Evaluate at start_ms, start_ms + step_ms, … up to end_ms; the answer alone."""
+        return self.range_result(
+            start_ms=start_ms, end_ms=end_ms, step_ms=step_ms, timeout_s=timeout_s, lookback_ms=lookback_ms
+        ).value
+
+    def range_result(
+        self,
+        *,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        timeout_s: float | None = None,
+        lookback_ms: int | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Result[Matrix]:
         if step_ms <= 0 or end_ms < start_ms:
             raise BadRequestError(f"range [{start_ms}, {end_ms}] with step {step_ms} ms has no steps")
         if isinstance(self.node, RangeSelector | Subquery):
             raise BadRequestError(
                 'invalid expression type "range vector" for range query, must be Scalar or instant Vector'
             )
+        began = time.perf_counter()
+        steps = (end_ms - start_ms) // step_ms + 1
+        if steps > self.engine.max_samples:
+            raise TooManySamplesError
         times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
+        evaluator = self._evaluator(times, step_ms, timeout_s, lookback_ms, cancelled)
         with np.errstate(all="ignore"):
-            value = _evaluated(self._evaluator(times, timeout_s, lookback_ms), self.node)
-        return to_matrix(_as_frame(value), times)
+            matrix = to_matrix(_as_frame(_evaluated(evaluator, self.node)), times)
+        return self._result(matrix, evaluator, began)
 
-    def _evaluator(self, times: Times, timeout_s: float | None, lookback_ms: int | None) -> Evaluator:
+    def _evaluator(
+        self,
+        times: Times,
+        step_ms: int,
+        timeout_s: float | None,
+        lookback_ms: int | None,
+        cancelled: threading.Event | None,
+    ) -> Evaluator:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         return Evaluator(
             source=self.engine.source,
             times=times,
             lookback_ms=self.engine.lookback_ms if lookback_ms is None else lookback_ms,
             bounds_ms=(int(times[0]), int(times[-1])),
-            budget=Budget(self.engine.max_samples, deadline),
+            step_ms=step_ms,
+            budget=Budget(self.engine.max_samples, deadline, times, cancelled),
+            notes=Annotations(self.expr),
         )
+
+    def _result(self, value: T, evaluator: Evaluator, began: float) -> Result[T]:
+        budget = evaluator.budget
+        statistics = QueryStatistics(
+            seconds=time.perf_counter() - began,
+            queryable=budget.queryable,
+            peak=budget.samples,
+            times_ms=evaluator.times,
+            queryable_per_step=budget.queryable_per_step,
+        )
+        return Result(value, evaluator.notes.warnings, evaluator.notes.infos, statistics)
 
 
 def _evaluated(evaluator: Evaluator, node: Node) -> Value:
@@ -135,6 +189,14 @@ def _evaluated(evaluator: Evaluator, node: Node) -> Value:
         return evaluator.evaluate(node)
     except RecursionError as error:  # a chain of subqueries takes more frames a level than the parser's limit foresees
         raise BadRequestError("expression nested too deeply") from error
+
+
+def _answer(value: Value, at_ms: int) -> Answer:
+    if isinstance(value, str):
+        return StringValue(value, at_ms)
+    if isinstance(value, Frame):
+        return to_vector(value)
+    return Scalar(float(value[0]), at_ms)
 
 
 def _as_frame(value: Value) -> Frame:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.model.series import Labels
 from collector.query.promql.values import Floats, Frame, Times
+
+_RUNS = re.compile(r"[0-9]+|[^0-9]+")
 
 # One argument, value by value. The metric name is dropped.
 ELEMENTWISE: dict[str, Callable[[Floats], Floats]] = {
@@ -39,8 +43,8 @@ ELEMENTWISE: dict[str, Callable[[Floats], Floats]] = {
 
 def clamp(frame: Frame, low: Floats, high: Floats) -> Frame:
     """Nothing at the steps where `high` is below `low`."""
-    values = np.maximum(low, np.minimum(high, frame.values))
-    return Frame(frame.labels, values, frame.present & ~(high < low)).without_names()
+    clamped = frame.with_values(np.maximum(low, np.minimum(high, frame.values)))
+    return clamped.where(clamped.present & ~(high < low)).without_names()
 
 
 def clamp_min(frame: Frame, low: Floats) -> Frame:
@@ -66,10 +70,26 @@ def to_scalar(frame: Frame) -> Floats:
 
 def sort(frame: Frame, *, descending: bool) -> Frame:
     """Order the series by their first step, NaN last; what a range query answers is sorted by labels again."""
+    frame = frame.floats()
     if frame.values.shape[1] != 1:
         return frame
     values = frame.values[:, 0]
     return frame.take(np.lexsort((-values if descending else values, np.isnan(values))))
+
+
+def sort_by_label(frame: Frame, names: list[str], *, descending: bool) -> Frame:
+    """Order the series by these labels, numbers inside of them as numbers, then by all labels."""
+
+    def key(row: int) -> tuple[list[tuple[list[tuple[int, int, str]], str]], Labels]:
+        values = dict(frame.labels[row])
+        return [(_natural(values.get(name, "")), values.get(name, "")) for name in names], frame.labels[row]
+
+    return frame.take(sorted(range(len(frame.labels)), key=key, reverse=descending))
+
+
+def _natural(text: str) -> list[tuple[int, int, str]]:
+    """Runs of digits compare as numbers, and before other text."""
+    return [(0, int(run), "") if run.isdecimal() else (1, 0, run) for run in _RUNS.findall(text)]
 
 
 def timestamps_s(times_ms: Times) -> Floats:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from collector.model.series import METRIC_NAME, Labels, Matcher, MatchOp, labels_of
+from collector.errors import BadRequestError
+from collector.model.labels import METRIC_NAME, Labels, Matcher, MatchOp, compiled, labels_of
 from collector.query.errors import ExecutionError
-from collector.query.promql.aggregation import LABEL_NAME
 from collector.query.promql.values import Frame, merged
 
 # $1, ${1}, $name, ${name} and $$, as Go's Regexp.Expand reads them: an unbraced name is as long as it can be.
@@ -16,21 +17,21 @@ _REFERENCE = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))", re.ASCII)
 
 def label_replace(frame: Frame, target: str, replacement: str, source: str, pattern: str) -> Frame:
     try:
-        regex = re.compile(pattern, re.DOTALL)
-    except re.error as error:
+        regex = compiled(pattern)
+    except BadRequestError as error:
         raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}") from error
-    if not LABEL_NAME.fullmatch(target):
+    if not target:  # any other text is a name since Prometheus 3
         raise ExecutionError(f"invalid destination label name in label_replace(): {target}")
     return _relabelled(frame, lambda labels: _replaced(labels, target, replacement, source, regex))
 
 
-def _replaced(labels: dict[str, str], target: str, replacement: str, source: str, regex: re.Pattern[str]) -> None:
+def _replaced(labels: dict[str, str], target: str, replacement: str, source: str, regex: Any) -> None:
     match = regex.fullmatch(labels.get(source, ""))
     if match is not None:
         labels[target] = _REFERENCE.sub(lambda reference: _expanded(reference, match), replacement)
 
 
-def _expanded(reference: re.Match[str], match: re.Match[str]) -> str:
+def _expanded(reference: re.Match[str], match: Any) -> str:
     name = reference[1] or reference[2]
     if name is None:
         return "$"
@@ -41,10 +42,10 @@ def _expanded(reference: re.Match[str], match: re.Match[str]) -> str:
 
 
 def label_join(frame: Frame, target: str, separator: str, sources: Sequence[str]) -> Frame:
-    if not LABEL_NAME.fullmatch(target):
+    if not target:  # any other text is a name since Prometheus 3
         raise ExecutionError(f"invalid destination label name in label_join(): {target}")
     for source in sources:
-        if not LABEL_NAME.fullmatch(source):
+        if not source:
             raise ExecutionError(f"invalid source label name in label_join(): {source}")
 
     def join(labels: dict[str, str]) -> None:
@@ -59,7 +60,7 @@ def _relabelled(frame: Frame, change: Callable[[dict[str, str]], None]) -> Frame
         pairs = dict(labels)
         change(pairs)
         result.append(labels_of(pairs))
-    return merged(Frame(tuple(result), frame.values, frame.present))
+    return merged(frame.relabelled(tuple(result)))
 
 
 def absent_labels(matchers: Sequence[Matcher]) -> Labels:

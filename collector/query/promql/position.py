@@ -14,8 +14,8 @@ import promql_parser as pp
 
 from collector.query.errors import ParseError
 
-_TOKEN = re.compile(
-    r"""\#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|[A-Za-z_:][\w:.]*|\d[\w.]*|=~|!~|==|!=|>=|<=|\S""",
+TOKEN = re.compile(
+    r"""\#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|[A-Za-z_:][\w:.]*|0[xX][\da-fA-F_]+|(?:\d[\d_]*\.?\d*|\.\d+)[eE][+-]?\d+|\.?\d[\w.]*|=~|!~|==|!=|>=|<=|\S""",
     re.ASCII,
 )
 # What can follow an expression that is cut off in the middle. Enough to tell a prefix from a mistake.
@@ -26,7 +26,7 @@ _CLOSERS = {"(": ")", "{": "}", "[": "]"}
 
 def tokens(expr: str) -> list[str]:
     """The tokens of an expression, roughly: enough to count brackets and operators outside of strings."""
-    return [token for token in _TOKEN.findall(expr) if not token.startswith("#")]
+    return [token for token in TOKEN.findall(expr) if not token.startswith("#")]
 
 
 def parse_error(expr: str, reason: str) -> ParseError:
@@ -48,12 +48,12 @@ def _locate(expr: str, reason: str) -> tuple[int, str]:
         found = re.search(rf"(?<![\w:]){word}(?![\w:])" if quoted[1][0].isalnum() else word, expr)
         if found is not None:
             return found.start(), reason
-    first = _TOKEN.search(expr)
+    first = TOKEN.search(expr)
     return (first.start() if first else 0), reason
 
 
 def _unexpected(expr: str) -> tuple[int, str]:
-    found = [token for token in _TOKEN.finditer(expr) if not token[0].startswith("#")]
+    found = [token for token in TOKEN.finditer(expr) if not token[0].startswith("#")]
     for count in range(len(found), max(-1, len(found) - _PROBES), -1):
         end = found[count - 1].end() if count else 0
         if _is_prefix(expr[:end]):
@@ -64,8 +64,8 @@ def _unexpected(expr: str) -> tuple[int, str]:
 
 
 def _is_prefix(text: str) -> bool:
-    stack = [_CLOSERS[token[0]] for token in _TOKEN.finditer(text) if token[0] in _CLOSERS]
-    closed = sum(token[0] in _CLOSERS.values() for token in _TOKEN.finditer(text))
+    stack = [_CLOSERS[token[0]] for token in TOKEN.finditer(text) if token[0] in _CLOSERS]
+    closed = sum(token[0] in _CLOSERS.values() for token in TOKEN.finditer(text))
     closers = "".join(reversed(stack[: len(stack) - closed] if closed else stack))
     return any(_parses(f"{text} {more}{closers}") for more in _CONTINUATIONS)
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.query.promql.quantile import sorted_quantile
-from collector.query.promql.values import Floats, Frame, Mask
+from collector.query.promql.values import Floats, Frame, Mask, Times
 from collector.query.promql.windows import Windows
 
 Result = tuple[Floats, Mask]
@@ -51,33 +50,59 @@ def delta(windows: Windows) -> Result:
 def _extrapolated(windows: Windows, *, counter: bool, per_second: bool) -> Result:
     """The change over each window, extrapolated to its edges (prometheus/promql/functions.go, extrapolatedRate)."""
     intervals = windows.high - windows.low - 1
-    present = intervals >= 1
     first_times, last_times = windows.times_at(windows.low), windows.times_at(windows.high - 1)
-    sampled_s = np.where(present, (last_times - first_times) / 1000, 1.0)
-    average_s = sampled_s / np.where(present, intervals, 1)
-    to_start = (first_times - windows.starts_ms) / 1000
-    to_end = (windows.ends_ms - last_times) / 1000
-    threshold = average_s * EXTRAPOLATION_THRESHOLD
-    to_start = np.where(to_start >= threshold, average_s / 2, to_start)
-    to_end = np.where(to_end >= threshold, average_s / 2, to_end)
     first = windows.values_at(windows.low)
     change = windows.values_at(windows.high - 1)
     change -= first
+    to_zero = None
     if counter:
         _add_resets(change, windows)
-        # A counter cannot have been negative: never extrapolate to before where it would have been zero. Prometheus
-        # looks at the threshold first since 2.52, so that a zero further away than half an interval changes nothing.
+        # A counter cannot have been negative: never extrapolate to before where it would have been zero.
+        bounded = (change > 0) & (first >= 0)
         to_zero = first
         to_zero /= change
-        to_zero *= sampled_s
-        unbounded = ~((change > 0) & (to_zero >= 0))
-        to_start = np.minimum(np.where(unbounded, np.inf, to_zero), to_start)
-    factor = to_start + (sampled_s + to_end)
-    factor /= sampled_s
+        np.copyto(to_zero, np.inf, where=~bounded)
+    factor = extrapolation(first_times, last_times, intervals, (windows.starts_ms, windows.ends_ms), to_zero)
     if per_second:
         factor /= (windows.ends_ms - windows.starts_ms) / 1000
     change *= factor
-    return change, present
+    return change, intervals >= 1
+
+
+def extrapolation(
+    first_ms: Times,
+    last_ms: Times,
+    intervals: NDArray[np.intp],
+    window_ms: tuple[Times, Times],
+    to_zero: Floats | None,
+) -> Floats:
+    """
+    How many times the change between first and last sample is that of the whole window.
+
+    Args:
+        first_ms, last_ms, intervals: of the samples, and how many intervals are between; below 1 gives nonsense.
+        window_ms: where the window starts and ends.
+        to_zero: how far before the first sample a counter was zero, in multiples of the samples' span; Inf where it
+            says nothing. None for what is no counter.
+
+    Source: extrapolatedRate. It looks at the threshold before it looks for the zero since 2.52, so that a zero further
+    away than half an interval changes nothing.
+    """
+    present = intervals >= 1
+    sampled_s = np.where(present, (last_ms - first_ms) / 1000, 1.0)
+    average_s = sampled_s / np.where(present, intervals, 1)
+    to_start = (first_ms - window_ms[0]) / 1000
+    to_end = (window_ms[1] - last_ms) / 1000
+    threshold = average_s * EXTRAPOLATION_THRESHOLD
+    to_start = np.where(to_start >= threshold, average_s / 2, to_start)
+    to_end = np.where(to_end >= threshold, average_s / 2, to_end)
+    if to_zero is not None:
+        zero_s = to_zero
+        zero_s *= sampled_s
+        to_start = np.minimum(zero_s, to_start, out=zero_s)
+    factor = to_start + (sampled_s + to_end)
+    factor /= sampled_s
+    return np.asarray(factor)
 
 
 def _drops(windows: Windows) -> Mask:
@@ -176,63 +201,16 @@ def present_over_time(windows: Windows) -> Result:
     return np.ones(windows.shape), windows.counts > 0
 
 
-def stdvar_over_time(windows: Windows) -> Result:
-    counts = windows.counts
-    result = np.zeros(windows.shape)
-    for steps, values, _, mask in windows.padded():
-        divisor = np.maximum(counts[..., steps], 1)
-        mean = np.where(mask, values, 0.0).sum(axis=-1) / divisor
-        deviations = np.where(mask, values - mean[..., None], 0.0)
-        result[:, steps] = (deviations * deviations).sum(axis=-1) / divisor
-    return result, counts > 0
+def first_over_time(windows: Windows) -> Result:
+    return windows.values_at(windows.low), windows.counts > 0
 
 
-def stddev_over_time(windows: Windows) -> Result:
-    variance, present = stdvar_over_time(windows)
-    return np.sqrt(variance), present
+def ts_of_first_over_time(windows: Windows) -> Result:
+    return windows.full_floats(windows.times_at(windows.low) / 1000), windows.counts > 0
 
 
-def quantile_over_time(windows: Windows, ratios: Floats) -> Result:
-    """`ratios` is [k], one for each step."""
-    counts = windows.full(windows.counts > 0)
-    result = np.zeros(windows.shape)
-    for steps, values, _, mask in windows.padded():
-        result[:, steps] = sorted_quantile(values, np.broadcast_to(mask, values.shape), ratios[steps])
-    return result, counts
-
-
-def deriv(windows: Windows) -> Result:
-    slope, _ = _regression(windows, windows.times_at(windows.low))
-    return slope, windows.counts >= 2
-
-
-def predict_linear(windows: Windows, times_ms: NDArray[np.int64], seconds: Floats) -> Result:
-    """`times_ms` are the steps themselves, without offset, and `seconds` how far after them, both [k]."""
-    slope, intercept = _regression(windows, times_ms)
-    return slope * seconds + intercept, windows.counts >= 2
-
-
-def _regression(windows: Windows, origins_ms: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Least squares of value over time in seconds: (slope, value at `origins_ms`), each [s, k]."""
-    slope, intercept = np.zeros(windows.shape), np.zeros(windows.shape)
-    for steps, values, times, mask in windows.padded():
-        count = np.maximum(mask.sum(axis=-1), 1)
-        origin = origins_ms[..., steps]
-        x = np.where(mask, (times - origin[..., None]) / 1000, 0.0)
-        # Deviations from the means: the same line as Prometheus's compensated sums give, without their cancellation.
-        mean_x = x.sum(axis=-1) / count
-        dx = np.where(mask, x - mean_x[..., None], 0.0)
-        y = np.where(mask, values, 0.0)
-        mean_y = y.sum(axis=-1) / count
-        first = values[..., :1]
-        constant = np.where(mask, values == first, True).all(axis=-1)
-        dy = np.where(mask, values - mean_y[..., None], 0.0)
-        part = (dx * dy).sum(axis=-1) / (dx * dx).sum(axis=-1)
-        at_origin = mean_y - part * mean_x
-        infinite = np.isinf(first[..., 0])
-        slope[:, steps] = np.where(constant, np.where(infinite, np.nan, 0.0), part)
-        intercept[:, steps] = np.where(constant, np.where(infinite, np.nan, first[..., 0]), at_origin)
-    return slope, intercept
+def ts_of_last_over_time(windows: Windows) -> Result:
+    return windows.full_floats(windows.times_at(windows.high - 1) / 1000), windows.counts > 0
 
 
 BY_NAME: dict[str, Function] = {
@@ -245,16 +223,15 @@ BY_NAME: dict[str, Function] = {
         idelta,
         resets,
         changes,
-        deriv,
         sum_over_time,
         avg_over_time,
         min_over_time,
         max_over_time,
         count_over_time,
         last_over_time,
+        first_over_time,
+        ts_of_first_over_time,
+        ts_of_last_over_time,
         present_over_time,
-        stdvar_over_time,
-        stddev_over_time,
     )
 }
-KEEPS_NAME = frozenset({"last_over_time"})

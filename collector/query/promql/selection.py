@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from collector.model.series import Block, is_absent, is_stale
-from collector.query.promql.values import Frame, Times
+from collector.model.histogram import HistogramSeries
+from collector.model.series import Block, Labels, is_absent, is_stale
+from collector.query.promql.native import table_of
+from collector.query.promql.values import Cells, Frame, Mask, Times, merged, stacked
 from collector.query.promql.windows import first_inside
+
+_NEVER = np.iinfo(np.int64).min
 
 
 def latest(block: Block, ends_ms: Times, lookback_ms: int, *, timestamps: bool = False) -> Frame:
@@ -40,3 +46,65 @@ def latest(block: Block, ends_ms: Times, lookback_ms: int, *, timestamps: bool =
             present = present & ~stale[:, index]
         seconds = np.broadcast_to(block.timestamps_ms[index] / 1000, shape)
     return Frame(block.labels, seconds if timestamps else values, present)
+
+
+def latest_histograms(
+    series: Sequence[HistogramSeries], ends_ms: Times, lookback_ms: int, *, timestamps: bool = False
+) -> tuple[Frame, Times]:
+    """
+    The same of series of native histograms.
+
+    Returns:
+        the frame, and when each cell's sample was, [s, k]: a stale one too, a very early time where there is none.
+    """
+    shape = (len(series), len(ends_ms))
+    index, present = np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.bool_)
+    when = np.full(shape, _NEVER, dtype=np.int64)
+    before = 0
+    for row, one in enumerate(series):
+        low = first_inside(one.timestamps_ms, ends_ms - lookback_ms)
+        last = np.searchsorted(one.timestamps_ms, ends_ms, side="right") - 1
+        inside = last >= low
+        stale: Mask = np.array([each.stale for each in one.histograms], dtype=np.bool_)
+        last = np.maximum(last, 0)
+        when[row] = np.where(inside, one.timestamps_ms[last], _NEVER)
+        present[row] = inside & ~stale[last]
+        index[row] = np.where(present[row], last + before, -1)
+        before += len(one.histograms)
+    labels = tuple(one.labels for one in series)
+    if timestamps:
+        return Frame(labels, when / 1000, present), when
+    table = table_of([each for one in series for each in one.histograms])
+    return Frame(labels, np.zeros(shape), present, Cells(table, index)), when
+
+
+def joined(floats: Frame, histograms: Frame, when: Times, blocks: Sequence[Block], ends_ms: Times) -> Frame:
+    """One row for each series: where it has samples of both kinds, the later one counts."""
+    shared = set(histograms.labels) & {labels for block in blocks for labels in block.labels}
+    if shared:
+        float_when = _latest_times(blocks, shared, ends_ms)
+        rows = [row for row, labels in enumerate(histograms.labels) if labels in shared]
+        earlier = {histograms.labels[row]: float_when[histograms.labels[row]] > when[row] for row in rows}
+        histograms = histograms.where(_masked(histograms, {labels: ~one for labels, one in earlier.items()}))
+        floats = floats.where(_masked(floats, earlier))
+    return merged(stacked([floats, histograms], len(ends_ms)))
+
+
+def _masked(frame: Frame, allowed: dict[Labels, Mask]) -> Mask:
+    present = frame.present.copy()
+    for row, labels in enumerate(frame.labels):
+        if labels in allowed:
+            present[row] &= allowed[labels]
+    return present
+
+
+def _latest_times(blocks: Sequence[Block], wanted: set[Labels], ends_ms: Times) -> dict[Labels, Times]:
+    """When the latest sample of each series was, a stale marker too."""
+    found: dict[Labels, Times] = {}
+    for block in blocks:
+        for row, labels in enumerate(block.labels):
+            if labels in wanted:
+                times = block.timestamps_ms[~is_absent(block.values[row])]
+                last = np.searchsorted(times, ends_ms, side="right") - 1
+                found[labels] = np.where(last >= 0, times[np.maximum(last, 0)] if len(times) else 0, _NEVER)
+    return found

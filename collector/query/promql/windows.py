@@ -50,9 +50,27 @@ class Windows:
         """Samples in each window, [k] or [s, k]."""
         return self.high - self.low
 
+    def where(self, cells: Mask) -> Windows:
+        """Other cells, of [s, k], have empty windows. Each series gets samples of its own."""
+        low, high = np.broadcast_to(self.low, self.shape), np.broadcast_to(self.high, self.shape)
+        values, times = self.values, self.timestamps_ms
+        if values.ndim == 2:
+            first = (np.arange(len(self.labels)) * values.shape[1])[:, None]
+            low, high, times = low + first, high + first, np.tile(times, len(self.labels))
+            values = values.reshape(-1)
+        return Windows(self.labels, times, values, low, np.where(cells, high, low), self.starts_ms, self.ends_ms)
+
     def full(self, condition: Mask) -> Mask:
         """[k] or [s, k] as [s, k]."""
         return np.broadcast_to(condition, self.shape)
+
+    def full_counts(self) -> NDArray[np.intp]:
+        """[s, k]."""
+        return np.broadcast_to(self.counts, self.shape)
+
+    def full_floats(self, values: Floats) -> Floats:
+        """[k] or [s, k] as [s, k]."""
+        return np.broadcast_to(values, self.shape)
 
     def values_at(self, index: NDArray[np.intp]) -> Floats:
         """The values at sample indexes, clipped into the samples, [s, k]."""

@@ -47,9 +47,9 @@ _TEXT_COLUMNS = {
 }
 
 
-def matching(found: Filter) -> Matching:
+def matching(found: Filter, *, prefix: str = "p") -> Matching:
     """The spans that a filter is for: those of its spanset, in traces that its stages keep."""
-    return _Compiler().matching(found)
+    return _Compiler(Parameters(prefix)).matching(found)
 
 
 def span_condition(condition: Condition, parameters: Parameters) -> str:
@@ -75,8 +75,8 @@ def span_condition(condition: Condition, parameters: Parameters) -> str:
 class _Compiler:
     """Each spanset becomes a named step of one WITH clause; a later step refers to the former by name."""
 
-    def __init__(self) -> None:
-        self._parameters = Parameters()
+    def __init__(self, parameters: Parameters) -> None:
+        self._parameters = parameters
         self._steps: list[str] = []
 
     def matching(self, found: Filter) -> Matching:
