@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,11 @@ class InvertedIndex:
             if ids is None:
                 ids = values[value] = array(_ID)
             ids.append(series)
+
+    @property
+    def postings(self) -> Mapping[str, Mapping[str, Sized]]:
+        """Label name to value to series ids, to look at only."""
+        return self._postings
 
     def match(self, matchers: Sequence[Matcher]) -> Ids:
         """

@@ -35,6 +35,7 @@ from collector.model.series import (
     SampleBatch,
     SampleTable,
 )
+from collector.storage.metrics.cardinality import Cardinality, costs_of
 from collector.storage.metrics.catalog import Catalog
 from collector.storage.metrics.committer import Committer, PendingAppend
 from collector.storage.metrics.exemplars import ExemplarRings
@@ -69,6 +70,7 @@ TARGET_SERIES_LIMIT = 100_000  # half of all: one target gone wrong leaves room 
 OUT_OF_ORDER_MS = 300_000
 AHEAD_MS = 600_000  # how far a sender's clock may be ahead: Prometheus scrape/manager.go, maxAheadTime
 METADATA_LIMIT = 20_000
+_NO_MIN_MS = (1 << 63) - 1
 _EVER = 1 << 62  # later than any timestamp
 MATCH_CACHE = 500  # sets of matchers: rules and dashboards ask for the same ones again and again
 
@@ -337,6 +339,23 @@ class MetricStore:
     @property
     def segment_bytes(self) -> int:
         return self._segments.size
+
+    def cardinality(self, *, top: int = 10) -> Cardinality:
+        """Which metrics and labels have most series, the `top` of each list (Prometheus's default is 10 too)."""
+        with self._lock:
+            pairs, metrics, values, sizes, by_pair = costs_of(self._index.postings, top=top)
+            heads = [group.head.timestamps for group in self._groups() if group.head.rows]
+            return Cardinality(
+                series=len(self._index),
+                label_pairs=pairs,
+                chunks=sum(len(group.chunks) for group in self._groups()),
+                min_ms=min((int(each[0]) for each in heads), default=_NO_MIN_MS),
+                max_ms=max((int(each[-1]) for each in heads), default=-_NO_MIN_MS - 1),
+                series_by_metric=metrics,
+                values_by_label=values,
+                bytes_by_label=sizes,
+                series_by_pair=by_pair,
+            )
 
     # --- reading
 
