@@ -169,12 +169,16 @@ def evaluated(rule: Rule, engine: QueryEngine, limit: int) -> EvaluatedRule:
     Raises:
         CollectorError: the engine does not take the expression.
     """
-    query = engine.prepare(rule.expr)
     if isinstance(rule, RecordingRule):
-        return EvaluatedRecording(rule, query, limit)
+        return EvaluatedRecording(rule, engine.prepare(rule.expr), limit)
+    return evaluated_alerting(rule, engine, limit)
+
+
+def evaluated_alerting(rule: AlertingRule, engine: QueryEngine, limit: int) -> EvaluatedAlerting:
+    """As `evaluated`."""
     return EvaluatedAlerting(
         rule,
-        query,
+        engine.prepare(rule.expr),
         AlertTable(for_ms=rule.for_ms, keep_firing_for_ms=rule.keep_firing_for_ms, limit=limit),
         tuple((name, Template.lenient(text, rule.name)) for name, text in rule.labels),
         tuple((name, Template.lenient(text, rule.name)) for name, text in rule.annotations),

@@ -44,6 +44,10 @@ class _Series:
         self.bits.insert(at, bits)
         self.arrays = None
 
+    def has(self, timestamp_ms: int) -> bool:
+        at = bisect_left(self.timestamps_ms, timestamp_ms)
+        return at < len(self.timestamps_ms) and self.timestamps_ms[at] == timestamp_ms
+
     def between(self, min_ms: int, max_ms: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         if self.arrays is None:
             bits = np.array(self.bits, dtype=np.uint64)
@@ -65,16 +69,31 @@ class ScratchStore:
         self.visible_ms: int | None = None
         self._series: dict[str, dict[Labels, _Series]] = {}  # by metric name
 
-    def load(self, labels: Labels, timestamps_ms: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    @classmethod
+    def copied(cls, other: ScratchStore) -> ScratchStore:
+        """A store that begins with what another holds."""
+        store = cls()
+        for name, group in other._series.items():
+            store._series[name] = {
+                labels: _Series(list(one.timestamps_ms), list(one.bits), one.arrays) for labels, one in group.items()
+            }
+        return store
+
+    def load(
+        self, labels: Labels, timestamps_ms: NDArray[np.int64], values: NDArray[np.float64], *, keep: bool = False
+    ) -> None:
         """
         Add samples of one series; ABSENT is left out.
+
+        Args:
+            keep: Where a sample stands already, it stays.
 
         Raises:
             BadRequestError: another value stands at one of the times already.
         """
         series = self._of(labels)
         for timestamp_ms, bits in zip(timestamps_ms.tolist(), values.view(np.uint64).tolist(), strict=True):
-            if bits != ABSENT_BITS:
+            if bits != ABSENT_BITS and not (keep and series.has(timestamp_ms)):
                 series.put(timestamp_ms, bits)
 
     async def append_tables(self, tables: Sequence[SampleTable]) -> AppendOutcome:

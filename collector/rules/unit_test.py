@@ -6,7 +6,9 @@ Source: prometheus/cmd/promtool/unittest.go.
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import glob  # patterns of users are absolute or relative, which Path.glob does not take
@@ -242,3 +244,29 @@ def _alerts_text(alerts: Sequence[Alert]) -> str:
         for position, (labels, annotations) in enumerate(alerts)
     ]
     return "[\n" + ",\n".join(shown) + f"\n{pad}]"
+
+
+def show(verdicts: Sequence[Verdict], *, as_json: bool) -> None:
+    """As promtool prints it: failures to stderr, all else to stdout."""
+    if as_json:
+        files = [
+            {
+                "file": str(one.file),
+                "verdict": "failed" if one.failures else "success",
+                "tests": one.tests,
+                "failures": one.failures,
+                "warnings": one.warnings,
+            }
+            for one in verdicts
+        ]
+        print(json.dumps({"files": files}, indent=1))
+        return
+    for one in verdicts:
+        print("Unit Testing: ", one.file, flush=True)
+        for warning in one.warnings:
+            print("  WARNING:", warning, file=sys.stderr)
+        if one.failures:
+            print("  FAILED:", file=sys.stderr)
+        for failure in one.failures:
+            print(failure, file=sys.stderr, flush=True)
+        print("" if one.failures else "  SUCCESS\n", flush=True)

@@ -1,0 +1,84 @@
+"""What the rules in force did, read from the series ALERTS and ALERTS_FOR_STATE that they left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from collector.model.series import METRIC_NAME, Labels
+from collector.model.text import quote
+from collector.rules.backtest.timeline import Episode
+from collector.rules.evaluated_rule import ALERT_STATE, ALERTS, ALERTS_FOR_STATE
+from collector.rules.remote import Remote
+
+CHUNK_MS = 6 * 3600 * 1000  # asked for at once: at an evaluation a second 21,600 samples of a series
+# A series that is silent for this long is over: its staleness marker, which the API does not show, came before.
+MISSED = 2.5  # intervals
+
+Moments = dict[Labels, dict[int, float]]  # samples by labels and time
+
+
+def stored_episodes(remote: Remote, alertname: str, *, from_ms: int, to_ms: int, interval_ms: int) -> list[Episode]:
+    """
+    The episodes of every alert of that name that left a sample in the window; the values are not stored, so NaN.
+
+    An evaluation that was missed does not end an episode: ALERTS_FOR_STATE says that it is still the same one.
+    """
+    name = quote(alertname)
+    firing = _moments(remote, f'{ALERTS}{{alertname={name},{ALERT_STATE}="firing"}}', from_ms, to_ms)
+    since = _moments(remote, f"{ALERTS_FOR_STATE}{{alertname={name}}}", from_ms, to_ms)
+    return [
+        episode
+        for labels, moments in since.items()
+        for episode in _episodes(labels, moments, firing.get(labels, {}).keys(), interval_ms, to_ms)
+    ]
+
+
+def _moments(remote: Remote, selector: str, from_ms: int, to_ms: int) -> Moments:
+    found: Moments = {}
+    for begin in range(from_ms, to_ms + 1, CHUNK_MS):
+        for one in remote.samples(selector, min_ms=begin, max_ms=min(begin + CHUNK_MS - 1, to_ms)):
+            labels = tuple(pair for pair in one.labels if pair[0] not in (METRIC_NAME, ALERT_STATE))
+            pairs = zip(one.timestamps_ms.tolist(), one.values.tolist(), strict=True)
+            found.setdefault(labels, {}).update(pairs)
+    return found
+
+
+def _episodes(
+    labels: Labels, since: dict[int, float], firing: Iterable[int], interval_ms: int, to_ms: int
+) -> Iterator[Episode]:
+    times = sorted(since)
+    fires = set(firing)
+    begin = 0
+    for position, at_ms in enumerate(times):
+        last = position + 1 == len(times)
+        if not last and since[times[position + 1]] == since[at_ms]:
+            continue
+        run = times[begin : position + 1]
+        begin = position + 1
+        fired = next((moment for moment in run if moment in fires), None)
+        over = not last or to_ms - at_ms > MISSED * interval_ms
+        # The first sample is exact to the millisecond where the series, which counts seconds, is not.
+        active_at_ms = run[0] if abs(run[0] - since[at_ms] * 1000) < 1000 else int(since[at_ms] * 1000)
+        yield Episode(labels, active_at_ms, fired, at_ms + interval_ms if over else None, np.nan)
+
+
+def evaluation_phase(
+    remote: Remote, selectors: Iterable[str], *, from_ms: int, to_ms: int, interval_ms: int
+) -> int | None:
+    """
+    When within its interval a group is evaluated, by the timestamps of what it has written; None if there is nothing.
+
+    Args:
+        selectors: Of series that only this group writes.
+    """
+    phases: dict[int, int] = {}
+    for selector in selectors:
+        for one in remote.samples(selector, min_ms=max(from_ms, to_ms - CHUNK_MS), max_ms=to_ms):
+            found, counts = np.unique(one.timestamps_ms % interval_ms, return_counts=True)
+            for phase, count in zip(found.tolist(), counts.tolist(), strict=True):
+                phases[phase] = phases.get(phase, 0) + count
+        if phases:
+            break
+    return max(phases, key=lambda phase: (phases[phase], -phase)) if phases else None
