@@ -22,13 +22,19 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 
 from collector.alerts.dispatcher import Dispatcher
+from collector.api.federation import federation_router
 from collector.api.jaeger import jaeger_app
 from collector.api.logs import logs_router
-from collector.api.prometheus import prometheus_router
+from collector.api.prometheus import QUERY_THREADS, prometheus_router
+from collector.api.prometheus_query import DEFAULT_TIMEOUT_MS
+from collector.api.prometheus_targets import TargetSource
 from collector.api.rules import rules_router
+from collector.api.status import ProcessStatus, ReloadState, status_router
+from collector.api.traces import traces_router
 from collector.config import CollectorConfig, load
 from collector.errors import BadRequestError, CollectorError, ConfigError, TemporaryError
 from collector.model.alert import Alert
+from collector.model.duration import format_duration
 from collector.model.series import labels_of
 from collector.pipeline.admission import Admission
 from collector.pipeline.commit import GroupCommit
@@ -38,6 +44,7 @@ from collector.receivers.otlp_grpc import STOP_GRACE_S, otlp_grpc_server
 from collector.receivers.otlp_http import otlp_http_app
 from collector.receivers.otlp_ingest import OtlpIngest
 from collector.receivers.otlp_metrics import MetricsIngest
+from collector.receivers.remote_write import RemoteWrite, WriteStats
 from collector.receivers.scrape import ScrapeManager
 from collector.rules.manager import RuleManager
 from collector.storage.logs import LogReader
@@ -45,6 +52,7 @@ from collector.storage.metrics.store import MetricStore
 from collector.storage.traces.database import TelemetryDatabase
 from collector.storage.traces.reader import TraceReader
 from steersman.runtime.http import Listener, error_response, install_error_envelope, serve
+from steersman.runtime.tokens import ensure_token
 
 _log = logging.getLogger(__name__)
 RETENTION_EVERY_S = 60.0
@@ -145,12 +153,61 @@ def _wired(
         background.append(("dispatcher", dispatcher.run))
     _count_metrics(counts, metric_store, scrapes)
     app = _http_app(counts)
-    app.include_router(
-        prometheus_router(engine=engine, source=metric_store, targets=scrapes.targets, version=version("steersman"))
-    )
+    targets = TargetSource(active=scrapes.targets)
+    app.include_router(prometheus_router(engine=engine, source=metric_store, targets=targets))
     app.include_router(rules_router(rules))
+    status = _status(config, engine, metric_store, rules)
+    app.include_router(status_router(status, token=ensure_token(token_file(data_dir))))
+    external_labels = config.global_.external_labels
+    app.include_router(
+        federation_router(metric_store, lookback_ms=engine.lookback_ms, external_labels=external_labels)
+    )
+    remote_write = RemoteWrite(metric_store, metadata=metric_store.set_metadata, admission=ingest.admission)
+    app.router.routes.append(remote_write.route())
+    _count_remote_write(counts, remote_write.stats)
     app.include_router(logs_router(LogReader(database)))
+    app.include_router(traces_router(database))
     return Collector(ingest, app, otlp_http_app(ingest), jaeger_app(TraceReader(database)), background)
+
+
+def token_file(data_dir: Path) -> Path:
+    """What /-/reload asks for: the collector's own audience."""
+    return data_dir / "secrets" / "collector.token"
+
+
+def _status(config: CollectorConfig, engine: Engine, store: MetricStore, rules: RuleManager) -> ProcessStatus:
+    now_ms = time.time_ns() // 1_000_000
+    retention = format_duration(round(config.storage.metrics_retention * 1000))
+    flags = {
+        "query.lookback-delta": format_duration(engine.lookback_ms),
+        "query.max-concurrency": str(QUERY_THREADS),
+        "query.max-samples": str(engine.max_samples),
+        "query.timeout": format_duration(DEFAULT_TIMEOUT_MS),
+        "storage.tsdb.retention.time": retention,
+        "web.enable-lifecycle": "true",
+        "web.enable-remote-write-receiver": "true",
+    }
+    return ProcessStatus(
+        version=version("steersman"),
+        started_ms=now_ms,
+        flags=flags,
+        config=lambda: getattr(config, "text", ""),
+        retention=lambda: retention,
+        corruptions=lambda: store.stats.corrupt_chunks,
+        cardinality=getattr(store, "cardinality", None),
+        reload=rules.reload,
+        reloaded=ReloadState(now_ms),
+    )
+
+
+def _count_remote_write(counts: SelfMetrics, stats: WriteStats) -> None:
+    for name, text, read in (
+        ("prometheus_api_remote_write_samples", "Samples received by remote write.", lambda: stats.samples),
+        ("prometheus_api_remote_write_invalid_labels_samples", "Of series that are wrong.", lambda: stats.invalid),
+        ("steersman_remote_write_requests", "Requests of remote write.", lambda: stats.requests),
+        ("steersman_remote_write_refused_samples", "Refused by the metric store.", lambda: stats.refused),
+    ):
+        counts.counter(name, text, read)
 
 
 Notify = Callable[[Sequence[Alert]], Awaitable[None]]

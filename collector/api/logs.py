@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 
-from collector.model.attributes import ValueType
-from collector.model.ids import parse_trace_id, span_id_hex, trace_id_hex
+from collector.model.attributes import Attribute, ValueType
+from collector.model.ids import parse_span_id, parse_trace_id, span_id_hex, trace_id_hex
 from collector.model.telemetry import LogRecord
-from collector.storage.logs import LogQuery, LogReader
+from collector.storage.logs import LogQuery, LogReader, cursor_text, parse_cursor
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 10_000
 DEFAULT_LOOKBACK_S = 3600
+MAX_TEXT = 1_000  # characters
+MAX_ATTRIBUTES = 20
 # The number at which each range of severities begins (logs.proto, SeverityNumber).
 SEVERITIES = {"TRACE": 1, "DEBUG": 5, "INFO": 9, "WARN": 13, "ERROR": 17, "FATAL": 21}
 _NANO = 1_000_000_000
@@ -32,27 +35,54 @@ def logs_router(reader: LogReader) -> APIRouter:
         service: str | None = None,
         severity: str | None = None,
         trace_id: str | None = None,
+        span_id: str | None = None,
+        text: Annotated[str | None, Query(max_length=MAX_TEXT)] = None,
+        attribute: Annotated[list[str], Query(max_length=MAX_ATTRIBUTES)] = [],  # noqa: B006  (FastAPI's way)
         start: Seconds = None,
         end: Seconds = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
+        cursor: str | None = None,
     ) -> dict[str, Any]:
-        """Newest first. `start` (inclusive) and `end` (exclusive) are Unix seconds; `severity` is that or worse."""
+        """
+        Newest first. `start` (inclusive) and `end` (exclusive) are Unix seconds; `severity` is that or worse.
+
+        `text` is looked for in the body whatever its case; `attribute` is `key:value`, of the record or its resource.
+        A result that was cut says `truncated` and gives the `cursor` that continues it.
+        """
         until = time.time() if end is None else end
         since = max(0.0, until - DEFAULT_LOOKBACK_S) if start is None else start
         try:
+            after, begin = parse_cursor(cursor) if cursor else (None, round(since * _NANO))
             query = LogQuery(
                 service=service,
                 min_severity=None if severity is None else _severity(severity),
                 trace_id=None if trace_id is None else parse_trace_id(trace_id),
-                start_unix_nano=round(since * _NANO),
-                end_unix_nano=round(until * _NANO),
+                span_id=None if span_id is None else parse_span_id(span_id),
+                text=text,
+                attributes=dict(_pair(pair) for pair in attribute),
+                start_unix_nano=begin,
+                end_unix_nano=after.moment_unix_nano + 1 if after else round(until * _NANO),
                 limit=limit,
+                after=after,
             )
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
-        return {"status": "success", "data": [log_json(record) for record in reader.find(query)]}
+        page = reader.page(query)
+        return {
+            "status": "success",
+            "data": [log_json(record) for record in page.records],
+            "truncated": page.next is not None,
+            "cursor": cursor_text(page.next, begin) if page.next else None,
+        }
 
     return router
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, colon, value = text.partition(":")
+    if not colon:
+        raise ValueError(f"attribute {text[:64]!r} is not key:value")
+    return key, value
 
 
 def _severity(name: str) -> int:
@@ -69,8 +99,8 @@ def log_json(record: LogRecord) -> dict[str, Any]:
         "severity_number": record.severity_number,
         "severity_text": record.severity_text,
         "body": _json_value(record.body.type, record.body.text, record.body.value),
-        "attributes": {item.key: _json_value(*item[1:], item.value) for item in record.attributes},
-        "resource": {item.key: _json_value(*item[1:], item.value) for item in record.resource.attributes},
+        "attributes": attributes_json(record.attributes),
+        "resource": attributes_json(record.resource.attributes),
         "scope": record.scope.name,
         "event_name": record.event_name,
         "trace_id": trace_id_hex(record.trace_id) if record.trace_id else "",
@@ -78,6 +108,10 @@ def log_json(record: LogRecord) -> dict[str, Any]:
         "flags": record.flags,
         "dropped_attributes": record.dropped_attributes,
     }
+
+
+def attributes_json(attributes: Iterable[Attribute]) -> dict[str, Any]:
+    return {item.key: _json_value(*item[1:], item.value) for item in attributes}
 
 
 def _json_value(kind: ValueType, text: str, value: Any) -> Any:

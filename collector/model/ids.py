@@ -42,3 +42,10 @@ def parse_trace_id(text: str) -> TraceId:
     if not _HEX.fullmatch(text) or not int(text, 16):
         raise ValueError(f"trace id {text[:64]!r} is not 1 to 32 hex digits with one that is not 0")
     return TraceId(int(text, 16))
+
+
+def parse_span_id(text: str) -> SpanId:
+    """As `parse_trace_id`, of 1 to 16 digits."""
+    if not _HEX.fullmatch(text) or len(text) > 2 * SPAN_ID_BYTES or not int(text, 16):
+        raise ValueError(f"span id {text[:64]!r} is not 1 to 16 hex digits with one that is not 0")
+    return SpanId(int(text, 16))

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 
 class Parameters:
-    """What is bound, by name; `bind` gives the name to write into the SQL."""
+    """What is bound, by name; `bind` gives the name to write into the SQL. Two in one statement differ by prefix."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "p") -> None:
         self.values: dict[str, object] = {}
+        self._prefix = prefix
 
     def bind(self, value: object) -> str:
-        name = f"p{len(self.values)}"
+        name = f"{self._prefix}{len(self.values)}"
         self.values[name] = value
         return f"${name}"
 
