@@ -1,8 +1,9 @@
 """
 Parsing what a /metrics endpoint serves: Prometheus text format 0.0.4 and OpenMetrics 1.0.
 
-An endpoint serves nearly the same lines every time, so what stands before a value is remembered with its labels: then a
-line costs one look-up and one float(). (Prometheus's scrape cache does the same.)
+An endpoint serves nearly the same lines every time, so what stands before a value is remembered with its labels (as
+Prometheus's scrape cache does): a line that was there before costs one look-up and one float(), and a page on which all
+of them are as they were costs one comparison.
 
 Source: prometheus.io/docs/instrumenting/exposition_formats, the OpenMetrics specification.
 """
@@ -13,13 +14,17 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import compress
 from typing import NamedTuple
 
 from collector.errors import BadRequestError
 from collector.model.series import METRIC_NAME, Exemplar, Labels, MetricMetadata, labels_of
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LABEL = re.compile(r'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"[ \t]*(,?)')
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+# A label, or, quoted and without a value, the metric's name; either name may be quoted when it is not of the old form.
+_LABEL = re.compile(rf"[ \t]*(?:([a-zA-Z_][a-zA-Z0-9_]*)|{_QUOTED})[ \t]*(?:(=)[ \t]*{_QUOTED}[ \t]*)?(,?)")
+_METADATA = re.compile(rf"#[ \t]+(HELP|TYPE|UNIT)[ \t]+(?:{_QUOTED}|(\S+))[ \t]*(.*)")
 _END = re.compile(r"[ \t]*\}")
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
@@ -45,76 +50,110 @@ class Series(NamedTuple):
 class Exposition:
     """One scrape. Equal indices belong together; the labels may hold duplicates, which the sender should not send."""
 
-    labels: list[Labels] = field(default_factory=list)
+    labels: tuple[Labels, ...] = ()  # the same object while the page keeps its lines
     values: list[float] = field(default_factory=list)
     timestamps_ms: dict[int, int] = field(default_factory=dict)  # of the few samples that bring one
     exemplars: list[tuple[int, Exemplar]] = field(default_factory=list)  # only those not seen before
     metadata: list[MetricMetadata] = field(default_factory=list)  # only what is new or changed
+    scraped: int = 0  # samples, those that `name_series` dropped too
+
+
+class _Page(NamedTuple):
+    """What each line of a page holds up to its last word, as long as that is all that changes."""
+
+    heads: list[str]
+    is_sample: list[bool]  # of the lines, whether it is a sample that is kept
+    is_comment: list[bool]  # or whether it is none at all
+    comments: list[str]  # the last words of those that are none
+    labels: tuple[Labels, ...]
+    scraped: int
 
 
 class ExpositionParser:
     """
-    One for each target. `name_series` makes a series' final labels, with the target's own.
+    One for each target. `name_series` makes a series' final labels, with the target's own; None drops it.
 
     A parse that fails leaves nothing behind but remembered lines.
     """
 
-    def __init__(self, name_series: Callable[[Series], Labels]) -> None:
+    def __init__(self, name_series: Callable[[Series], Labels | None]) -> None:
         self._name_series = name_series
-        self._lines: dict[str, Labels] = {}  # what stands before " VALUE"
+        self._lines: dict[str, Labels] = {}  # what stands before " VALUE"; no labels if it is dropped
+        self._page: _Page | None = None
         self._comments: set[str] = set()
         self._families: dict[str, dict[str, str]] = {}
         self._last_exemplars: dict[Labels, str] = {}
+
+    def metadata(self) -> list[MetricMetadata]:
+        """Of all families that the page has named so far."""
+        return [_metadata_of(name, family) for name, family in self._families.items()]
 
     def parse(self, text: str, *, openmetrics: bool) -> Exposition:
         """
         Raises:
             ExpositionError: with the number of the first wrong line.
+            LimitExceededError: whatever else `name_series` raises.
         """
         lines = text.split("\n")
         if openmetrics:
             lines = _without_eof(lines)
-        found = Exposition()
-        raw: list[str] = []
-        remembered = self._lines.get
-        labels_append, raw_append = found.labels.append, raw.append
-        for number, line in enumerate(lines, 1):
-            head, _, tail = line.rpartition(" ")
-            labels = remembered(head)
-            if labels is not None:
-                labels_append(labels)
-                raw_append(tail)
-            elif line:
-                try:
-                    self._slowly(line.strip(" \t\r"), openmetrics, found, raw)
-                except ExpositionError as error:
-                    raise ExpositionError(f"line {number}: {error}") from None
+        plain, exemplars = _without_exemplars(lines) if openmetrics and " # " in text else (lines, {})
+        parts = [line.rpartition(" ") for line in plain]
+        heads, words = [part[0] for part in parts], [part[2] for part in parts]
+        page = self._page
+        if page is not None and heads == page.heads and list(compress(words, page.is_comment)) == page.comments:
+            found = Exposition(page.labels, scraped=page.scraped)
+            raw = list(compress(words, page.is_sample))
+            if exemplars:
+                places = dict(zip(compress(range(len(lines)), page.is_sample), range(len(raw)), strict=True))
+                for line, exemplar in exemplars.items():
+                    if line in places:
+                        self._exemplar(exemplar, places[line], page.labels[places[line]], found)
+        else:
+            found, raw = self._by_line(lines, heads, words, exemplars, openmetrics)
         found.values = _numbers(raw, found.labels)
-        self._forget(found.labels)
         return found
 
-    def _slowly(self, line: str, openmetrics: bool, found: Exposition, raw: list[str]) -> None:
-        if not line:
-            return
-        if line[0] == "#":
-            self._comment(line, found)
-            return
-        sample, _, exemplar = line.partition(" # ") if openmetrics else (line, "", "")
-        head, _, value = sample.rpartition(" ")
-        labels = self._lines.get(head)
-        timestamp = ""
-        if labels is None:
-            labels, value, timestamp, exemplar = self._series(line, openmetrics)
-        if timestamp:
-            found.timestamps_ms[len(found.labels)] = _timestamp(timestamp, openmetrics)
-        if exemplar and self._last_exemplars.get(labels) != exemplar:
-            found.exemplars.append((len(found.labels), _exemplar(exemplar)))
-            self._last_exemplars[labels] = exemplar
-        found.labels.append(labels)
-        raw.append(value)
+    def _by_line(
+        self, lines: list[str], heads: list[str], words: list[str], exemplars: dict[int, str], openmetrics: bool
+    ) -> tuple[Exposition, list[str]]:
+        self._page = None
+        found = Exposition()
+        raw: list[str] = []
+        labels: list[Labels] = []
+        is_sample: list[bool] = []
+        regular = True  # every sample is its head, a space and a number
+        for number, (line, head, word) in enumerate(zip(lines, heads, words, strict=True)):
+            known = self._lines.get(head)
+            before = len(labels)
+            if known is None and line:
+                try:
+                    regular &= self._slowly(line.strip(" \t\r"), head, openmetrics, found, labels, raw)
+                except ExpositionError as error:
+                    raise ExpositionError(f"line {number + 1}: {error}") from None
+            elif known is not None:
+                found.scraped += 1
+                if known:
+                    if number in exemplars:
+                        self._exemplar(exemplars[number], before, known, found)
+                    labels.append(known)
+                    raw.append(word)
+            is_sample.append(len(labels) > before)
+        found.labels = tuple(labels)
+        self._forget(heads)
+        if regular:
+            is_comment = [not line or line[0] == "#" for line in lines]
+            comments = list(compress(words, is_comment))
+            self._page = _Page(heads, is_sample, is_comment, comments, found.labels, found.scraped)
+        return found, raw
 
-    def _series(self, line: str, openmetrics: bool) -> tuple[Labels, str, str, str]:
-        """(labels, value, timestamp or "", exemplar or "") of a whole line."""
+    def _slowly(
+        self, line: str, head: str, openmetrics: bool, found: Exposition, labels: list[Labels], raw: list[str]
+    ) -> bool:
+        """Whether the next page may hold the same line with another number at its end."""
+        if not line or line[0] == "#":
+            self._comment(line, found)
+            return head.startswith("#") or not head
         series, end = _parsed_series(line)
         rest, exemplar = line[end:], ""
         if openmetrics:
@@ -122,34 +161,63 @@ class ExpositionParser:
         tokens = rest.split()
         if not 1 <= len(tokens) <= 2:
             raise ExpositionError(f"expected a value, got {_shown(line[end:])} after {_shown(line[:end])}")
-        labels = self._name_series(series)
-        if len(tokens) == 1 and rest == f" {tokens[0]}":
-            self._lines[line[:end]] = labels
-        return labels, tokens[0], tokens[1] if len(tokens) == 2 else "", exemplar
+        named = self._name_series(series) or ()
+        found.scraped += 1
+        if not named:
+            _number(tokens[0])
+        else:
+            if len(tokens) == 2:
+                found.timestamps_ms[len(labels)] = _timestamp(tokens[1], openmetrics)
+            if exemplar:
+                self._exemplar(exemplar, len(labels), named, found)
+            labels.append(named)
+            raw.append(tokens[0])
+        regular = rest == f" {tokens[0]}"
+        if regular:
+            self._lines[line[:end]] = named
+        return regular and line[:end] == head
+
+    def _exemplar(self, text: str, place: int, labels: Labels, found: Exposition) -> None:
+        if self._last_exemplars.get(labels) != text:
+            found.exemplars.append((place, _exemplar(text)))
+            self._last_exemplars[labels] = text
 
     def _comment(self, line: str, found: Exposition) -> None:
         if line in self._comments:
             return
-        words = line.split(None, 3)
-        if len(words) < 3 or words[0] != "#" or words[1] not in ("HELP", "TYPE", "UNIT"):
+        match = _METADATA.fullmatch(line)
+        if match is None:
             return
-        text = words[3].strip() if len(words) == 4 else ""
-        family = self._families.setdefault(words[2], {})
-        family[words[1]] = _unescaped(text) if words[1] == "HELP" else text
+        kind, quoted, bare, text = match.groups()
+        name = bare if quoted is None else _unescaped(quoted)
+        family = self._families.setdefault(name, {})
+        family[kind] = _unescaped(text.strip()) if kind == "HELP" else text.strip()
         self._comments.add(line)
-        kind = family.get("TYPE", "unknown")
-        entry = MetricMetadata(words[2], _KINDS.get(kind, kind), family.get("HELP", ""), family.get("UNIT", ""))
-        found.metadata.append(entry)
+        found.metadata.append(_metadata_of(name, family))
 
-    def _forget(self, labels: list[Labels]) -> None:
+    def _forget(self, heads: list[str]) -> None:
         """Series that no longer come must not fill the memory."""
-        if len(self._lines) > 2 * len(labels) + SPARE:
-            kept = set(labels)
-            self._lines = {head: each for head, each in self._lines.items() if each in kept}
+        if len(self._lines) > 2 * len(heads) + SPARE:
+            self._lines = {head: self._lines[head] for head in heads if head in self._lines}
+            kept = set(self._lines.values())
             self._last_exemplars = {each: text for each, text in self._last_exemplars.items() if each in kept}
-        if len(self._comments) > 3 * len(labels) + SPARE:  # three comments a family at most
+        if len(self._comments) > len(heads) + SPARE:
             self._comments.clear()
             self._families.clear()
+
+
+def _metadata_of(name: str, family: dict[str, str]) -> MetricMetadata:
+    kind = family.get("TYPE", "unknown")
+    return MetricMetadata(name, _KINDS.get(kind, kind), family.get("HELP", ""), family.get("UNIT", ""))
+
+
+def _without_exemplars(lines: list[str]) -> tuple[list[str], dict[int, str]]:
+    """The lines up to their exemplars, and those by line; where a label holds ` # `, the head is none that is known."""
+    plain, exemplars = list(lines), {}
+    for number, line in enumerate(lines):
+        if " # " in line and not line.startswith("#"):
+            plain[number], _, exemplars[number] = line.partition(" # ")
+    return plain, exemplars
 
 
 def _without_eof(lines: list[str]) -> list[str]:
@@ -162,40 +230,54 @@ def _without_eof(lines: list[str]) -> list[str]:
 
 
 def _parsed_series(line: str) -> tuple[Series, int]:
-    """The series at the start of a line, and where it ends."""
+    """The series at the start of a line, and where it ends: `name{a="b"}` or `{"name",a="b"}`."""
     name = _NAME.match(line)
-    if name is None:
+    if name is None and not line.startswith("{"):
         raise ExpositionError(f"expected a metric name, got {_shown(line)}")
-    end = name.end()
+    end = name.end() if name else 0
     while end < len(line) and line[end] in " \t":
         end += 1
     if end >= len(line) or line[end] != "{":
+        assert name is not None  # noqa: S101  (else it stands at a brace)
         return Series(name[0], {}), name.end()
-    labels, end = _parsed_labels(line, end + 1)
-    return Series(name[0], labels), end
+    quoted, labels, end = _parsed_labels(line, end + 1)
+    if name is None and not quoted:
+        raise ExpositionError(f"expected a metric name, got {_shown(line)}")
+    if name is not None and quoted:
+        raise ExpositionError(f"metric name {_shown(quoted)} stands beside {name[0]}")
+    return Series(name[0] if name else quoted, labels), end
 
 
-def _parsed_labels(line: str, at: int) -> tuple[dict[str, str], int]:
-    """Labels from behind `{` on, and where they end, behind `}`."""
+def _parsed_labels(line: str, at: int) -> tuple[str, dict[str, str], int]:
+    """From behind `{` on: a quoted metric name or "", the labels, and where they end, behind `}`."""
+    name = ""
     labels: dict[str, str] = {}
     comma = True
     while (close := _END.match(line, at)) is None:
         label = _LABEL.match(line, at) if comma else None
-        if label is None:
+        if label is None or (label[1] and not label[3]):
             raise ExpositionError(f"expected a label or }}, got {_shown(line[at:])}")
-        if label[1] in labels:
-            raise ExpositionError(f"label {label[1]} stands twice in {_shown(line)}")
-        labels[label[1]] = _unescaped(label[2])
-        comma = bool(label[3])
+        key = label[1] or _unescaped(label[2])
+        if not key:
+            raise ExpositionError(f"a name is empty in {_shown(line)}")
+        if label[3]:
+            if key in labels:
+                raise ExpositionError(f"label {key} stands twice in {_shown(line)}")
+            labels[key] = _unescaped(label[4])
+        elif name:
+            raise ExpositionError(f"two metric names stand in {_shown(line)}")
+        else:
+            name = key
+        comma = bool(label[5])
         at = label.end()
-    return labels, close.end()
+    return name, labels, close.end()
 
 
 def _exemplar(text: str) -> Exemplar:
     """`{trace_id="…"} 0.3 1700000000.123`; without a time of its own it gets 0, which the scrape's replaces."""
     if not text.startswith("{"):
         raise ExpositionError(f"expected an exemplar's labels, got {_shown(text)}")
-    labels, end = _parsed_labels(text, 1)
+    _, labels, end = _parsed_labels(text, 1)
     tokens = text[end:].split()
     if not 1 <= len(tokens) <= 2:
         raise ExpositionError(f"expected an exemplar's value, got {_shown(text[end:])}")
@@ -211,9 +293,9 @@ def _timestamp(text: str, openmetrics: bool) -> int:
         raise ExpositionError(f"expected a timestamp, got {_shown(text)}") from None
 
 
-def _numbers(raw: list[str], labels: list[Labels]) -> list[float]:
+def _numbers(raw: list[str], labels: tuple[Labels, ...]) -> list[float]:
     try:
-        numbers = [float(text) for text in raw]
+        numbers = list(map(float, raw))
         joined = "".join(raw)
         if joined.isascii() and "_" not in joined:
             return numbers

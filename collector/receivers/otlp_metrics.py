@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from collector.model.series import SampleSink
+from collector.receivers.otlp_metrics_config import OtlpConfig
 from collector.receivers.otlp_metrics_decode import DecodedMetrics, MetricsDecoder
 from collector.storage.metrics.store import MetricStore, SeriesLimitError
 
@@ -17,11 +18,22 @@ def _now_ms() -> int:
 
 
 class MetricsIngest:
-    def __init__(self, sink: SampleSink, store: MetricStore, *, clock: Callable[[], int] = _now_ms) -> None:
+    def __init__(
+        self,
+        sink: SampleSink,
+        store: MetricStore,
+        *,
+        config: OtlpConfig | None = None,
+        clock: Callable[[], int] = _now_ms,
+    ) -> None:
         self._sink = sink
         self._store = store
         self._clock = clock
-        self._decoder = MetricsDecoder()
+        self._decoder = MetricsDecoder(config)
+
+    def configure(self, config: OtlpConfig) -> None:
+        """The `otlp` section of a configuration that was loaded anew."""
+        self._decoder.configure(config)
 
     async def ingest(self, request: bytes) -> tuple[int, str]:
         """
@@ -42,7 +54,7 @@ class MetricsIngest:
         except SeriesLimitError as error:
             decoded.rejected[str(error)] += min(error.refused, decoded.points)
         except BaseException:
-            decoded.take_back()
+            self._decoder.take_back(decoded)
             raise
         return _partial_success(decoded)
 

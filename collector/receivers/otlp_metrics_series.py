@@ -8,9 +8,9 @@ import math
 from typing import Any
 
 from collector.model.series import METRIC_NAME, Labels, labels_of
-from collector.receivers.naming import MetricType, bound_text, label_pairs, metric_name
+from collector.receivers.naming import LabelNaming, MetricType, bound_text, metric_name
+from collector.receivers.otlp_metrics_config import IDENTITY, OtlpConfig
 
-_IDENTITY = frozenset({"service.name", "service.namespace", "service.instance.id"})
 TARGET_INFO = "target_info"
 
 
@@ -51,31 +51,48 @@ def attribute_pairs(attributes: Any) -> list[tuple[str, str]]:
     return [(item.key, attribute_text(item.value)) for item in attributes]
 
 
+class Translation:
+    """The `otlp` section, ready to name things."""
+
+    def __init__(self, config: OtlpConfig) -> None:
+        self.config = config
+        self.strategy = config.translation_strategy
+        self.labels = LabelNaming(
+            self.strategy.escapes,
+            config.label_name_underscore_sanitization,
+            config.label_name_preserve_multiple_underscores,
+        )
+
+
 class PointSeries:
     """The series that one data point feeds, in the order of its values."""
 
-    __slots__ = ("bounds", "labels", "totals")
+    __slots__ = ("bounds", "labels")
 
     def __init__(self, labels: tuple[Labels, ...], bounds: tuple[float, ...] = ()) -> None:
         self.labels = labels
         self.bounds = bounds  # of a histogram's buckets, without +Inf
-        self.totals: list[float] | None = None  # what deltas have added up to
 
 
 class MetricSeries:
-    """One metric of one resource."""
+    """One metric of one scope of one resource."""
 
-    __slots__ = ("_base", "help", "kind", "name", "points")
+    __slots__ = ("_naming", "_strong", "_weak", "help", "kind", "name", "points")
 
-    def __init__(self, base: dict[str, str], name: str, unit: str, kind: MetricType) -> None:
-        self._base = base
-        self.name = metric_name(name, unit, kind)
+    def __init__(
+        self, name: str, kind: MetricType, naming: LabelNaming, *, weak: dict[str, str], strong: dict[str, str]
+    ) -> None:
+        self.name = name
         self.kind = kind
+        self._naming = naming
+        self._weak = weak  # labels that a point's own win over: promoted attributes
+        self._strong = strong  # labels that win over a point's own: job, instance, the scope's
         self.help: str | None = None  # as last sent
         # Keyed by the point's serialised bytes without what changes from export to export, see otlp_metrics_decode.
         self.points: dict[bytes, PointSeries] = {}
 
     def number(self, attributes: Any) -> PointSeries:
+        """Of a number, or of a native histogram."""
         return PointSeries((self._labels(self.name, self._pairs(attributes)),))
 
     def histogram(self, attributes: Any, bounds: tuple[float, ...], *, has_sum: bool) -> PointSeries:
@@ -92,8 +109,7 @@ class MetricSeries:
         return PointSeries((*each, *self._totals(pairs)))
 
     def _pairs(self, attributes: Any) -> dict[str, str]:
-        # The resource wins over a point's own `job` or `instance`, as in Prometheus's OTLP endpoint.
-        return label_pairs(attribute_pairs(attributes)) | self._base
+        return self._weak | self._naming.pairs(attribute_pairs(attributes)) | self._strong
 
     def _totals(self, pairs: dict[str, str]) -> tuple[Labels, Labels]:
         return self._labels(f"{self.name}_count", pairs), self._labels(f"{self.name}_sum", pairs)
@@ -103,25 +119,52 @@ class MetricSeries:
 
 
 class ResourceSeries:
-    """One instance of one service: where `job`, `instance` and `target_info` come from."""
+    """One instance of one service: where `job`, `instance`, promoted labels and `target_info` come from."""
 
-    def __init__(self, attributes: Any) -> None:
+    def __init__(self, attributes: Any, translation: Translation) -> None:
+        self._translation = translation
         texts = dict(attribute_pairs(attributes))
         namespace, service = texts.get("service.namespace", ""), texts.get("service.name", "")
         job = f"{namespace}/{service}" if namespace and service else service
         instance = texts.get("service.instance.id", "")
-        self.base = {name: value for name, value in (("job", job), ("instance", instance)) if value}
+        self._identity = {name: value for name, value in (("job", job), ("instance", instance)) if value}
         self.target = f"otlp|{job}|{instance}"
-        others = label_pairs([(name, value) for name, value in texts.items() if name not in _IDENTITY])
-        self.info: Labels | None = None
-        if self.base and others:  # the specification: none without an identity, and none that says nothing more
-            self.info = labels_of(others | self.base | {METRIC_NAME: TARGET_INFO})
-        self.metrics: dict[tuple[str, str, MetricType], MetricSeries] = {}
+        config, labels = translation.config, translation.labels
+        self._promoted = labels.pairs((name, value) for name, value in texts.items() if config.promoted(name))
+        self.info = self._info(texts)
+        self.metrics: dict[tuple[bytes, str, str, MetricType], MetricSeries] = {}
         self.last_labels: tuple[Labels, ...] = ()  # of the last batch, known to be distinct
 
-    def metric(self, name: str, unit: str, kind: MetricType) -> MetricSeries:
-        key = (name, unit, kind)
+    def _info(self, texts: dict[str, str]) -> Labels | None:
+        """The specification: none without an identity, and none that says nothing more."""
+        others = {name: value for name, value in texts.items() if name not in IDENTITY}
+        kept = texts if self._translation.config.keep_identifying_resource_attributes else others
+        if not self._identity or not kept:
+            return None
+        labels = self._translation.labels.pairs(kept.items())
+        return labels_of(labels | self._identity | {METRIC_NAME: TARGET_INFO})
+
+    def metric(self, scope: Any, schema_url: str, name: str, unit: str, kind: MetricType) -> MetricSeries:
+        """The metric of this name in the instrumentation scope, a message that may be empty."""
+        promote = self._translation.config.promote_scope_metadata and bool(scope.name)
+        mark = scope.SerializeToString() + schema_url.encode() if promote else b""
+        key = (mark, name, unit, kind)
         metric = self.metrics.get(key)
         if metric is None:
-            metric = self.metrics[key] = MetricSeries(self.base, name, unit, kind)
+            strong = (self._scope_labels(scope, schema_url) if promote else {}) | self._identity
+            translated = metric_name(name, unit, kind, self._translation.strategy)
+            metric = self.metrics[key] = MetricSeries(
+                translated, kind, self._translation.labels, weak=self._promoted, strong=strong
+            )
         return metric
+
+    def _scope_labels(self, scope: Any, schema_url: str) -> dict[str, str]:
+        labels = {
+            self._translation.labels.name(f"otel_scope_{name}"): text
+            for name, text in attribute_pairs(scope.attributes)
+        }
+        return labels | {
+            "otel_scope_name": scope.name,
+            "otel_scope_version": scope.version,
+            "otel_scope_schema_url": schema_url,
+        }

@@ -1,62 +1,66 @@
 """
 What to scrape: one entry of `scrape_configs` in Prometheus's configuration file.
 
-Source: prometheus.io/docs/prometheus/latest/configuration/configuration, <scrape_config>.
+Every key of Prometheus works, or is refused by name where ignoring it would scrape the wrong thing, or is named among
+the `ignored` where it changes nothing that is stored here.
+
+Source: prometheus.io/docs/prometheus/latest/configuration/configuration, <scrape_config>; config/config.go.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from collector.errors import ConfigError
+from collector.model.duration import parse_duration_ms
+from collector.receivers.relabel import RelabelRule
+from collector.receivers.scrape_http_config import HttpClientConfig, Strict, resolved
 
-DEFAULT_INTERVAL_S = 60.0  # Prometheus's global.scrape_interval and scrape_timeout
-DEFAULT_TIMEOUT_S = 10.0
 # Prometheus sets no limit by default; a page of ours is some 50 KB, and a broken peer must not fill the memory.
 DEFAULT_BODY_LIMIT = 32 * 1024 * 1024
-
-# Keys of Prometheus that are valid and not built: refused by name, as ignoring them would scrape the wrong thing.
-UNSUPPORTED = frozenset({
-    "relabel_configs", "metric_relabel_configs", "basic_auth", "oauth2", "tls_config", "proxy_url",
-    "proxy_from_environment", "no_proxy", "proxy_connect_header", "http_headers", "label_limit",
-    "label_name_length_limit", "label_value_length_limit", "target_limit", "keep_dropped_targets",
-    "scrape_classic_histograms", "always_scrape_classic_histograms", "convert_classic_histograms_to_nhcb",
-    "native_histogram_bucket_limit", "native_histogram_min_bucket_factor", "scrape_protocols",
-    "fallback_scrape_protocol", "scrape_failure_log_file", "track_timestamps_staleness", "enable_compression",
-    "enable_http2", "metric_name_validation_scheme", "metric_name_escaping_scheme", "azure_sd_configs",
-    "consul_sd_configs", "digitalocean_sd_configs", "docker_sd_configs", "dockerswarm_sd_configs", "dns_sd_configs",
-    "ec2_sd_configs", "eureka_sd_configs", "gce_sd_configs", "hetzner_sd_configs", "http_sd_configs",
-    "ionos_sd_configs", "kubernetes_sd_configs", "kuma_sd_configs", "lightsail_sd_configs", "linode_sd_configs",
-    "marathon_sd_configs", "nerve_sd_configs", "nomad_sd_configs", "openstack_sd_configs", "ovhcloud_sd_configs",
-    "puppetdb_sd_configs", "scaleway_sd_configs", "serverset_sd_configs", "triton_sd_configs", "uyuni_sd_configs",
-    "vultr_sd_configs", "stackit_sd_configs",
+# Discoveries that are not built: refused when they list anything, as their targets would silently be missing.
+UNBUILT_DISCOVERIES = frozenset({
+    f"{kind}_sd_configs"
+    for kind in (
+        "aws", "azure", "consul", "digitalocean", "docker", "dockerswarm", "ec2", "ecs", "eureka", "gce", "hetzner",
+        "ionos", "kubernetes", "kuma", "lightsail", "linode", "marathon", "nerve", "nomad", "openstack", "ovhcloud",
+        "puppetdb", "scaleway", "serverset", "stackit", "triton", "uyuni", "vultr",
+    )
 })  # fmt: skip
-_DURATION = re.compile(
-    r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
-)  # model/duration.go
-_DURATION_S = (365 * 86_400, 7 * 86_400, 86_400, 3_600, 60, 1, 0.001)
+# Keys about native histograms in protobuf, which is not asked for, and about a log of its own.
+IGNORED_KEYS = frozenset({
+    "scrape_native_histograms", "scrape_classic_histograms", "always_scrape_classic_histograms",
+    "native_histogram_bucket_limit", "native_histogram_min_bucket_factor", "scrape_failure_log_file",
+})  # fmt: skip
+# What a job inherits from `global` when it does not set it, or sets 0 (config.go, ScrapeConfig.Validate).
+INHERITED = (
+    "scrape_interval", "scrape_protocols", "body_size_limit", "sample_limit", "target_limit", "label_limit",
+    "label_name_length_limit", "label_value_length_limit", "keep_dropped_targets", "extra_scrape_metrics",
+    "metric_name_validation_scheme", "metric_name_escaping_scheme", "convert_classic_histograms_to_nhcb",
+)  # fmt: skip
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTPE]i?)?B?", re.ASCII)
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_UTF8_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def duration_s(text: Any) -> float:
     """
-    Seconds of a duration such as `1s`, `500ms` or `1m30s`; a number is taken as seconds.
+    Seconds of a duration such as `1s`, `500ms` or `1m30s`.
 
     Raises:
-        ValueError: neither.
+        ValueError: it is none; a number alone is none either.
     """
-    if isinstance(text, int | float) and not isinstance(text, bool):
-        return float(text)
-    match = _DURATION.fullmatch(text) if isinstance(text, str) and text else None
-    if match is None:
-        raise ValueError(f"{text!r} is not a duration such as 15s or 1m30s")
-    return float(sum(int(part) * unit for part, unit in zip(match.groups(), _DURATION_S, strict=True) if part))
+    if isinstance(text, int | float) and not isinstance(text, bool) and text == 0:
+        return 0.0
+    if not isinstance(text, str):
+        raise ValueError(f"not a valid duration string: {text!r}; a duration such as 15s, 1m30s or 6h is needed")
+    return parse_duration_ms(text) / 1000
 
 
 def _size_bytes(text: Any) -> Any:
@@ -67,113 +71,175 @@ def _size_bytes(text: Any) -> Any:
     return int(float(match[1]) * 1024**power)  # Prometheus's units.Base2Bytes: KB and KiB are both 1024
 
 
-Duration = Annotated[float, BeforeValidator(duration_s), Field(gt=0)]
+Duration = Annotated[float, BeforeValidator(duration_s), Field(gt=0)]  # seconds
 Size = Annotated[int, BeforeValidator(_size_bytes), Field(ge=0)]
+Limit = Annotated[int, Field(ge=0)]  # 0 is none
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ScrapeProtocol(Enum):
+    """With the content type that stands for it in Accept."""
+
+    PROTOBUF = "PrometheusProto"
+    OPENMETRICS_1 = "OpenMetricsText1.0.0"
+    OPENMETRICS_0 = "OpenMetricsText0.0.1"
+    TEXT_1 = "PrometheusText1.0.0"
+    TEXT_0 = "PrometheusText0.0.4"
+
+    @property
+    def openmetrics(self) -> bool:
+        return self in (ScrapeProtocol.OPENMETRICS_0, ScrapeProtocol.OPENMETRICS_1)
 
 
-class StaticConfig(_Strict):
-    """A group of targets: in the file itself, and in each file of file discovery."""
+class StaticConfig(Strict):
+    """A group of targets: in the file itself, and in what discovery brings."""
 
-    targets: list[str]
-    labels: dict[str, str] = {}
+    targets: tuple[str, ...] = ()
+    labels: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _names(self) -> StaticConfig:
-        for name in self.labels:
-            if not _LABEL_NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is not a label name")
+    def _names(self) -> Self:
+        for name, value in self.labels.items():
+            if not name:
+                raise ValueError("a label's name is empty")
+            if _UTF8_SURROGATE.search(name + value):
+                raise ValueError(f"label {name!r} is not valid UTF-8")
         return self
 
 
-class FileDiscoveryConfig(_Strict):
-    files: list[str] = Field(min_length=1)  # only the last part of a path may have *
+class FileDiscoveryConfig(Strict):
+    files: tuple[str, ...] = Field(min_length=1)  # only the last part of a path may have *
     refresh_interval: Duration = 300.0  # accepted as Prometheus has it; files are looked at twice a second anyway
 
     @model_validator(mode="after")
-    def _suffixes(self) -> FileDiscoveryConfig:
+    def _suffixes(self) -> Self:
         for name in self.files:
             if not name.endswith((".json", ".yml", ".yaml")):
                 raise ValueError(f"file {name!r} must end in .json, .yml or .yaml")
         return self
 
 
-class Authorization(_Strict):
-    type: str = "Bearer"
-    credentials: SecretStr | None = None
-    credentials_file: Path | None = None  # read at each scrape, so a rotated token takes effect
+class HttpDiscoveryConfig(HttpClientConfig):
+    url: str
+    refresh_interval: Duration = 60.0
 
     @model_validator(mode="after")
-    def _one(self) -> Authorization:
-        if (self.credentials is None) == (self.credentials_file is None):
-            raise ValueError("exactly one of credentials and credentials_file is needed")
-        if self.type.strip().lower() == "basic":
-            raise ValueError('type "basic" is not allowed, as in Prometheus')
+    def _is_http(self) -> Self:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("URL scheme must be 'http' or 'https', and a host is needed in URL")
         return self
 
 
-class ScrapeConfig(_Strict):
+class DnsDiscoveryConfig(Strict):
+    """Addresses of names. Prometheus's default type, SRV, and MX and NS need a resolver that is not built."""
+
+    names: tuple[str, ...] = Field(min_length=1)
+    type: Literal["A", "AAAA"]
+    port: int = Field(ge=1, le=65535)
+    refresh_interval: Duration = 30.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _built(cls, raw: Any) -> Any:
+        kind = str(raw.get("type", "SRV")).upper() if isinstance(raw, Mapping) else ""
+        if kind in ("SRV", "MX", "NS"):
+            raise ValueError(f"type {kind} is not supported, only A and AAAA are")
+        return {**raw, "type": kind} if isinstance(raw, Mapping) else raw
+
+
+class ScrapeConfig(HttpClientConfig):
     job_name: str = Field(min_length=1)
-    scrape_interval: Duration = DEFAULT_INTERVAL_S
-    scrape_timeout: Duration | None = None  # none: DEFAULT_TIMEOUT_S, or the interval if that is shorter
+    scrape_interval: Duration = 60.0  # Prometheus's global.scrape_interval
+    scrape_timeout: Duration | None = None  # none: 10 s, Prometheus's, or the interval if that is shorter
     metrics_path: str = "/metrics"
     scheme: Literal["http", "https"] = "http"
-    params: dict[str, list[str]] = {}
+    params: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     honor_labels: bool = False
     honor_timestamps: bool = True
-    follow_redirects: bool = True
-    static_configs: list[StaticConfig] = []
-    file_sd_configs: list[FileDiscoveryConfig] = []
-    authorization: Authorization | None = None
-    sample_limit: int = Field(default=0, ge=0)  # 0 is none, as in Prometheus
+    track_timestamps_staleness: bool = False
+    enable_compression: bool = True
+    static_configs: tuple[StaticConfig, ...] = ()
+    file_sd_configs: tuple[FileDiscoveryConfig, ...] = ()
+    http_sd_configs: tuple[HttpDiscoveryConfig, ...] = ()
+    dns_sd_configs: tuple[DnsDiscoveryConfig, ...] = ()
+    relabel_configs: tuple[RelabelRule, ...] = ()
+    metric_relabel_configs: tuple[RelabelRule, ...] = ()
+    scrape_protocols: tuple[ScrapeProtocol, ...] = (
+        ScrapeProtocol.OPENMETRICS_1,
+        ScrapeProtocol.OPENMETRICS_0,
+        ScrapeProtocol.TEXT_1,
+        ScrapeProtocol.TEXT_0,
+    )
+    fallback_scrape_protocol: ScrapeProtocol | None = None
+    metric_name_validation_scheme: Literal["utf8", "legacy"] = "utf8"
+    metric_name_escaping_scheme: Literal["allow-utf-8", "underscores", "dots", "values"] | None = None
+    convert_classic_histograms_to_nhcb: Literal[False] = False
+    extra_scrape_metrics: bool = False
     body_size_limit: Size = 0  # of the unpacked body; 0 is DEFAULT_BODY_LIMIT here
+    sample_limit: Limit = 0
+    target_limit: Limit = 0
+    label_limit: Limit = 0
+    label_name_length_limit: Limit = 0  # in bytes of UTF-8, as the next one
+    label_value_length_limit: Limit = 0
+    keep_dropped_targets: Limit = 0
+    ignored: tuple[str, ...] = ()  # keys of the file that have no effect here
 
     @model_validator(mode="before")
     @classmethod
     def _supported(cls, raw: Any) -> Any:
-        if not isinstance(raw, dict):
+        if not isinstance(raw, Mapping):
             return raw
-        refused = sorted(UNSUPPORTED & raw.keys())
-        if refused:
-            raise ValueError(f"not supported yet: {', '.join(refused)}")
-        raw = dict(raw)
-        token_file = raw.pop("bearer_token_file", None)  # the older way to write it
-        if token_file is not None:
-            if "authorization" in raw:
-                raise ValueError("both authorization and bearer_token_file are given")
-            raw["authorization"] = {"credentials_file": token_file}
-        return raw
+        unbuilt = sorted(name for name in UNBUILT_DISCOVERIES & raw.keys() if raw[name])
+        if unbuilt:
+            raise ValueError(f"not supported: {', '.join(unbuilt)}")
+        left_out = UNBUILT_DISCOVERIES | IGNORED_KEYS
+        ignored = sorted(name for name in IGNORED_KEYS & raw.keys() if raw[name])
+        kept = {name: value for name, value in raw.items() if name not in left_out and value is not None}
+        return kept | ({"ignored": tuple(ignored)} if ignored else {})
 
     @model_validator(mode="after")
-    def _timeout(self) -> ScrapeConfig:
+    def _consistent(self) -> Self:
         if self.scrape_timeout is not None and self.scrape_timeout > self.scrape_interval:
             raise ValueError(
                 f"scrape_timeout {self.scrape_timeout:g} s is longer than scrape_interval {self.scrape_interval:g} s"
             )
+        if len(set(self.scrape_protocols)) != len(self.scrape_protocols):
+            raise ValueError("scrape_protocols: a protocol stands twice")
+        if set(self.scrape_protocols) <= {ScrapeProtocol.PROTOBUF}:
+            raise ValueError("scrape_protocols: PrometheusProto is not supported, and there is no other")
+        if self.fallback_scrape_protocol is ScrapeProtocol.PROTOBUF:
+            raise ValueError("fallback_scrape_protocol: PrometheusProto is not supported")
+        if self.metric_name_escaping_scheme == "allow-utf-8" and self.metric_name_validation_scheme == "legacy":
+            raise ValueError("utf8 metric names requested but validation scheme is not set to UTF8")
+        if not self.relabel_configs:  # with rules, what looks like a URL may be made an address
+            for address in (address for group in self.static_configs for address in group.targets):
+                if "/" in address:
+                    raise ValueError(f'"{address}" is not a valid hostname')
         return self
 
     @property
     def timeout_s(self) -> float:
-        return self.scrape_timeout or min(DEFAULT_TIMEOUT_S, self.scrape_interval)
+        return self.scrape_timeout or min(10.0, self.scrape_interval)
 
     @property
     def body_limit(self) -> int:
         return self.body_size_limit or DEFAULT_BODY_LIMIT
 
+    @property
+    def escaping(self) -> str:
+        """Of names that are not of the old form, asked for in Accept."""
+        by_scheme = "allow-utf-8" if self.metric_name_validation_scheme == "utf8" else "underscores"
+        return self.metric_name_escaping_scheme or by_scheme
 
-def parse_scrape_configs(
-    raw: Any, *, base: Path, interval: Any = DEFAULT_INTERVAL_S, timeout: Any = None
-) -> list[ScrapeConfig]:
+
+def parse_scrape_configs(raw: Any, *, base: Path, defaults: Mapping[str, Any] | None = None) -> list[ScrapeConfig]:
     """
     `scrape_configs` of a configuration file.
 
     Args:
         raw: What the YAML holds under that key; None is an empty list.
         base: The configuration file's folder, which relative paths are relative to.
-        interval, timeout: `global.scrape_interval` and `global.scrape_timeout`, if the file has them.
+        defaults: The keys of `global`, as the YAML holds them.
 
     Raises:
         ConfigError: names the job, the key and what is wrong.
@@ -184,43 +250,53 @@ def parse_scrape_configs(
     for place, entry in enumerate(raw or []):
         name = entry.get("job_name", place) if isinstance(entry, dict) else place
         try:
-            config = ScrapeConfig.model_validate(_with_defaults(entry, interval, timeout))
+            config = ScrapeConfig.model_validate(_with_defaults(entry, defaults or {}))
         except (ValidationError, ValueError) as error:
-            raise ConfigError(f"scrape_configs, job {name}: {_reason(error)}") from error
+            raise ConfigError(f"scrape_configs, job {name}: {reason(error)}") from None
         if any(config.job_name == other.job_name for other in configs):
             raise ConfigError(f"scrape_configs, job {name}: there are two jobs of this name")
         configs.append(_resolved(config, base))
     return configs
 
 
-def _with_defaults(entry: Any, interval: Any, timeout: Any) -> Any:
+def _with_defaults(entry: Any, defaults: Mapping[str, Any]) -> Any:
     if not isinstance(entry, dict):
         return entry
-    entry = {"scrape_interval": interval} | entry
-    if timeout is not None and "scrape_timeout" not in entry:
-        entry["scrape_timeout"] = min(duration_s(timeout), duration_s(entry["scrape_interval"]))
-    return entry
+    own = {
+        name: value
+        for name, value in entry.items()
+        if not (name in (*INHERITED, "scrape_timeout") and (value in (None, "", "0s", "0") or value == 0))
+    }
+    inherited = {name: defaults[name] for name in INHERITED if defaults.get(name) is not None}
+    if "metric_name_validation_scheme" in own:  # config.go: a job's own scheme does not take the global escaping
+        inherited.pop("metric_name_escaping_scheme", None)
+    merged = inherited | own
+    timeout = defaults.get("scrape_timeout")
+    if timeout and "scrape_timeout" not in merged:
+        interval = merged.get("scrape_interval", "1m")
+        merged["scrape_timeout"] = timeout if duration_s(timeout) <= duration_s(interval) else interval
+    return merged
 
 
 def _resolved(config: ScrapeConfig, base: Path) -> ScrapeConfig:
-    files = [
-        found.model_copy(update={"files": [str(base / name) for name in found.files]})
+    files = tuple(
+        found.model_copy(update={"files": tuple(str(base / name) for name in found.files)})
         for found in config.file_sd_configs
-    ]
-    authorization = config.authorization
-    if authorization is not None and authorization.credentials_file is not None:
-        path = base / authorization.credentials_file
-        authorization = authorization.model_copy(update={"credentials_file": path})
-    return config.model_copy(update={"file_sd_configs": files, "authorization": authorization})
+    )
+    asked = tuple(resolved(found, base) for found in config.http_sd_configs)
+    changed: ScrapeConfig = resolved(config, base)
+    return changed.model_copy(update={"file_sd_configs": files, "http_sd_configs": asked})
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Without the input, which may hold a secret."""
     if not isinstance(error, ValidationError):
         return str(error)
-    first: Sequence[Any] = error.errors(include_input=False, include_url=False)[:1]
-    where = ".".join(str(part) for part in first[0]["loc"])
-    message = str(first[0]["msg"]).removeprefix("Value error, ")
-    if first[0]["type"] == "extra_forbidden":
-        message = "unknown key"
-    return f"{where}: {message}" if where else message
+    problems = []
+    for item in error.errors(include_input=False, include_url=False):
+        where = ".".join(str(part) for part in item["loc"])
+        message = str(item["msg"]).removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key"
+        problems.append(f"{where}: {message}" if where else message)
+    return "; ".join(problems)

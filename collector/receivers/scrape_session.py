@@ -2,21 +2,28 @@
 What a target's scrapes mean as samples: its series under their final labels, staleness markers, and the report
 (`up` and the scrape_ series). No I/O.
 
-Source: Prometheus scrape/scrape.go (scrapeLoop.append, report, endOfRunStaleness).
+Source: Prometheus scrape/scrape.go (scrapeLoop.append, mutateSampleLabels, verifyLabelLimits, report).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from collector.errors import BadRequestError, LimitExceededError
 from collector.model.series import ABSENT_BITS, METRIC_NAME, STALE, Exemplar, Labels, SampleBatch, labels_of
 from collector.receivers.exposition import Exposition, ExpositionParser, Series, canonical_float
-from collector.receivers.scrape_discovery import Target
+from collector.receivers.relabel import relabelled
+from collector.receivers.scrape_config import ScrapeConfig
+from collector.receivers.scrape_target import Target
 
-AHEAD_MS = 600_000  # samples further ahead of the scrape are dropped (scrape.go, maxAheadTime)
+AHEAD_MS = 600_000  # samples further ahead of the scrape are left out (scrape.go, maxAheadTime)
+SHOWN = 50  # characters of a name in a message, as Prometheus shows
+_OLD_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
+_OLD_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _REPORT = (
     "up",
     "scrape_duration_seconds",
@@ -24,6 +31,7 @@ _REPORT = (
     "scrape_samples_post_metric_relabeling",
     "scrape_series_added",
 )
+_EXTRA_REPORT = ("scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,84 +39,149 @@ class ScrapeReport:
     up: bool
     duration_s: float
     scraped: int = 0
-    kept: int = 0  # without duplicates
+    kept: int = 0  # by metric relabelling; duplicates are counted, as in Prometheus
     added: int = 0  # series that the scrape before did not have
+    body_bytes: int = 0  # -1: over the limit
 
     def values(self) -> list[float]:
         return [float(self.up), self.duration_s, float(self.scraped), float(self.kept), float(self.added)]
 
 
+@dataclass(frozen=True, slots=True)
+class Scraped:
+    """What a scrape brings. Only samples with timestamps of their own are not in the first batch."""
+
+    batches: list[SampleBatch]
+    left_out: str = ""  # which samples of a page that is otherwise good were not taken, and why
+
+
 class ScrapeSession:
     """One target over time: keeps which series it had, so that those that vanish are marked stale."""
 
-    def __init__(self, target: Target, *, honor_labels: bool, honor_timestamps: bool) -> None:
+    def __init__(self, config: ScrapeConfig, target: Target) -> None:
+        self._config = config
         self._group = target.group
         self._target_labels = dict(target.labels)
-        self._honor_labels = honor_labels
-        self._honor_timestamps = honor_timestamps
-        self._report_labels = tuple(labels_of(self._target_labels | {METRIC_NAME: name}) for name in _REPORT)
+        names = (*_REPORT, *_EXTRA_REPORT) if config.extra_scrape_metrics else _REPORT
+        self._report_labels = tuple(labels_of(self._target_labels | {METRIC_NAME: name}) for name in names)
+        self._extra = [target.timeout_s, float(config.sample_limit)] if config.extra_scrape_metrics else None
         self._series: tuple[Labels, ...] = ()  # of the last good scrape, without those that had their own timestamps
+        self._timed: frozenset[Labels] = frozenset()  # these, where track_timestamps_staleness asks for it
         self._reported = False
         self._steady: tuple[Labels, ...] = ()  # _series and the report, one object for scrape after scrape
         self.last_ms = -1
         self.parser = ExpositionParser(self._named)
 
-    def _named(self, series: Series) -> Labels:
-        labels = dict(series.labels)
+    def follow(self, before: ScrapeSession) -> None:
+        """Take over from the same target under another configuration: series that vanish with it must end."""
+        self._series, self._timed, self._reported = before._series, before._timed, before._reported
+        self.last_ms = before.last_ms
+
+    def _named(self, series: Series) -> Labels | None:
+        labels: dict[str, str] | None = dict(series.labels)
+        assert labels is not None  # noqa: S101  (for the type checker)
         if "le" in labels and series.name.endswith("_bucket"):
             labels["le"] = canonical_float(labels["le"])
         elif "quantile" in labels:
             labels["quantile"] = canonical_float(labels["quantile"])
         for name, value in self._target_labels.items():
             own = labels.get(name)
-            if own and self._honor_labels:
+            if own and self._config.honor_labels:
                 continue
             if own:
                 labels[_free(f"exported_{name}", labels, self._target_labels)] = own
             labels[name] = value
         labels[METRIC_NAME] = series.name
+        if self._config.metric_relabel_configs:
+            labels = relabelled(labels, self._config.metric_relabel_configs)
+            if labels is None:
+                return None
+        self._check(labels)
         return labels_of(labels)
 
-    def succeeded(self, exposition: Exposition, *, timestamp_ms: int, duration_s: float) -> list[SampleBatch]:
-        """The batches of a good scrape; only samples with timestamps of their own are not in the first one."""
+    def _check(self, labels: Mapping[str, str]) -> None:
+        """
+        Raises:
+            BadRequestError: there is no name, or one that the job's validation scheme does not allow.
+            LimitExceededError: over one of the job's limits on labels. Either fails the scrape.
+        """
+        config = self._config
+        metric = labels.get(METRIC_NAME, "")
+        if not metric:
+            raise BadRequestError(f"metric name is gone after relabelling: {dict(labels)}"[:200])
+        if config.metric_name_validation_scheme == "legacy":
+            _check_old_names(metric, labels)
+        if config.label_limit and len(labels) > config.label_limit:
+            raise LimitExceededError(
+                f"label_limit exceeded (metric: {metric[:SHOWN]}, number of labels: {len(labels)}, "
+                f"limit: {config.label_limit})"
+            )
+        if not config.label_name_length_limit and not config.label_value_length_limit:
+            return
+        for name, value in labels.items():
+            for what, text, limit in (
+                ("name", name, config.label_name_length_limit),
+                ("value", value, config.label_value_length_limit),
+            ):
+                if limit and len(text.encode()) > limit:
+                    raise LimitExceededError(
+                        f"label_{what}_length_limit exceeded (metric: {metric[:SHOWN]}, label name: {name[:SHOWN]}, "
+                        f"length: {len(text.encode())}, limit: {limit})"
+                    )
+
+    def succeeded(
+        self, exposition: Exposition, *, timestamp_ms: int, duration_s: float, body_bytes: int = 0
+    ) -> Scraped:
         labels, values, exemplars = exposition.labels, exposition.values, exposition.exemplars
         timed: list[tuple[Labels, float, int]] = []
-        scraped = len(labels)
-        if exposition.timestamps_ms and self._honor_timestamps:
+        kept = len(labels)
+        ahead = duplicates = 0
+        if exposition.timestamps_ms and self._config.honor_timestamps:
             timed = [
                 (labels[place], values[place], at)
                 for place, at in exposition.timestamps_ms.items()
                 if at <= timestamp_ms + AHEAD_MS
             ]
-            keep = [place for place in range(scraped) if place not in exposition.timestamps_ms]
+            ahead = len(exposition.timestamps_ms) - len(timed)
+            keep = [place for place in range(kept) if place not in exposition.timestamps_ms]
             labels, values, exemplars = _picked(labels, values, exemplars, keep)
-        series = tuple(labels)
         vanished: Iterable[Labels] = ()
         added = 0
-        if series != self._series:
-            if len(set(series)) != len(series):
-                first = list({each: place for place, each in reversed(list(enumerate(labels)))}.values())
-                labels, values, exemplars = _picked(labels, values, exemplars, sorted(first))
-                series = tuple(labels)
-            old, new = set(self._series), set(series)
+        if labels is not self._series and labels != self._series:
+            own = set(self._report_labels)  # a page may serve `up`, too; two samples of one series there cannot be
+            if len(set(labels)) != len(labels) or not own.isdisjoint(labels):
+                first = {each: place for place, each in reversed(list(enumerate(labels))) if each not in own}
+                duplicates = len(labels) - len(first)
+                labels, values, exemplars = _picked(labels, values, exemplars, sorted(first.values()))
+            old, new = set(self._series), set(labels)
+            if self._timed:  # a series whose own time comes and goes does not vanish with it
+                new |= {each for each, _, _ in timed}
             vanished, added = [each for each in self._series if each not in new], len(new - old)
-            self._series = series
             self._steady = ()
-        report = ScrapeReport(True, duration_s, scraped, len(series) + len(timed), added)
-        first_batch = self._batch(timestamp_ms, values, list(vanished), report, exemplars)
-        return [first_batch, *self._timed_batches(timed)]
+        self._series = labels
+        vanished = [*vanished, *self._vanished_timed(timed)]
+        report = ScrapeReport(True, duration_s, exposition.scraped, kept, added + len(timed), body_bytes)
+        first_batch = self._batch(timestamp_ms, values, vanished, report, exemplars)
+        return Scraped([first_batch, *self._timed_batches(timed)], _left_out(duplicates, ahead))
 
-    def failed(self, *, timestamp_ms: int, duration_s: float, scraped: int = 0) -> SampleBatch:
+    def _vanished_timed(self, timed: list[tuple[Labels, float, int]]) -> list[Labels]:
+        if not self._config.track_timestamps_staleness:
+            return []
+        before, self._timed = self._timed, frozenset(each for each, _, _ in timed)
+        return sorted(before - self._timed - set(self._series))
+
+    def failed(self, report: ScrapeReport, *, timestamp_ms: int) -> SampleBatch:
         """All series end, `up` is 0."""
-        vanished, self._series, self._steady = self._series, (), ()
-        return self._batch(timestamp_ms, [], list(vanished), ScrapeReport(False, duration_s, scraped), [])
+        vanished = [*self._series, *sorted(self._timed)]
+        self._series, self._timed, self._steady = (), frozenset(), ()
+        return self._batch(timestamp_ms, [], vanished, report, [])
 
     def ended(self, *, timestamp_ms: int) -> SampleBatch | None:
         """The target is gone: all its series end, the report's too. None if it never had any."""
         if not self._reported:
             return None
-        labels = (*self._series, *self._report_labels)
-        self._series, self._steady, self._reported = (), (), False
+        labels = (*self._series, *sorted(self._timed), *self._report_labels)
+        self._series, self._timed, self._steady, self._reported = (), frozenset(), (), False
         # Never at or before the last scrape, which would win over the marker.
         return SampleBatch(self._group, max(timestamp_ms, self.last_ms + 1), labels, np.full(len(labels), STALE))
 
@@ -122,7 +195,8 @@ class ScrapeSession:
     ) -> SampleBatch:
         if not self._steady:
             self._steady = (*self._series, *self._report_labels)
-        array = np.array([*values, *report.values()])
+        extra = [] if self._extra is None else [*self._extra, float(report.body_bytes)]
+        array = np.array([*values, *report.values(), *extra])
         array[array.view(np.uint64) == ABSENT_BITS] = np.nan  # our own mark means nothing from outside
         labels = self._steady
         if vanished:
@@ -146,6 +220,23 @@ class ScrapeSession:
         ]
 
 
+def _check_old_names(metric: str, labels: Mapping[str, str]) -> None:
+    if not _OLD_METRIC_NAME.fullmatch(metric):
+        raise BadRequestError(f"invalid metric name {metric[:SHOWN]!r} under metric_name_validation_scheme legacy")
+    for name in labels:
+        if not _OLD_LABEL_NAME.fullmatch(name):
+            raise BadRequestError(f"invalid label name {name[:SHOWN]!r} under metric_name_validation_scheme legacy")
+
+
+def _left_out(duplicates: int, ahead: int) -> str:
+    told = []
+    if duplicates:
+        told.append(f"{duplicates} samples of series that are on the page before, or are the report's")
+    if ahead:
+        told.append(f"{ahead} samples more than {AHEAD_MS // 60_000} minutes ahead of the scrape")
+    return f"left out: {' and '.join(told)}" if told else ""
+
+
 def _free(name: str, *taken: dict[str, str]) -> str:
     while any(name in labels for labels in taken):
         name = f"exported_{name}"
@@ -153,11 +244,11 @@ def _free(name: str, *taken: dict[str, str]) -> str:
 
 
 def _picked(
-    labels: list[Labels], values: list[float], exemplars: list[tuple[int, Exemplar]], keep: list[int]
-) -> tuple[list[Labels], list[float], list[tuple[int, Exemplar]]]:
+    labels: tuple[Labels, ...], values: list[float], exemplars: list[tuple[int, Exemplar]], keep: list[int]
+) -> tuple[tuple[Labels, ...], list[float], list[tuple[int, Exemplar]]]:
     moved = {place: position for position, place in enumerate(keep)}
     return (
-        [labels[place] for place in keep],
+        tuple(labels[place] for place in keep),
         [values[place] for place in keep],
         [(moved[place], exemplar) for place, exemplar in exemplars if place in moved],
     )

@@ -39,7 +39,7 @@ def test_prometheus_keys_and_ours_are_read(tmp_path):
     assert config.global_.external_labels == {"site": "here"}
     assert config.rule_files == [f"{tmp_path}/rules/*.yml", "/etc/rules.yml"]
     assert [(job.job_name, job.scrape_interval) for job in config.scrape_configs] == [("shop", 5), ("gateway", 2)]
-    assert config.scrape_configs[0].file_sd_configs[0].files == [f"{tmp_path}/targets/*.json"]
+    assert config.scrape_configs[0].file_sd_configs[0].files == (f"{tmp_path}/targets/*.json",)
     assert config.alertmanager is not None
     assert config.storage.retention == 6 * 3600
     assert config.limits.limits().max_requests == 3
@@ -57,16 +57,18 @@ def test_an_empty_file_has_defaults(tmp_path, text):
     ("text", "message"),
     [
         ("scrape_config: []", "scrape_config: unknown key"),
-        ("remote_write: []", "remote_write: unknown key"),
+        ("remote_write: [{url: http://x}]", "remote_write: not supported"),
         ("global: {evaluation_interval: fast}", "global.evaluation_interval: not a valid duration"),
-        ("global: {evaluation_interval: 0s}", "global.evaluation_interval:"),
-        ("global: {evaluation_interval: 5}", "global.evaluation_interval: a duration such as"),
+        (
+            "global: {evaluation_interval: 5}",
+            "global.evaluation_interval: not a valid duration string: 5; a duration such as",
+        ),
         ("limits: {max_requests: 0}", "limits.max_requests:"),
         ("storage: {retention: 1h, size: 3}", "storage.size: unknown key"),
         ("scrape_configs: [{job_name: a, colour: red}]", "colour"),
         ("scrape_configs: [{job_name: a}, {job_name: a}]", "two jobs of this name"),
         ("alertmanager: {route: {}}", "alertmanager"),
-        ("alertmanager: {nonsense: 1}", "nonsense"),
+        ("alertmanager: {route: {receiver: a}, receivers: [{name: a}], nonsense: 1}", "nonsense"),
         ("[1, 2]", "collector.yml"),
         ("a: [", "not YAML"),
     ],

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from collector.receivers.naming import MetricType, bound_text, label_name, label_pairs, metric_name, unit_word
+from collector.receivers.naming import LabelNaming, MetricType, Strategy, bound_text, metric_name, unit_word
 
 COUNTER, GAUGE, UP_DOWN, HISTOGRAM = (
     MetricType.COUNTER,
@@ -50,20 +50,21 @@ def test_metric_names_follow_the_specification(name, unit, kind, expected):
         ("http.route", "http_route"),
         ("service.instance.id", "service_instance_id"),
         ("k8s.pod/name", "k8s_pod_name"),
-        ("a..b", "a_b"),
+        ("a..b", "a__b"),
         ("2nd", "key_2nd"),
         ("_private", "key_private"),
         ("__reserved__", "__reserved__"),
-        ("ä", "key_"),
+        ("__x", "__x"),
+        ("ä", ""),
         ("", ""),
     ],
 )
 def test_label_names_follow_the_specification(name, expected):
-    assert label_name(name) == expected
+    assert LabelNaming().name(name) == expected
 
 
 def test_attributes_whose_names_fall_together_share_a_label_in_the_order_of_their_names():
-    assert label_pairs([("a_b", "2"), ("a.b", "1"), ("c", "3")]) == {"a_b": "1;2", "c": "3"}
+    assert LabelNaming().pairs([("a_b", "2"), ("a.b", "1"), ("c", "3")]) == {"a_b": "1;2", "c": "3"}
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,29 @@ def test_bounds_are_written_without_exponent_and_without_a_needless_point(bound,
 @pytest.mark.parametrize(("unit", "word"), [("s", "seconds"), ("By/s", "bytes_per_second"), ("1", ""), ("{order}", "")])
 def test_units_are_words_in_metadata(unit, word):
     assert unit_word(unit) == word
+
+
+@pytest.mark.parametrize(
+    ("strategy", "name", "unit", "kind", "expected"),
+    [
+        (Strategy.UNDERSCORES_WITHOUT_SUFFIXES, "http.requests", "By", COUNTER, "http_requests"),
+        (Strategy.UNDERSCORES_WITHOUT_SUFFIXES, "a__b", "", GAUGE, "a__b"),
+        (Strategy.UNDERSCORES_WITHOUT_SUFFIXES, "2xx", "", COUNTER, "_2xx"),
+        (Strategy.UNDERSCORES_WITHOUT_SUFFIXES, "…", "", COUNTER, ""),
+        (Strategy.UTF8_WITH_SUFFIXES, "http.requests", "", COUNTER, "http.requests_total"),
+        (Strategy.UTF8_WITH_SUFFIXES, "http.requests.total", "", COUNTER, "http.requests_total"),
+        (Strategy.UTF8_WITH_SUFFIXES, "größe", "By", GAUGE, "größe_bytes"),
+        (Strategy.UTF8_WITH_SUFFIXES, "io.bytes", "By", COUNTER, "io.bytes_total"),
+        (Strategy.UTF8_WITH_SUFFIXES, "disk.io", "By/s", GAUGE, "disk.io_bytes_per_second"),
+        (Strategy.UTF8_WITH_SUFFIXES, "hit.ratio", "1", GAUGE, "hit_ratio"),
+        (Strategy.NO_TRANSLATION, "http.requests", "By", COUNTER, "http.requests"),
+    ],
+)
+def test_each_strategy_names_as_prometheuss_translator_does(strategy, name, unit, kind, expected):
+    assert metric_name(name, unit, kind, strategy) == expected
+
+
+def test_label_names_may_keep_what_the_configuration_says():
+    assert LabelNaming(escapes=False).name("http.route") == "http.route"
+    assert LabelNaming(preserve_multiple_underscores=False).name("a..b") == "a_b"
+    assert LabelNaming(underscore_sanitization=False).name("_private") == "_private"

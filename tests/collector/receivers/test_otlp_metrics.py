@@ -227,13 +227,13 @@ async def test_attributes_that_are_not_strings_become_text(ingest, query):
 
 
 async def test_what_cannot_be_stored_is_refused_by_name_and_the_rest_is_kept(ingest, query):
-    exponential = Metric(name="e")
+    exponential = Metric(name="e")  # without a temporality
     exponential.exponential_histogram.data_points.add(time_unix_nano=NOW_MS * 1_000_000, count=1)
     broken = histogram("broken", [1, 2], [0.1, 1.0])
     message = request(exponential, broken, gauge("…", 1.0), gauge("fine", 1.0), gauge("ahead", 1.0, at_ms=NOW_MS * 2))
     rejected, reason = await ingest.ingest(message.SerializeToString())
     assert rejected == 4
-    assert "exponential histograms are not supported" in reason
+    assert "exponential histogram without an aggregation temporality" in reason
     assert "broken_seconds: 2 bucket counts for 2 bounds" in reason
     assert "and 1 more reasons" in reason
     assert query.last("fine") == 1.0

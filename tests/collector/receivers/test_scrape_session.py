@@ -5,8 +5,8 @@ import pytest
 
 from collector.model.series import METRIC_NAME, SampleBatch, is_stale, labels_of
 from collector.receivers.scrape_config import ScrapeConfig
-from collector.receivers.scrape_discovery import target_of
-from collector.receivers.scrape_session import ScrapeSession
+from collector.receivers.scrape_session import ScrapeReport, ScrapeSession
+from collector.receivers.scrape_target import target_of
 
 REPORT = {
     "up",
@@ -17,9 +17,9 @@ REPORT = {
 }
 
 
-def new_session(**options: bool) -> ScrapeSession:
-    target = target_of(ScrapeConfig(job_name="shop"), "127.0.0.1:1", {"instance": "shop-1"})
-    return ScrapeSession(target, **({"honor_labels": False, "honor_timestamps": True} | options))
+def new_session(**options: object) -> ScrapeSession:
+    config = ScrapeConfig.model_validate({"job_name": "shop", **options})
+    return ScrapeSession(config, target_of(config, "127.0.0.1:1", {"instance": "shop-1"}))
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def session() -> ScrapeSession:
 
 def scraped(session: ScrapeSession, text: str, at_ms: int, *, openmetrics: bool = False) -> list[SampleBatch]:
     exposition = session.parser.parse(text, openmetrics=openmetrics)
-    return session.succeeded(exposition, timestamp_ms=at_ms, duration_s=0.25)
+    return session.succeeded(exposition, timestamp_ms=at_ms, duration_s=0.25).batches
 
 
 def named(batch: SampleBatch) -> dict[str, float | str]:
@@ -77,10 +77,10 @@ def test_a_steady_target_sends_the_same_labels_object(session):
 
 def test_a_failed_scrape_ends_every_series_and_up_is_0(session):
     scraped(session, 'm{n="1"} 5\n', 1000)
-    batch = session.failed(timestamp_ms=2000, duration_s=1.0)
+    batch = session.failed(ScrapeReport(False, 1.0), timestamp_ms=2000)
     assert named(batch)["m1"] == "stale"
     assert named(batch)["up"] == 0.0
-    assert "m1" not in named(session.failed(timestamp_ms=3000, duration_s=1.0))
+    assert "m1" not in named(session.failed(ScrapeReport(False, 1.0), timestamp_ms=3000))
     assert named(scraped(session, 'm{n="1"} 6\n', 4000)[0])["m1"] == 6.0
 
 
@@ -115,7 +115,7 @@ def test_the_first_of_two_equal_series_in_a_scrape_counts(session):
         (batch,) = scraped(session, 'm{n="1"} 1\nm{n="1"} 2\n', at)
         assert named(batch)["m1"] == 1.0
         assert named(batch)["scrape_samples_scraped"] == 2.0
-        assert named(batch)["scrape_samples_post_metric_relabeling"] == 1.0
+        assert named(batch)["scrape_samples_post_metric_relabeling"] == 2.0
 
 
 def test_samples_with_their_own_time_keep_it_and_are_not_marked_stale(session):
@@ -142,6 +142,6 @@ def test_an_exemplar_without_a_time_gets_that_of_the_scrape(session):
 def test_a_nan_that_means_absent_here_is_a_plain_nan(session):
     exposition = session.parser.parse("m 1\n", openmetrics=False)
     exposition.values = np.array([0x7FF0000000000003], np.uint64).view(np.float64).tolist()
-    (batch,) = session.succeeded(exposition, timestamp_ms=1000, duration_s=0.1)
+    (batch,) = session.succeeded(exposition, timestamp_ms=1000, duration_s=0.1).batches
     assert np.isnan(batch.values[0])
     assert batch.values.view(np.uint64)[0] != 0x7FF0000000000003
