@@ -9,13 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from fastapi import Request
 
 from collector.errors import BadRequestError, LimitExceededError
 from collector.model.duration import parse_duration_ms
+from collector.model.text import quote
 from collector.query.promql.numerals import parse_float
 
 MAX_FORM_BYTES = 1_000_000  # a query is text that somebody wrote; Go's own bound for a form is 10 MB
@@ -24,12 +25,17 @@ MAX_FIELDS = 1_000
 MIN_TIME_MS, MAX_TIME_MS = -(1 << 52), 1 << 52
 # Go's time.Duration is nanoseconds in an int64.
 _MAX_DURATION_S = 2**63 / 1e9
+_INT64_DIGITS = 19
+# How clients that spell out "always" write the bounds (api.go, MinTime and MaxTime).
+_BOUNDS = {"-292273086-05-16T16:47:06Z": MIN_TIME_MS, "292277025-08-18T07:12:54.999999999Z": MAX_TIME_MS}
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
     fields: dict[str, list[str]]
+    arrived_s: float = 0.0  # of the monotonic clock
+    path: dict[str, str] = field(default_factory=dict)  # what stands in the path, such as a label's name
 
     def text(self, name: str) -> str:
         values = self.fields.get(name)
@@ -46,7 +52,8 @@ class Parameters:
         try:
             return parse_time_ms(text)
         except ValueError as error:
-            raise invalid(name, error) from error
+            optional = f"invalid time value for '{name}': " if default_ms is not None else ""
+            raise invalid(name, f"{optional}{error}") from error
 
     def duration_ms(self, name: str, default_ms: int | None = None) -> int:
         text = self.text(name)
@@ -58,20 +65,46 @@ class Parameters:
             raise invalid(name, error) from error
 
     def limit(self, name: str = "limit") -> int:
-        """0 means no limit."""
+        """0 means no limit (api.go, parseLimitParam)."""
         text = self.text(name)
         if not text:
             return 0
-        if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
-            raise invalid(name, f"{name} must be a non-negative number, got {text!r}")
-        return int(text)
+        try:
+            limit = parse_int(text)
+        except ValueError as error:
+            raise invalid(name, error) from error
+        if limit < 0:
+            raise invalid(name, f"{name} must be non-negative")
+        return limit
+
+    def number(self, name: str) -> int | None:
+        """A whole number of any sign; None where it is not given."""
+        text = self.text(name)
+        if not text:
+            return None
+        try:
+            return parse_int(text)
+        except ValueError as error:
+            raise BadRequestError(f"{name} must be a number") from error
+
+
+def parse_int(text: str) -> int:
+    """
+    Raises:
+        ValueError: as Go's strconv.Atoi says it.
+    """
+    if not re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+        raise ValueError(f"strconv.Atoi: parsing {quote(text)}: invalid syntax")
+    if len(text) > _INT64_DIGITS + 1 or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"strconv.Atoi: parsing {quote(text)}: value out of range")
+    return int(text)
 
 
 def invalid(name: str, reason: object) -> BadRequestError:
     return BadRequestError(f'invalid parameter "{name}": {reason}')
 
 
-async def read_parameters(request: Request) -> Parameters:
+async def read_parameters(request: Request, *, arrived_s: float = 0.0) -> Parameters:
     """
     Raises:
         LimitExceededError: the form is larger than MAX_FORM_BYTES.
@@ -91,7 +124,7 @@ async def read_parameters(request: Request) -> Parameters:
                 fields.setdefault(name, []).extend(values)
     except ValueError as error:
         raise BadRequestError(f"error parsing form values: {error}") from error
-    return Parameters(fields)
+    return Parameters(fields, arrived_s, dict(request.path_params))
 
 
 async def _bounded_body(request: Request) -> bytes:
@@ -108,6 +141,8 @@ def parse_time_ms(text: str) -> int:
     number = parse_float(text)
     if number is not None and math.isfinite(number):
         return min(MAX_TIME_MS, max(MIN_TIME_MS, round(number * 1000)))
+    if text in _BOUNDS:
+        return _BOUNDS[text]
     match = _RFC3339.fullmatch(text)
     if match is not None:
         try:

@@ -6,68 +6,132 @@ Source: prometheus/web/api/v1/api.go, rules and alerts.
 
 from __future__ import annotations
 
-from typing import Annotated
+import hashlib
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 
-from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter
 
+from collector.api.prometheus_encoding import plain
+from collector.api.prometheus_lookup import selections
+from collector.api.prometheus_parameters import Parameters, invalid, parse_int
+from collector.api.prometheus_response import Reply, endpoint
 from collector.model.alert import GO_ZERO_TIME, rfc3339
+from collector.model.series import Matcher
+from collector.model.text import quote
 from collector.rules.alert_state import ActiveAlert, AlertState
 from collector.rules.evaluated_rule import EvaluatedAlerting, EvaluatedRule
 from collector.rules.goformat import format_exponent
 from collector.rules.group import RuleGroup
 from collector.rules.manager import RuleManager
-from steersman.runtime.http import error_response
 
 JsonObject = dict[str, object]
 _TYPES = {"": {"alerting", "recording"}, "alert": {"alerting"}, "record": {"recording"}}
 _FLAGS = {"": False} | dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True) | dict.fromkeys(
     ("0", "f", "F", "false", "FALSE", "False"), False
 )  # Go's strconv.ParseBool  # fmt: skip
+_MAX_INT32 = 2**31 - 1
 
 
 def rules_router(manager: RuleManager) -> APIRouter:
     router = APIRouter()
-
-    @router.get("/api/v1/rules")
-    async def rules(
-        type_: Annotated[str, Query(alias="type")] = "",
-        rule_name: Annotated[list[str], Query(alias="rule_name[]")] = [],  # noqa: B006  (FastAPI copies it)
-        rule_group: Annotated[list[str], Query(alias="rule_group[]")] = [],  # noqa: B006
-        file: Annotated[list[str], Query(alias="file[]")] = [],  # noqa: B006
-        match: Annotated[list[str], Query(alias="match[]")] = [],  # noqa: B006
-        exclude_alerts: str = "",
-    ) -> JSONResponse:
-        if (kinds := _TYPES.get(type_.lower())) is None:
-            return error_response(400, f'invalid parameter "type": not supported value "{type_}"')
-        if (without_alerts := _FLAGS.get(exclude_alerts)) is None:
-            return error_response(400, f'invalid parameter "exclude_alerts": not a boolean: "{exclude_alerts}"')
-        if match:
-            return error_response(400, 'the parameter "match[]" is not built yet')
-        groups = []
-        for group in manager.groups:
-            if (rule_group and group.spec.name not in rule_group) or (file and group.spec.file not in file):
-                continue
-            shown = [
-                rule
-                for one in group.rules
-                if (rule := _rule(one, with_alerts=not without_alerts))["type"] in kinds
-                and (not rule_name or one.rule.name in rule_name)
-            ]
-            if shown:
-                groups.append(_group(group, shown))
-        return _success({"groups": groups})
-
-    @router.get("/api/v1/alerts")
-    async def alerts() -> JSONResponse:
-        found = [_alert(alert) for group in manager.groups for rule in group.alerting for alert in rule.table.active()]
-        return _success({"alerts": found})
-
+    api = RulesApi(manager)
+    router.add_route("/api/v1/rules", endpoint(None, api.rules), methods=["GET", "OPTIONS"])
+    router.add_route("/api/v1/alerts", endpoint(None, api.alerts), methods=["GET", "OPTIONS"])
     return router
 
 
-def _success(data: JsonObject) -> JSONResponse:
-    return JSONResponse({"status": "success", "data": data})
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """Empty sets and selections let everything pass."""
+
+    kinds: Set[str]
+    names: Set[str]
+    selections: Sequence[Sequence[Matcher]]  # ORed; of a rule's own labels
+    with_alerts: bool
+
+    def shown(self, group: RuleGroup) -> list[JsonObject]:
+        return [
+            rule
+            for one in group.rules
+            if self._passes(one) and (rule := _rule(one, with_alerts=self.with_alerts))["type"] in self.kinds
+        ]
+
+    def _passes(self, one: EvaluatedRule) -> bool:
+        if self.names and one.rule.name not in self.names:
+            return False
+        labels = dict(one.rule.labels)
+        return not self.selections or any(
+            all(matcher.matches(labels.get(matcher.name, "")) for matcher in matchers) for matchers in self.selections
+        )
+
+
+class RulesApi:
+    """Its handlers run in the event loop, where rules are evaluated."""
+
+    def __init__(self, manager: RuleManager) -> None:
+        self._manager = manager
+
+    def rules(self, parameters: Parameters) -> Reply:
+        chosen = _filter(parameters)
+        groups, files = set(parameters.texts("rule_group[]")), set(parameters.texts("file[]"))
+        limit, token = _page(parameters)
+        found: list[JsonObject] = []
+        following = ""
+        begun = not token
+        for group in self._manager.groups:
+            begun = begun or page_token(group) == token
+            if not begun or (groups and group.spec.name not in groups) or (files and group.spec.file not in files):
+                continue
+            rules = chosen.shown(group)
+            if rules and limit and len(found) == limit:
+                following = page_token(group)
+                break
+            if rules:
+                found.append(_group(group, rules))
+        if not begun:
+            reason = f"invalid group_next_token '{token}'. were rule groups changed?"
+            raise invalid("group_next_token", reason)
+        return Reply([plain({"groups": found} | ({"groupNextToken": following} if following else {}))])
+
+    def alerts(self, _parameters: Parameters) -> Reply:
+        groups = self._manager.groups
+        found = [_alert(alert) for group in groups for rule in group.alerting for alert in rule.table.active()]
+        return Reply([plain({"alerts": found})])
+
+
+def page_token(group: RuleGroup) -> str:
+    """Names the group that a page begins with (api.go, getRuleGroupNextToken)."""
+    return hashlib.sha1(f"{group.spec.file};{group.spec.name}".encode(), usedforsecurity=False).hexdigest()
+
+
+def _filter(parameters: Parameters) -> _Filter:
+    kind = parameters.text("type").lower()
+    if (kinds := _TYPES.get(kind)) is None:
+        raise invalid("type", f"not supported value {quote(kind)}")
+    exclude = parameters.text("exclude_alerts")
+    if (without_alerts := _FLAGS.get(exclude)) is None:
+        reason = f"error converting exclude_alerts: strconv.ParseBool: parsing {quote(exclude)}: invalid syntax"
+        raise invalid("exclude_alerts", reason)
+    selected = selections(parameters) if parameters.texts("match[]") else []
+    return _Filter(kinds, set(parameters.texts("rule_name[]")), selected, not without_alerts)
+
+
+def _page(parameters: Parameters) -> tuple[int, str]:
+    """(groups on a page, 0 for all; the token of the first)."""
+    text, token = parameters.text("group_limit"), parameters.text("group_next_token")
+    limit = 0
+    if text:
+        try:
+            limit = parse_int(text)
+        except ValueError as error:
+            raise invalid("group_limit", f"group_limit needs to be a valid number: {error}") from error
+        if not 0 < limit <= _MAX_INT32:
+            raise invalid("group_limit", "group_limit needs to be greater than 0")
+    if token and not limit:
+        reason = "group_limit needs to be set in order to paginate over the groups"
+        raise invalid("group_next_token", reason)
+    return limit, token
 
 
 def _time(unix_ms: int | None) -> str:
@@ -107,7 +171,7 @@ def _rule(one: EvaluatedRule, *, with_alerts: bool) -> JsonObject:
         "keepFiringFor": rule.keep_firing_for_ms / 1000,
         "labels": dict(rule.labels),
         "annotations": dict(rule.annotations),
-        "alerts": [_alert(alert) for alert in one.table.active()] if with_alerts else [],
+        "alerts": [_alert(alert) for alert in one.table.active()] if with_alerts else None,
         **tail,
         "type": "alerting",
     }

@@ -112,7 +112,7 @@ def _described(message: DescriptorProto, fields: Sequence[_Field]) -> None:
         if isinstance(field.type, str):
             described.type, described.type_name = _F.TYPE_MESSAGE, f".{_PACKAGE}.{field.type}"
         else:
-            described.type = field.type  # type: ignore[assignment]
+            described.type = field.type
         if field.oneof:
             if field.oneof not in oneofs:
                 oneofs[field.oneof] = len(message.oneof_decl)

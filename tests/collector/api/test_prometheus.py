@@ -10,8 +10,11 @@ import pytest
 from fastapi import FastAPI
 
 from collector.api.prometheus import prometheus_router
-from collector.api.prometheus_encoding import query_data, timestamp_text, value_text
+from collector.api.prometheus_encoding import matrix_data, series_texts, timestamp_text
+from collector.api.prometheus_floats import float_text, float_texts
+from collector.api.prometheus_lookup import unescaped
 from collector.api.prometheus_parameters import MAX_FORM_BYTES, parse_api_duration_ms, parse_time_ms
+from collector.api.prometheus_targets import TargetSource
 from collector.model.series import (
     ABSENT,
     METRIC_NAME,
@@ -24,9 +27,11 @@ from collector.model.series import (
 )
 from collector.query.memory import MemorySource
 from collector.query.promql.engine import Engine
-from collector.query.promql.values import Matrix
 
-TARGET = {"scrapeUrl": "http://127.0.0.1:1/metrics", "labels": {"job": "api"}, "health": "up"}
+TARGET = {
+    "scrapePool": "shop", "scrapeUrl": "http://127.0.0.1:1/metrics", "labels": {"job": "api"}, "health": "up"
+}  # fmt: skip
+DROPPED = {"scrapePool": "shop", "discoveredLabels": {"__address__": "127.0.0.1:2"}}
 
 
 def labels(name: str, **others: str) -> Labels:
@@ -49,13 +54,23 @@ def source() -> MemorySource:
 def app_of(series: MemorySource, *, max_samples: int = 1_000_000) -> FastAPI:
     app = FastAPI()
     engine = Engine(series, max_samples=max_samples)
-    app.include_router(prometheus_router(engine=engine, source=series, targets=lambda: [TARGET]))
+    targets = TargetSource(
+        active=lambda: [TARGET],
+        dropped=lambda: [DROPPED],
+        metadata=lambda: [({"job": "api"}, one) for one in series.metadata()],
+        alertmanagers=lambda: ["http://am/api/v2/alerts"],
+    )
+    app.include_router(prometheus_router(engine=engine, source=series, targets=targets))
     return app
+
+
+def _client(series: MemorySource) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app_of(series)), base_url="http://api/api/v1")
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app_of(source())), base_url="http://api/api/v1") as one:
+    async with _client(source()) as one:
         yield one
 
 
@@ -104,7 +119,7 @@ async def test_string_answers_itself(client: httpx.AsyncClient) -> None:
             {"query": "x", "time": "noon"},
             400,
             "bad_data",
-            'invalid parameter "time": cannot parse "noon" to a',
+            'invalid parameter "time": invalid time value for \'time\': cannot parse "noon" to a valid timestamp',
         ),
         (
             "query",
@@ -113,8 +128,13 @@ async def test_string_answers_itself(client: httpx.AsyncClient) -> None:
             "bad_data",
             'invalid parameter "timeout": cannot parse "1z" to',
         ),
-        ("query", {"query": "x", "limit": "-1"}, 400, "bad_data", 'invalid parameter "limit"'),
-        ("query", {"query": "mad_over_time(x[1m])"}, 422, "execution", 'function "mad_over_time" is not supported'),
+        ("query", {"query": "x", "limit": "-1"}, 400, "bad_data", 'invalid parameter "limit": limit must be non-neg'),
+        ("labels", {"limit": "x"}, 400, "bad_data", 'invalid parameter "limit": strconv.Atoi: parsing "x": invalid sy'),
+        ("metadata", {"limit": "x"}, 400, "bad_data", "limit must be a number"),
+        ("query", {"query": "x", "lookback_delta": "y"}, 400, "bad_data", "error parsing lookback delta duration: can"),
+        ("labels", {"match[]": '{a=~".*"}'}, 400, "bad_data", "match[] must contain at least one non-empty matcher"),
+        ("query_exemplars", {"query": "x", "start": "9", "end": "1"}, 400, "bad_data", "end timestamp must not be bef"),
+        ("query", {"query": "x[step()]"}, 422, "execution", "the parser does not know step() in a duration"),
         (
             "query",
             {"query": "requests_total + on () requests_total", "time": "10"},
@@ -157,10 +177,9 @@ async def test_string_answers_itself(client: httpx.AsyncClient) -> None:
             {"match[]": "{}"},
             400,
             "bad_data",
-            'invalid parameter "match[]": 1:1: parse error: vector selector',
+            'invalid parameter "match[]": match[] must contain at least one non-empty matcher',
         ),
         ("series", {"match[]": "sum(x)"}, 400, "bad_data", 'invalid parameter "match[]": 1:1: parse error: expected'),
-        ("label/1a/values", {}, 400, "bad_data", 'invalid label name: "1a"'),
     ],
 )
 async def test_bad_request_is_refused_as_prometheus_refuses_it(
@@ -212,14 +231,32 @@ async def test_labels_series_and_values_are_listed(client: httpx.AsyncClient) ->
     found = await client.get("/series", params={"match[]": ['{job="web"}', "nothing", '{job=~"w.*"}']})
     assert found.json()["data"] == [{METRIC_NAME: "requests_total", "job": "web"}]
     assert (await client.get("/labels", params={"start": "9999"})).json()["data"] == []
-    assert (await client.get("/labels", params={"limit": "1"})).json()["data"] == [METRIC_NAME]
+    assert (await client.get("/label/not.there/values")).json() == {"status": "success", "data": []}
 
 
-async def test_metadata_exemplars_and_targets_are_listed(client: httpx.AsyncClient) -> None:
+async def test_answer_cut_to_its_limit_says_so(client: httpx.AsyncClient) -> None:
+    truncated = ["results truncated due to limit"]
+    for path, params, kept in (
+        ("/labels", {}, [METRIC_NAME]),
+        ("/label/job/values", {}, ["api"]),
+        ("/series", {"match[]": '{job="web"}'}, [{METRIC_NAME: "requests_total", "job": "web"}]),
+    ):
+        answer = (await client.get(path, params={"limit": "1"} | params)).json()
+        assert answer["data"] == kept
+        assert answer.get("warnings") == (truncated if path != "/series" else None)
+    for params in ({"query": "requests_total", "time": "0"}, {"query": "requests_total[1m]", "time": "30"}):
+        answer = (await client.get("/query", params=params | {"limit": "1"})).json()
+        assert len(answer["data"]["result"]) == 1
+        assert answer["warnings"] == truncated
+        assert "warnings" not in (await client.get("/query", params=params | {"limit": "2"})).json()
+
+
+async def test_metadata_and_exemplars_are_listed(client: httpx.AsyncClient) -> None:
     assert (await client.get("/metadata")).json()["data"] == {
         "requests": [{"type": "counter", "help": "What was asked.", "unit": ""}]
     }
-    assert (await client.get("/metadata", params={"metric": "other"})).json()["data"] == {}
+    for params in ({"metric": "other"}, {"limit": "0"}):
+        assert (await client.get("/metadata", params=params)).json()["data"] == {}
     span = {"query": "sum(rate(requests_total[5m])) / 2", "start": "0", "end": "100"}
     assert (await client.get("/query_exemplars", params=span)).json()["data"] == [
         {
@@ -227,8 +264,30 @@ async def test_metadata_exemplars_and_targets_are_listed(client: httpx.AsyncClie
             "exemplars": [{"labels": {"trace_id": "abc"}, "value": "0.25", "timestamp": 30.5}],
         }
     ]
-    assert (await client.get("/targets")).json()["data"]["activeTargets"] == [TARGET]
-    assert (await client.get("/targets", params={"state": "dropped"})).json()["data"]["activeTargets"] == []
+    assert (await client.get("/query_exemplars", params={"query": "1 + 1"})).status_code == 204
+
+
+async def test_targets_are_listed_by_state_and_pool(client: httpx.AsyncClient) -> None:
+    both = (await client.get("/targets")).json()["data"]
+    assert both == {"activeTargets": [TARGET], "droppedTargets": [DROPPED], "droppedTargetCounts": {"shop": 1}}
+    dropped = (await client.get("/targets", params={"state": "dropped"})).json()["data"]
+    assert dropped == both | {"activeTargets": []}
+    active = (await client.get("/targets", params={"state": "active", "scrapePool": "other"})).json()["data"]
+    assert active == {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": None}
+    assert (await client.get("/scrape_pools")).json()["data"] == {"scrapePools": ["shop"]}
+    assert (await client.get("/alertmanagers")).json()["data"] == {
+        "activeAlertmanagers": [{"url": "http://am/api/v2/alerts"}],
+        "droppedAlertmanagers": [],
+    }
+
+
+async def test_metadata_of_targets_is_chosen_by_metric_and_by_target(client: httpx.AsyncClient) -> None:
+    about = {"target": {"job": "api"}, "type": "counter", "help": "What was asked.", "unit": ""}
+    everything = (await client.get("/targets/metadata", params={"match_target": '{job="api"}'})).json()["data"]
+    assert everything == [about | {"metric": "requests"}]
+    assert (await client.get("/targets/metadata", params={"metric": "requests"})).json()["data"] == [about]
+    for params in ({"metric": "other"}, {"match_target": '{job="web"}'}, {"limit": "0"}):
+        assert (await client.get("/targets/metadata", params=params)).json()["data"] == []
 
 
 async def test_query_is_formatted(client: httpx.AsyncClient) -> None:
@@ -236,10 +295,90 @@ async def test_query_is_formatted(client: httpx.AsyncClient) -> None:
     assert answer.json() == {"status": "success", "data": "sum by (job) (rate(x[5m]))"}
 
 
-async def test_status_says_what_runs(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/status/buildinfo")).json()["data"]["application"] == "Steersman"
-    assert (await client.get("/status/flags")).json()["data"]["query.lookback-delta"] == "300s"
-    assert (await client.get("/status/runtimeinfo")).json()["data"]["startTime"].endswith("Z")
+async def test_query_is_parsed_into_the_tree_that_prometheus_draws(client: httpx.AsyncClient) -> None:
+    query = 'sum without (a) (rate(x{b="c"}[5m] offset -1m)) / on (d) group_left (e) (y @ end() > bool 2)'
+    tree = (await client.get("/parse_query", params={"query": query})).json()["data"]
+    plain = {"anchored": False, "smoothed": False}
+    assert tree["matching"] == {
+        "card": "many-to-one", "labels": ["d"], "on": True, "include": ["e"], "fillValues": {"lhs": None, "rhs": None}
+    }  # fmt: skip
+    assert (tree["type"], tree["op"], tree["bool"]) == ("binaryExpr", "/", False)
+    total = tree["lhs"]
+    assert {key: total[key] for key in ("type", "op", "grouping", "without", "param")} == {
+        "type": "aggregation", "op": "sum", "grouping": ["a"], "without": True, "param": None
+    }  # fmt: skip
+    assert total["expr"]["func"] == {"name": "rate", "argTypes": ["matrix"], "variadic": 0, "returnType": "vector"}
+    assert total["expr"]["args"] == [
+        plain
+        | {
+            "type": "matrixSelector",
+            "name": "x",
+            "range": 300_000,
+            "offset": -60_000,
+            "matchers": [
+                {"name": "b", "value": "c", "type": "="},
+                {"name": METRIC_NAME, "value": "x", "type": "="},
+            ],
+            "timestamp": None,
+            "startOrEnd": None,
+        }
+    ]
+    comparison = tree["rhs"]["expr"]
+    assert (comparison["op"], comparison["bool"], comparison["matching"]) == (">", True, None)
+    assert (comparison["lhs"]["startOrEnd"], comparison["rhs"]) == ("end", {"type": "numberLiteral", "val": "2"})
+
+
+async def test_page_of_another_origin_may_read(client: httpx.AsyncClient) -> None:
+    plain = await client.get("/labels")
+    assert "access-control-allow-origin" not in plain.headers
+    for method in ("GET", "OPTIONS"):
+        answer = await client.request(method, "/labels", headers={"Origin": "http://page"})
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["access-control-allow-methods"] == "GET, POST, OPTIONS"
+        assert answer.headers["vary"] == "Origin"
+    refused = await client.get("/series", headers={"Origin": "http://page"})
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (400, "*")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_answer_is_compressed_for_who_asks(client: httpx.AsyncClient, encoding: str) -> None:
+    params = {"query": "requests_total", "start": "0", "end": "600", "step": "1"}
+    clear = await client.get("/query_range", params=params, headers={"Accept-Encoding": "identity"})
+    packed = await client.get("/query_range", params=params, headers={"Accept-Encoding": f"br, {encoding};q=0.5"})
+    assert ("content-encoding" in clear.headers, packed.headers["content-encoding"]) == (False, encoding)
+    assert packed.json() == clear.json()
+    assert int(packed.headers["content-length"]) < int(clear.headers["content-length"]) / 3
+
+
+async def test_large_answer_comes_in_pieces_and_is_the_same() -> None:
+    times = np.arange(500, dtype=np.int64) * 1000
+    values = np.arange(1000.0 * 500).reshape(1000, 500) / 7
+    series = tuple(labels("large", n=f"{number:04}") for number in range(1000))
+    async with _client(MemorySource([Block(series, times, values)])) as client:
+        params = {"query": "large", "start": "0", "end": "499", "step": "1"}
+        answer = await client.get("/query_range", params=params, headers={"Accept-Encoding": "identity"})
+        assert "content-length" not in answer.headers
+        result = answer.json()["data"]["result"]
+        instant = (await client.get("/query", params={"query": "large[500s]", "time": "499"})).json()["data"]["result"]
+    assert [one["metric"]["n"] for one in result] == [f"{number:04}" for number in range(1000)]
+    assert [float(value) for _, value in result[999]["values"]] == values[999].tolist()
+    assert instant[999] == result[999]
+
+
+@pytest.mark.parametrize(
+    ("escaped", "name"),
+    [
+        ("job", "job"),
+        ("U__http_2e_status", "http.status"),
+        ("U__a__b", "a_b"),
+        ("U__caf_e9_", "café"),
+        ("U___1F600_x", "😀x"),
+        ("U__lone_", "U__lone_"),
+        ("U__a_d800_", "U__a_d800_"),
+    ],
+)
+def test_escaped_label_name_is_read(escaped: str, name: str) -> None:
+    assert unescaped(escaped) == name
 
 
 class _HeldSource(MemorySource):
@@ -285,11 +424,21 @@ async def test_event_loop_goes_on_while_a_query_is_evaluated() -> None:
     ],
 )
 def test_value_is_written_as_go_writes_it(value: float, text: str) -> None:
-    assert value_text(value) == f'"{text}"'
-    matrix = Matrix(((("a", "1.0"),),), np.array([1_500], dtype=np.int64), np.array([[value]]))
-    assert query_data(matrix) == (
+    assert float_text(value) == text
+    series = series_texts(((("a", "1.0"),),), np.array([1_500], dtype=np.int64), np.array([[value]]))
+    assert "".join(matrix_data(series)) == (
         f'{{"resultType":"matrix","result":[{{"metric":{{"a":"1.0"}},"values":[[1.500,"{text}"]]}}]}}'
     )
+
+
+def test_every_float_is_written_so_that_it_reads_back() -> None:
+    random = np.random.default_rng(7)
+    bits = random.integers(0, 2**64, 20_000, dtype=np.uint64).view(np.float64)
+    scaled = random.random(20_000) * 10.0 ** random.integers(-12, 25, 20_000)
+    values = np.concatenate([bits[~np.isnan(bits)], scaled, np.floor(scaled), [2.0**53, 2.0**53 + 2, 1e-6, 9e-7]])
+    texts = float_texts(values).to_pylist()
+    assert [float(text) for text in texts] == values.tolist()
+    assert texts == [float_text(value) for value in values.tolist()]
 
 
 @pytest.mark.parametrize(("timestamp_ms", "text"), [(0, "0"), (1_005, "1.005"), (2_000, "2"), (-1_500, "-1.500")])

@@ -113,6 +113,8 @@ async def test_rules_tell_state_health_and_timing(api: httpx.AsyncClient, tmp_pa
         ("rule_group[]=other", ["one"]),
         ("file[]=nope", []),
         ("type=record&rule_group[]=shop", ["double"]),
+        ('match[]={team="shop"}', ["double"]),
+        ('match[]={team=~".%2B"}&match[]={nothing="x"}', ["double"]),
     ],
 )
 async def test_filters_leave_out_rules_and_groups_that_are_empty_then(
@@ -125,18 +127,43 @@ async def test_filters_leave_out_rules_and_groups_that_are_empty_then(
 
 async def test_alerts_can_be_left_out(api: httpx.AsyncClient) -> None:
     groups = (await api.get("/api/v1/rules?exclude_alerts=true&rule_name[]=Slow")).json()["data"]["groups"]
-    assert groups[0]["rules"][0]["alerts"] == []
+    assert groups[0]["rules"][0]["alerts"] is None
 
 
 @pytest.mark.parametrize(
     ("query", "message"),
     [
         ("type=both", 'invalid parameter "type": not supported value "both"'),
-        ("exclude_alerts=perhaps", 'invalid parameter "exclude_alerts": not a boolean: "perhaps"'),
-        ("match[]=up", 'the parameter "match[]" is not built yet'),
+        (
+            "exclude_alerts=perhaps",
+            (
+                'invalid parameter "exclude_alerts": error converting exclude_alerts: '
+                'strconv.ParseBool: parsing "perhaps": invalid syntax'
+            ),
+        ),
+        ("match[]={}", "match[] must contain at least one non-empty matcher"),
+        ("group_limit=0", 'invalid parameter "group_limit": group_limit needs to be greater than 0'),
+        (
+            "group_next_token=x",
+            'invalid parameter "group_next_token": group_limit needs to be set in order to paginate over the groups',
+        ),
+        (
+            "group_next_token=x&group_limit=1",
+            "invalid parameter \"group_next_token\": invalid group_next_token 'x'. were rule groups changed?",
+        ),
     ],
 )
 async def test_wrong_parameter_is_refused_in_the_envelope(api: httpx.AsyncClient, query: str, message: str) -> None:
     answer = await api.get(f"/api/v1/rules?{query}")
     assert answer.status_code == 400
     assert answer.json() == {"status": "error", "errorType": "bad_data", "error": message}
+
+
+async def test_groups_come_in_pages(api: httpx.AsyncClient) -> None:
+    first = (await api.get("/api/v1/rules?group_limit=1")).json()["data"]
+    assert [group["name"] for group in first["groups"]] == ["other"]
+    last = (
+        await api.get("/api/v1/rules", params={"group_limit": 1, "group_next_token": first["groupNextToken"]})
+    ).json()
+    assert [group["name"] for group in last["data"]["groups"]] == ["shop"]
+    assert "groupNextToken" not in last["data"]
