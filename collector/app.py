@@ -30,6 +30,7 @@ from collector.api.prometheus_query import DEFAULT_TIMEOUT_MS
 from collector.api.prometheus_targets import TargetSource
 from collector.api.rules import rules_router
 from collector.api.status import ProcessStatus, ReloadState, status_router
+from collector.api.traces import traces_router
 from collector.config import CollectorConfig, load
 from collector.errors import BadRequestError, CollectorError, ConfigError, TemporaryError
 from collector.model.alert import Alert
@@ -165,6 +166,7 @@ def _wired(
     app.router.routes.append(remote_write.route())
     _count_remote_write(counts, remote_write.stats)
     app.include_router(logs_router(LogReader(database)))
+    app.include_router(traces_router(database))
     return Collector(ingest, app, otlp_http_app(ingest), jaeger_app(TraceReader(database)), background)
 
 
