@@ -166,18 +166,36 @@ class RuleManager:
                     stats[name] = (status.st_mtime_ns, status.st_size)
         return stats
 
-    async def reload(self) -> None:
+    async def reload(
+        self,
+        *,
+        files: list[str] | None = None,
+        evaluation_interval_s: float | None = None,
+        external_labels: Mapping[str, str] | None = None,
+    ) -> None:
         """
         Read all files again; all of them take effect or none. Unchanged rules keep their alerts.
+
+        Args:
+            files, evaluation_interval_s, external_labels: In place of what was given before, when the configuration
+                has changed.
 
         Raises:
             ConfigError: with every problem; the old rules stay in force.
         """
         async with self._reloading:
+            former = self._files, self._interval_ms, self._external_labels
+            if files is not None:
+                self._files = files
+            if evaluation_interval_s is not None:
+                self._interval_ms = round(evaluation_interval_s * 1000)
+            if external_labels is not None:
+                self._external_labels = external_labels
             self._fingerprint = self._stat()
             try:
-                groups = self._read()
+                groups = self._read(keep=former[1:] == (self._interval_ms, self._external_labels))
             except ConfigError as error:
+                self._files, self._interval_ms, self._external_labels = former
                 self.load_error = str(error)
                 metrics.RELOAD_SUCCESSFUL.set(0)
                 logger.error("rule files are not usable, the old rules stay in force: %s", error)
@@ -187,7 +205,8 @@ class RuleManager:
             metrics.RELOAD_SUCCESSFUL.set(1)
             metrics.RELOAD_TIME.set(self._clock())
 
-    def _read(self) -> dict[str, RuleGroup]:
+    def _read(self, *, keep: bool) -> dict[str, RuleGroup]:
+        """`keep`: groups whose text is as it was stay as they are."""
         specs: list[RuleGroupSpec] = []
         problems: list[Problem] = []
         for path in self._paths():
@@ -198,16 +217,16 @@ class RuleManager:
         groups: dict[str, RuleGroup] = {}
         for spec in specs:
             try:
-                groups[spec.key] = self._group(spec)
+                groups[spec.key] = self._group(spec, keep=keep)
             except RuleFileError as error:
                 problems += error.problems
         if problems:
             raise RuleFileError(problems)
         return groups
 
-    def _group(self, spec: RuleGroupSpec) -> RuleGroup:
+    def _group(self, spec: RuleGroupSpec, *, keep: bool) -> RuleGroup:
         former = self._runners.get(spec.key)
-        if former is not None and former.group.spec == spec:
+        if keep and former is not None and former.group.spec == spec:
             return former.group
         return RuleGroup(
             spec,

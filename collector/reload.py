@@ -1,0 +1,70 @@
+"""
+The configuration in force, and its change while the collector runs: all of it takes effect or none.
+
+    load -> scrapes.prepare -> rules.reload -> alerts     each may refuse with ConfigError
+                                                      -> scrapes, OTLP follow
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from collector.config import CollectorConfig, load
+from collector.receivers.otlp_metrics import MetricsIngest
+from collector.receivers.scrape import ScrapeManager
+from collector.rules.manager import RuleManager
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class ConfigInForce:
+    """What is in `config` now, and the parts that follow it."""
+
+    config: CollectorConfig
+    scrapes: ScrapeManager
+    rules: RuleManager
+    otlp: MetricsIngest
+    follow_alerts: Callable[[CollectorConfig], Awaitable[None]]  # raises ConfigError; the old one goes on then
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def reload(self) -> None:
+        """
+        Read the file again.
+
+        Raises:
+            ConfigError: with what is wrong; everything stays as it was.
+        """
+        async with self._lock:
+            fresh = load(self.config.path) if self.config.path is not None else self.config
+            follow_scrapes = self.scrapes.prepare(fresh.scrape_configs)
+            before = self.config
+            await self._reload_rules(fresh)
+            try:
+                await self.follow_alerts(fresh)
+            except BaseException:
+                await self._reload_rules(before)
+                raise
+            follow_scrapes()
+            self.otlp.configure(fresh.otlp)
+            self.config = fresh
+        for section in _only_at_start(before, fresh):
+            _log.warning("%s: %s has changed, which takes effect at the next start", fresh.path, section)
+        _log.info("configuration %s is in force", fresh.path)
+
+    async def _reload_rules(self, config: CollectorConfig) -> None:
+        await self.rules.reload(
+            files=config.rule_files,
+            evaluation_interval_s=config.global_.evaluation_interval,
+            external_labels=config.global_.external_labels,
+        )
+
+
+def _only_at_start(before: CollectorConfig, fresh: CollectorConfig) -> list[str]:
+    sections = [name for name in ("storage", "limits") if getattr(before, name) != getattr(fresh, name)]
+    if (before.alertmanager is None) != (fresh.alertmanager is None):
+        sections.append("alertmanager")
+    return sections
