@@ -9,8 +9,8 @@ import ctypes
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, disable_created_met
 from starlette.applications import Starlette
 from starlette.responses import Response
 
-from collector.alerts.dispatcher import Dispatcher
+from collector.alerting import Alerting, recorded_by
 from collector.api.federation import federation_router
 from collector.api.jaeger import jaeger_app
 from collector.api.logs import logs_router
@@ -33,9 +33,7 @@ from collector.api.status import ProcessStatus, ReloadState, status_router
 from collector.api.traces import traces_router
 from collector.config import CollectorConfig, load
 from collector.errors import BadRequestError, CollectorError, ConfigError, TemporaryError
-from collector.model.alert import Alert
 from collector.model.duration import format_duration
-from collector.model.series import labels_of
 from collector.pipeline.admission import Admission
 from collector.pipeline.commit import GroupCommit
 from collector.pipeline.self_metrics import SelfMetrics
@@ -80,6 +78,7 @@ class Addresses:
     otlp_grpc: Address
     otlp_http: Address
     jaeger: Address
+    alertmanager: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +89,7 @@ class Collector:
     http_app: FastAPI
     otlp_app: Starlette
     jaeger_app: FastAPI
+    alerting: Alerting
     background: Sequence[tuple[str, Callable[[], Awaitable[None]]]]  # name and what runs until cancelled
 
 
@@ -108,12 +108,9 @@ async def open_collector(config: CollectorConfig, data_dir: Path, *, external_ur
         stack.callback(database.close)
         counts = SelfMetrics()
         commit = await stack.enter_async_context(GroupCommit(database.write, observe=counts.committed))
-        dispatcher = None
-        if config.alertmanager is not None:
-            state_path = data_dir / "dispatcher.sqlite"
-            dispatcher = Dispatcher(config.alertmanager, state_path=state_path, external_url=external_url)
-            stack.callback(dispatcher.close)
-        yield _wired(config, data_dir, external_url, metric_store, database, commit, counts, dispatcher)
+        alerting = Alerting.open(config, data_dir, external_url=external_url)
+        stack.callback(alerting.close)
+        yield _wired(config, data_dir, external_url, metric_store, database, commit, counts, alerting)
 
 
 def _wired(
@@ -124,7 +121,7 @@ def _wired(
     database: TelemetryDatabase,
     commit: GroupCommit,
     counts: SelfMetrics,
-    dispatcher: Dispatcher | None,
+    alerting: Alerting,
 ) -> Collector:
     ingest = OtlpIngest(
         commit=commit,
@@ -139,7 +136,7 @@ def _wired(
         engine=engine,
         sink=metric_store,
         source=metric_store,
-        notify=_with_labels(config.global_.external_labels, dispatcher.accept) if dispatcher else _to_nobody,
+        notify=alerting.notify(metric_store, lambda: recorded_by(rules)),
         state_path=data_dir / "alerts.json",
         evaluation_interval_s=config.global_.evaluation_interval,
         external_url=external_url,
@@ -149,25 +146,27 @@ def _wired(
         ("rules", rules.run),
         ("retention", lambda: _retain(commit, database, counts, config.storage.retention)),
     ]
-    if dispatcher:
-        background.append(("dispatcher", dispatcher.run))
+    background += alerting.background
     _count_metrics(counts, metric_store, scrapes)
     app = _http_app(counts)
-    targets = TargetSource(active=scrapes.targets)
+    targets = TargetSource(
+        active=scrapes.targets,
+        dropped=scrapes.dropped_targets,
+        pools=scrapes.scrape_pools,
+        metadata=scrapes.targets_metadata,
+    )
     app.include_router(prometheus_router(engine=engine, source=metric_store, targets=targets))
     app.include_router(rules_router(rules))
     status = _status(config, engine, metric_store, rules)
     app.include_router(status_router(status, token=ensure_token(token_file(data_dir))))
     external_labels = config.global_.external_labels
-    app.include_router(
-        federation_router(metric_store, lookback_ms=engine.lookback_ms, external_labels=external_labels)
-    )
+    app.include_router(federation_router(metric_store, lookback_ms=engine.lookback_ms, external_labels=external_labels))
     remote_write = RemoteWrite(metric_store, metadata=metric_store.set_metadata, admission=ingest.admission)
     app.router.routes.append(remote_write.route())
     _count_remote_write(counts, remote_write.stats)
     app.include_router(logs_router(LogReader(database)))
     app.include_router(traces_router(database))
-    return Collector(ingest, app, otlp_http_app(ingest), jaeger_app(TraceReader(database)), background)
+    return Collector(ingest, app, otlp_http_app(ingest), jaeger_app(TraceReader(database)), alerting, background)
 
 
 def token_file(data_dir: Path) -> Path:
@@ -191,10 +190,10 @@ def _status(config: CollectorConfig, engine: Engine, store: MetricStore, rules: 
         version=version("steersman"),
         started_ms=now_ms,
         flags=flags,
-        config=lambda: getattr(config, "text", ""),
+        config=lambda: config.text,
         retention=lambda: retention,
         corruptions=lambda: store.stats.corrupt_chunks,
-        cardinality=getattr(store, "cardinality", None),
+        cardinality=lambda top: store.cardinality(top=top),
         reload=rules.reload,
         reloaded=ReloadState(now_ms),
     )
@@ -208,22 +207,6 @@ def _count_remote_write(counts: SelfMetrics, stats: WriteStats) -> None:
         ("steersman_remote_write_refused_samples", "Refused by the metric store.", lambda: stats.refused),
     ):
         counts.counter(name, text, read)
-
-
-Notify = Callable[[Sequence[Alert]], Awaitable[None]]
-
-
-def _with_labels(external: Mapping[str, str], notify: Notify) -> Notify:
-    """External labels join an alert as it leaves; its own win (Prometheus, notifier.go, Manager.Send)."""
-
-    async def labelled(alerts: Sequence[Alert]) -> None:
-        await notify([replace(alert, labels=labels_of({**external, **dict(alert.labels)})) for alert in alerts])
-
-    return labelled if external else notify
-
-
-async def _to_nobody(_alerts: Sequence[Alert]) -> None:
-    """Without `alertmanager` in the configuration alerts are evaluated and shown, and sent nowhere."""
 
 
 def _count_metrics(counts: SelfMetrics, store: MetricStore, scrapes: ScrapeManager) -> None:
@@ -304,9 +287,20 @@ async def _keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(BACKGROUND_RETRY_S)
 
 
-async def run(config: CollectorConfig, data_dir: Path, addresses: Addresses, *, external_url: str) -> None:
+async def run(
+    config: CollectorConfig,
+    data_dir: Path,
+    addresses: Addresses,
+    *,
+    external_url: str,
+    alertmanager_token_file: Path | None = None,
+) -> None:
     """
     Serve until SIGTERM or SIGINT.
+
+    Args:
+        alertmanager_token_file: whose token may silence and post alerts; made if it is not there. None: a file of that
+            name among the collector's own secrets.
 
     Raises:
         OSError: a port is taken.
@@ -324,6 +318,9 @@ async def run(config: CollectorConfig, data_dir: Path, addresses: Addresses, *, 
                 Listener(collector.otlp_app, addresses.otlp_http.port, addresses.otlp_http.host),
                 Listener(collector.jaeger_app, addresses.jaeger.port, addresses.jaeger.host),
             ]
+            token = ensure_token(alertmanager_token_file or data_dir / "secrets" / "alertmanager.token")
+            if app := collector.alerting.app(token):
+                listeners.append(Listener(app, addresses.alertmanager.port, addresses.alertmanager.host))
             await _serve_until_stopped(listeners)
         finally:
             for task in tasks:
@@ -356,8 +353,14 @@ def _arguments() -> argparse.ArgumentParser:
         ("--otlp-grpc", "127.0.0.1:4317", "OTLP over gRPC"),
         ("--otlp-http", "127.0.0.1:4318", "OTLP over HTTP"),
         ("--jaeger", "127.0.0.1:16686", "Jaeger query API"),
+        ("--alertmanager", "127.0.0.1:9093", "Alertmanager API, if the configuration has an alertmanager"),
     ):
         parser.add_argument(flag, type=Address.parse, default=Address.parse(default), metavar="HOST:PORT", help=what)
+    parser.add_argument(
+        "--alertmanager-token-file",
+        type=Path,
+        help="whose token may silence and post alerts; default DATA_DIR/secrets/alertmanager.token, made if not there",
+    )
     parser.add_argument("--external-url", help="under which users reach --http; default http://HOST:PORT")
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
     return parser
@@ -372,11 +375,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     http: Address = arguments.http
     addresses = Addresses(
-        http=http, otlp_grpc=arguments.otlp_grpc, otlp_http=arguments.otlp_http, jaeger=arguments.jaeger
+        http=http,
+        otlp_grpc=arguments.otlp_grpc,
+        otlp_http=arguments.otlp_http,
+        jaeger=arguments.jaeger,
+        alertmanager=arguments.alertmanager,
     )
     external_url = (arguments.external_url or f"http://{http.host}:{http.port}").rstrip("/")
     try:
-        asyncio.run(run(load(arguments.config), arguments.data_dir.resolve(), addresses, external_url=external_url))
+        asyncio.run(
+            run(
+                load(arguments.config),
+                arguments.data_dir.resolve(),
+                addresses,
+                external_url=external_url,
+                alertmanager_token_file=arguments.alertmanager_token_file,
+            )
+        )
     except ConfigError as error:
         print(f"collector: {error}", file=sys.stderr)
         return 2

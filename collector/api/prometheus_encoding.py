@@ -52,9 +52,9 @@ def strings_list(texts: Iterable[str]) -> str:
     return f"[{','.join(map(_text, texts))}]"
 
 
-def scalar_data(kind: str, text: str, at_ms: int) -> str:
+def scalar_data(kind: str, text: str, at_ms: int, *, stats: str = "") -> str:
     """Of a scalar (whose text never has an exponent) or a string."""
-    return f'{{"resultType":"{kind}","result":[{timestamp_text(at_ms)},{_text(text)}]}}'
+    return f'{{"resultType":"{kind}","result":[{timestamp_text(at_ms)},{_text(text)}{_end(stats)}'
 
 
 def scalar_text(value: float) -> str:

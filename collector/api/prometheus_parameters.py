@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+import threading
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
@@ -36,6 +37,7 @@ class Parameters:
     fields: dict[str, list[str]]
     arrived_s: float = 0.0  # of the monotonic clock
     path: dict[str, str] = field(default_factory=dict)  # what stands in the path, such as a label's name
+    cancelled: threading.Event = field(default_factory=threading.Event)  # set once the client has gone away
 
     def text(self, name: str) -> str:
         values = self.fields.get(name)

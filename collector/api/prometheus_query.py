@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -30,10 +31,11 @@ from collector.api.prometheus_response import Reply
 from collector.errors import BadRequestError
 from collector.model.histogram import HistogramSeries, NativeHistogram
 from collector.model.series import Labels, SeriesSource, Vector
-from collector.query.errors import ParseError, QueryTimeoutError
+from collector.query.errors import ParseError, QueryCancelledError, QueryTimeoutError
 from collector.query.promql.engine import Engine, Query
+from collector.query.promql.result import Result
 from collector.query.promql.syntax import parsed, pretty, selectors_of
-from collector.query.promql.values import Answer, Matrix, RangeVector, Scalar, StringValue
+from collector.query.promql.values import Answer, InstantVector, Matrix, RangeVector, Scalar, StringValue
 
 MAX_POINTS = 11_000  # steps of a range query (api.go, queryRange)
 DEFAULT_TIMEOUT_MS = 120_000  # Prometheus's --query.timeout, by its default
@@ -49,8 +51,10 @@ class QueryApi:
         at_ms = parameters.time_ms("time", default_ms=time.time_ns() // 1_000_000)
         limit, timeout_s, lookback_ms = parameters.limit(), _timeout_s(parameters), self._lookback_ms(parameters)
         query = self._prepared(parameters)
-        answer = query.instant(at_ms=at_ms, timeout_s=timeout_s, lookback_ms=lookback_ms)
-        return _replied(answer, at_ms=at_ms, limit=limit)
+        result = query.instant_result(
+            at_ms=at_ms, timeout_s=timeout_s, lookback_ms=lookback_ms, cancelled=parameters.cancelled
+        )
+        return _replied(result, at_ms=at_ms, limit=limit, parameters=parameters)
 
     def query_range(self, parameters: Parameters) -> Reply:
         start_ms, end_ms = parameters.time_ms("start"), parameters.time_ms("end")
@@ -73,10 +77,15 @@ class QueryApi:
             raise invalid(
                 "query", f'invalid expression type "{kind}" for range query, must be Scalar or instant Vector'
             )
-        answer = query.range(
-            start_ms=start_ms, end_ms=end_ms, step_ms=step_ms, timeout_s=timeout_s, lookback_ms=lookback_ms
+        result = query.range_result(
+            start_ms=start_ms,
+            end_ms=end_ms,
+            step_ms=step_ms,
+            timeout_s=timeout_s,
+            lookback_ms=lookback_ms,
+            cancelled=parameters.cancelled,
         )
-        return _replied(answer, at_ms=end_ms, limit=limit)
+        return _replied(result, at_ms=end_ms, limit=limit, parameters=parameters)
 
     def query_exemplars(self, parameters: Parameters) -> Reply:
         min_ms = parameters.time_ms("start", default_ms=MIN_TIME_MS)
@@ -126,45 +135,56 @@ class QueryApi:
 def _timeout_s(parameters: Parameters) -> float:
     """What is left of the time, of which waiting for a thread has taken some."""
     allowed_ms = min(parameters.duration_ms("timeout", default_ms=DEFAULT_TIMEOUT_MS), DEFAULT_TIMEOUT_MS)
-    waited_s = time.monotonic() - parameters.arrived_s if parameters.arrived_s else 0.0
-    left_s = allowed_ms / 1000 - waited_s
-    if left_s <= 0:
-        raise QueryTimeoutError
-    return left_s
+    waited_s = _age_s(parameters)
+    if allowed_ms / 1000 <= waited_s:
+        raise QueryTimeoutError("query queue")
+    if parameters.cancelled.is_set():
+        raise QueryCancelledError
+    return allowed_ms / 1000 - waited_s
 
 
-def _replied(answer: Answer | Matrix, *, at_ms: int, limit: int) -> Reply:
+def _age_s(parameters: Parameters) -> float:
+    return time.monotonic() - parameters.arrived_s if parameters.arrived_s else 0.0
+
+
+def _replied(result: Result[Answer] | Result[Matrix], *, at_ms: int, limit: int, parameters: Parameters) -> Reply:
     """At most `limit` series, 0 for all."""
-    count, pieces = _pieces(answer, at_ms, limit or None)
-    return Reply(pieces, warnings=(TRUNCATED,) if limit and count > limit else ())
+    stats = ""
+    if wanted := parameters.text("stats"):
+        queued_s = max(0.0, _age_s(parameters) - result.statistics.seconds)
+        stats = plain(replace(result.statistics, queued_s=queued_s).to_json(per_step=wanted == "all"))
+    count, pieces = _pieces(result.value, at_ms, limit or None, stats)
+    truncated = (TRUNCATED,) if limit and count > limit else ()
+    return Reply(pieces, (*result.warnings, *truncated), result.infos)
 
 
-def _pieces(answer: Answer | Matrix, at_ms: int, limit: int | None) -> tuple[int, Iterator[str]]:
+def _pieces(answer: Answer | Matrix, at_ms: int, limit: int | None, stats: str) -> tuple[int, Iterator[str]]:
     """How many series there are, and the JSON of the first `limit` of them."""
     match answer:
         case Scalar():
-            return 0, iter([scalar_data("scalar", scalar_text(answer.value), answer.timestamp_ms)])
+            return 0, iter([scalar_data("scalar", scalar_text(answer.value), answer.timestamp_ms, stats=stats)])
         case StringValue():
-            return 0, iter([scalar_data("string", answer.value, answer.timestamp_ms)])
+            return 0, iter([scalar_data("string", answer.value, answer.timestamp_ms, stats=stats)])
         case Vector():
             kept = slice(0, limit)
-            histograms = getattr(answer, "histograms", None)
+            histograms = answer.histograms if isinstance(answer, InstantVector) else {}
             return len(answer.labels), vector_data(
-                answer.labels[kept], answer.values[kept], at_ms, histograms=histograms
+                answer.labels[kept], answer.values[kept], at_ms, histograms=histograms, stats=stats
             )
         case Matrix():
-            return len(answer.labels), matrix_data(_matrix_series(answer, limit))
+            return len(answer.labels), matrix_data(_matrix_series(answer, limit), stats=stats)
         case RangeVector():
             labels = {one for block in answer.blocks for one in block.labels}
-            labels.update(one.labels for one in getattr(answer, "histograms", ()))
-            return len(labels), matrix_data(islice(_range_series(answer), limit))
+            labels.update(one.labels for one in answer.histograms)
+            return len(labels), matrix_data(islice(_range_series(answer), limit), stats=stats)
     raise TypeError(f"not an answer: {type(answer).__name__}")
 
 
 def _matrix_series(matrix: Matrix, limit: int | None) -> Iterator[tuple[Labels, str]]:
     kept = slice(0, limit)
-    found: Mapping[int, Mapping[int, NativeHistogram]] = getattr(matrix, "histograms", {})
-    histograms = {matrix.labels[row]: _histogram_series(matrix, row, by_step) for row, by_step in found.items()}
+    histograms = {
+        matrix.labels[row]: _histogram_series(matrix, row, by_step) for row, by_step in matrix.histograms.items()
+    }
     return series_texts(matrix.labels[kept], matrix.timestamps_ms, matrix.values[kept], histograms)
 
 
@@ -175,7 +195,7 @@ def _histogram_series(matrix: Matrix, row: int, by_step: Mapping[int, NativeHist
 
 def _range_series(answer: RangeVector) -> Iterator[tuple[Labels, str]]:
     """By labels, as Prometheus sorts every matrix."""
-    alone: dict[Labels, HistogramSeries] = {one.labels: one for one in getattr(answer, "histograms", ())}
+    alone = {one.labels: one for one in answer.histograms}
     parts: list[Iterable[tuple[Labels, str]]] = []
     for block in answer.blocks:
         order = sorted(range(len(block.labels)), key=block.labels.__getitem__)

@@ -23,7 +23,7 @@ from starlette.responses import Response, StreamingResponse
 from collector.api.prometheus_encoding import enveloped
 from collector.api.prometheus_parameters import Parameters, read_parameters
 from collector.errors import BadRequestError, CollectorError, LimitExceededError, TemporaryError
-from collector.query.errors import QueryTimeoutError, TooManySamplesError
+from collector.query.errors import QueryCancelledError, QueryTimeoutError, TooManySamplesError
 from steersman.runtime.http import error_response
 
 PIECE_BYTES = 256 * 1024  # what a client is sent at a time
@@ -72,12 +72,29 @@ def endpoint(threads: ThreadPoolExecutor | None, handler: Handler) -> Callable[[
             if threads is None:
                 begun = _begun(handler, parameters, encoding)
             else:
-                begun = await loop.run_in_executor(threads, _begun, handler, parameters, encoding)
+                running = loop.run_in_executor(threads, _begun, handler, parameters, encoding)
+                begun = await _unless_gone(request, parameters, running)
         except CollectorError as error:
             return with_cors(request, refused(error))
         return with_cors(request, _response(threads, begun, encoding))
 
     return answer
+
+
+async def _unless_gone(request: Request, parameters: Parameters, running: asyncio.Future[_Begun]) -> _Begun:
+    """Tells the handler when the client does not wait any more."""
+    watching = asyncio.create_task(_gone(request, parameters))
+    try:
+        return await running
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _gone(request: Request, parameters: Parameters) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    parameters.cancelled.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +174,8 @@ def refused(error: CollectorError) -> Response:
     match error:
         case QueryTimeoutError():
             return error_response(503, str(error), error_type="timeout")
+        case QueryCancelledError():
+            return error_response(503, str(error), error_type="canceled")
         case TooManySamplesError():
             return error_response(422, str(error), error_type="execution")
         case BadRequestError():

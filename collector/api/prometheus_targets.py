@@ -8,7 +8,6 @@ Source: prometheus/web/api/v1/api.go.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from collector.api.prometheus_encoding import plain
 from collector.api.prometheus_parameters import Parameters, invalid
 from collector.api.prometheus_response import Reply
-from collector.model.series import Matcher, MetricMetadata
+from collector.model.series import Matcher
 from collector.query.errors import ParseError
 from collector.query.promql.syntax import matchers_of
 
@@ -29,10 +28,11 @@ class TargetSource:
 
     # Each as Prometheus's API writes one (`scrapePool`, `scrapeUrl`, `labels`, `health`, …), by pool and URL.
     active: Callable[[], Sequence[Target]]
-    dropped: Callable[[], Sequence[Target]] = list  # by relabelling: `discoveredLabels`, `scrapePool`
-    pools: Callable[[], Iterable[str]] | None = None  # None: those of the targets
-    # (labels of an active target, what it says of one of its metric families)
-    metadata: Callable[[], Iterable[tuple[Mapping[str, str], MetricMetadata]]] = list
+    # What relabelling dropped (`discoveredLabels`, `scrapePool`), and how many in each pool.
+    dropped: Callable[[], tuple[Sequence[Target], Mapping[str, int]]] = lambda: ((), {})
+    pools: Callable[[], Iterable[str]] = list
+    # What active targets say of their metric families: `target` (its labels), `metric`, `type`, `help`, `unit`.
+    metadata: Callable[[], Iterable[Mapping[str, Any]]] = list
     alertmanagers: Callable[[], Sequence[str]] = list  # URLs that alerts are posted to
 
 
@@ -41,40 +41,34 @@ class TargetsApi:
         self._source = source
 
     def targets(self, parameters: Parameters) -> Reply:
-        state = parameters.text("state").lower()
-        pool = parameters.text("scrapePool")
+        state, pool = parameters.text("state").lower(), parameters.text("scrapePool")
         active: list[Target] = []
         if state in {"", "any", "active"}:
             active = [one for one in self._source.active() if not pool or one.get("scrapePool") == pool]
         dropped: list[Target] = []
         counts: dict[str, int] | None = None
         if state in {"", "any", "dropped"}:
-            dropped = [one for one in self._source.dropped() if not pool or one.get("scrapePool") == pool]
-            counts = {name: 0 for name in self._pools() if not pool or name == pool}
-            counts |= Counter(one["scrapePool"] for one in dropped if "scrapePool" in one)
+            found, number = self._source.dropped()
+            dropped = [one for one in found if not pool or one.get("scrapePool") == pool]
+            counts = {name: count for name, count in number.items() if not pool or name == pool}
         answer = {"activeTargets": active, "droppedTargets": dropped, "droppedTargetCounts": counts}
         return Reply([plain(answer)])
 
     def scrape_pools(self, _parameters: Parameters) -> Reply:
-        return Reply([plain({"scrapePools": self._pools()})])
-
-    def _pools(self) -> list[str]:
-        if self._source.pools is not None:
-            return sorted(self._source.pools())
-        return sorted({one["scrapePool"] for one in self._source.active() if "scrapePool" in one})
+        return Reply([plain({"scrapePools": sorted(self._source.pools())})])
 
     def target_metadata(self, parameters: Parameters) -> Reply:
         limit = parameters.number("limit")
         matchers = _target_matchers(parameters.text("match_target"))
         metric = parameters.text("metric")
-        found: list[dict[str, Any]] = []
-        for labels, one in self._source.metadata():
+        found: list[Mapping[str, Any]] = []
+        for one in self._source.metadata():
             if limit is not None and 0 <= limit <= len(found):
                 break
-            if (metric and one.name != metric) or not all(m.matches(labels.get(m.name, "")) for m in matchers):
+            labels = one["target"]
+            if (metric and one["metric"] != metric) or not all(m.matches(labels.get(m.name, "")) for m in matchers):
                 continue
-            named = {} if metric else {"metric": one.name}
-            found.append({"target": dict(labels), **named, "type": one.kind, "help": one.help, "unit": one.unit})
+            found.append({key: value for key, value in one.items() if key != "metric" or not metric})
         return Reply([plain(found)])
 
     def alertmanagers(self, _parameters: Parameters) -> Reply:

@@ -56,8 +56,9 @@ def app_of(series: MemorySource, *, max_samples: int = 1_000_000) -> FastAPI:
     engine = Engine(series, max_samples=max_samples)
     targets = TargetSource(
         active=lambda: [TARGET],
-        dropped=lambda: [DROPPED],
-        metadata=lambda: [({"job": "api"}, one) for one in series.metadata()],
+        dropped=lambda: ([DROPPED], {"shop": 3}),
+        pools=lambda: ["web", "shop"],
+        metadata=lambda: [{"target": {"job": "api"}, "metric": "requests", "type": "counter", "help": "", "unit": ""}],
         alertmanagers=lambda: ["http://am/api/v2/alerts"],
     )
     app.include_router(prometheus_router(engine=engine, source=series, targets=targets))
@@ -269,12 +270,12 @@ async def test_metadata_and_exemplars_are_listed(client: httpx.AsyncClient) -> N
 
 async def test_targets_are_listed_by_state_and_pool(client: httpx.AsyncClient) -> None:
     both = (await client.get("/targets")).json()["data"]
-    assert both == {"activeTargets": [TARGET], "droppedTargets": [DROPPED], "droppedTargetCounts": {"shop": 1}}
+    assert both == {"activeTargets": [TARGET], "droppedTargets": [DROPPED], "droppedTargetCounts": {"shop": 3}}
     dropped = (await client.get("/targets", params={"state": "dropped"})).json()["data"]
     assert dropped == both | {"activeTargets": []}
     active = (await client.get("/targets", params={"state": "active", "scrapePool": "other"})).json()["data"]
     assert active == {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": None}
-    assert (await client.get("/scrape_pools")).json()["data"] == {"scrapePools": ["shop"]}
+    assert (await client.get("/scrape_pools")).json()["data"] == {"scrapePools": ["shop", "web"]}
     assert (await client.get("/alertmanagers")).json()["data"] == {
         "activeAlertmanagers": [{"url": "http://am/api/v2/alerts"}],
         "droppedAlertmanagers": [],
@@ -282,7 +283,7 @@ async def test_targets_are_listed_by_state_and_pool(client: httpx.AsyncClient) -
 
 
 async def test_metadata_of_targets_is_chosen_by_metric_and_by_target(client: httpx.AsyncClient) -> None:
-    about = {"target": {"job": "api"}, "type": "counter", "help": "What was asked.", "unit": ""}
+    about = {"target": {"job": "api"}, "type": "counter", "help": "", "unit": ""}
     everything = (await client.get("/targets/metadata", params={"match_target": '{job="api"}'})).json()["data"]
     assert everything == [about | {"metric": "requests"}]
     assert (await client.get("/targets/metadata", params={"metric": "requests"})).json()["data"] == [about]
