@@ -353,7 +353,8 @@ FIRED = {
 PENDED_ONLY = {("TargetDown", "checkout"), ("TargetDown", "recommendation")}
 
 
-def test_both_load_the_same_rules(prometheus: Peer, collector: Peer) -> None:
+@pytest.mark.usefixtures("played")  # by then all have been evaluated
+def test_both_load_the_same_rules_and_they_are_well(prometheus: Peer, collector: Peer) -> None:
     def loaded(peer: Peer) -> list[tuple[object, ...]]:
         groups = peer.http.get("/api/v1/rules").json()["data"]["groups"]
         keys = ("type", "name", "duration", "labels", "annotations", "health")
