@@ -5,7 +5,8 @@ The collector's configuration file: Prometheus's keys, and ours beside them.
     rule_files, scrape_configs, scrape_config_files, alerting, otlp     as Prometheus has them
     storage: {tsdb: {out_of_order_time_window, retention}, exemplars}   as Prometheus has it, and of our own
              {retention, metrics_retention}: how long spans and logs, and metrics, are kept
-    alertmanager: {route, receivers}            as Alertmanager has them
+    alertmanager: {route, receivers, …}         as Alertmanager has them
+    alertmanager_file: PATH                     or its own file, unchanged
     limits: {max_body_bytes, max_request_bytes, max_requests, max_bytes_in_flight}
 
 A user's prometheus.yml loads as it is. What has no effect here is named in `warnings`; what would be missed if it were
@@ -18,14 +19,15 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from collector.alerts.config import AlertmanagerConfig, load_config
+from collector.alerts.config import AlertmanagerConfig, ConfigFile, load_config
+from collector.alerts.push_config import AlertingConfig, load_alerting
 from collector.errors import ConfigError
 from collector.model.duration import format_duration
 from collector.pipeline.admission import Limits
@@ -187,6 +189,7 @@ class _File(_Section):
     scrape_config_files: list[str] = Field(default_factory=list)
     alerting: dict[str, Any] = Field(default_factory=dict)
     alertmanager: dict[str, Any] | None = None
+    alertmanager_file: str | None = None
     otlp: OtlpConfig = OtlpConfig()
     storage: StorageConfig = StorageConfig()
     limits: LimitsConfig = LimitsConfig()
@@ -212,10 +215,10 @@ class CollectorConfig:
     storage: StorageConfig
     limits: LimitsConfig
     otlp: OtlpConfig = field(default_factory=OtlpConfig)
-    alerting: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # alert_relabel_configs, alertmanagers: as YAML holds them
+    alerting: AlertingConfig = field(default_factory=AlertingConfig)
+    alertmanager_file: Path | None = None  # where `alertmanager` is from, if it has a file of its own
     warnings: tuple[str, ...] = ()  # what stands in the file and has no effect
+    path: Path | None = None  # of the file, to read it again
     text: str = ""  # the file as YAML, without its secrets, for /api/v1/status/config
 
 
@@ -229,7 +232,7 @@ def load(path: Path) -> CollectorConfig:
     config = parse(read_yaml(path), source=str(path), directory=path.resolve().parent)
     for warning in config.warnings:
         _log.warning("%s", warning)
-    return config
+    return replace(config, path=path.resolve())
 
 
 def read_yaml(path: Path) -> Any:
@@ -253,19 +256,31 @@ def parse(data: object, *, source: str, directory: Path) -> CollectorConfig:
     assert isinstance(data, dict | None)  # noqa: S101  (_File takes nothing else)
     raw: dict[str, Any] = data or {}
     scrapes = _scrape_configs(file, raw.get("global") or {}, source, directory)
-    alertmanager = file.alertmanager
+    alertmanager_file = None if file.alertmanager_file is None else directory / file.alertmanager_file
+    alertmanager = _alertmanager(file, alertmanager_file, source, directory)
     return CollectorConfig(
         global_=file.global_,
         rule_files=[str(directory / pattern) for pattern in file.rule_files],
         scrape_configs=scrapes,
-        alertmanager=None if alertmanager is None else load_config(alertmanager, source=f"{source}: alertmanager"),
+        alertmanager=alertmanager,
+        alertmanager_file=alertmanager_file,
         storage=file.storage,
         limits=file.limits,
         otlp=file.otlp,
-        alerting=file.alerting,
+        alerting=load_alerting(file.alerting, source=f"{source}: alerting", directory=directory),
         warnings=tuple(_warnings(raw, scrapes, source)),
         text=redacted({"global": None} | raw | {"global": _shown_global(file.global_)}),
     )
+
+
+def _alertmanager(file: _File, path: Path | None, source: str, directory: Path) -> AlertmanagerConfig | None:
+    if path is not None and file.alertmanager is not None:
+        raise ConfigError(f"{source}: at most one of alertmanager & alertmanager_file must be configured")
+    if path is not None:
+        return ConfigFile(path).load()
+    if file.alertmanager is None:
+        return None
+    return load_config(file.alertmanager, source=f"{source}: alertmanager", directory=directory)
 
 
 def _shown_global(section: GlobalConfig) -> dict[str, Any]:

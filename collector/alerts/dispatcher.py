@@ -37,6 +37,7 @@ RESTART_GRACE_MS = 60_000
 # Alertmanager sets none. An alert with its group takes some 3 KB here, so this many stay below 100 MB; who has more
 # alerts than this at once groups them in the rules.
 MAX_ALERTS = 20_000
+SLICE = 200  # alerts taken at one go, some milliseconds
 MAINTENANCE_S = 900.0  # Alertmanager, --data.maintenance-interval
 
 
@@ -185,7 +186,9 @@ class Dispatcher:
         # Of one that resolved before anybody heard of it, nobody was told that it fires.
         news = [one for one in reports if one.alert.labels in self._taken or not one.alert.resolved_at(now_ms)]
         self._check_limit(news)
-        for report in news:
+        for position, report in enumerate(news):
+            if position % SLICE == SLICE - 1:
+                await asyncio.sleep(0)  # others have their turn in a storm
             known = self._taken.get(report.alert.labels)
             merged = report if known is None else joined(known, report, now_ms)
             if merged != known:

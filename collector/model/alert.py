@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from collector.model.series import Labels
 
@@ -16,6 +17,7 @@ _SEPARATOR = b"\xff"  # cannot occur in valid UTF-8
 GO_ZERO_TIME = "0001-01-01T00:00:00Z"  # how Go writes "no time"; receivers of the webhook expect it
 
 
+@lru_cache(maxsize=32_768)  # more than the dispatcher takes; a storm asks for the same ones again and again
 def fingerprint(labels: Labels) -> str:
     """
     Sixteen hex digits that name a label set, equal to Alertmanager's (model.LabelSet.Fingerprint).

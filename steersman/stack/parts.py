@@ -96,6 +96,8 @@ def collector(settings: Settings) -> Part:
     argv += ["--config", str(settings.collector_file), "--data-dir", str(settings.data_dir.part("collector"))]
     argv += ["--http", f"{HOST}:{ports.prometheus}", "--jaeger", f"{HOST}:{ports.jaeger}"]
     argv += ["--otlp-grpc", f"{HOST}:{ports.otlp_grpc}", "--otlp-http", f"{HOST}:{ports.otlp_http}"]
+    argv += ["--alertmanager", f"{HOST}:{ports.alertmanager}"]
+    argv += ["--alertmanager-token-file", str(settings.data_dir.token_file("alertmanager"))]
     return _part(settings, "collector", argv, {}, ports.prometheus, "/-/ready")
 
 

@@ -9,7 +9,7 @@ from steersman.runtime.paths import DataDir
 from steersman.runtime.ports import REPLICA_PORT_COUNT, Ports
 
 HOST = "127.0.0.1"
-TOKENS = ("orchestrator", "remediation", "faults", "load", "nats")
+TOKENS = ("orchestrator", "remediation", "faults", "load", "nats", "alertmanager")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,7 @@ class Urls:
     mesh: str
     traefik: str
     jaeger: str
+    alertmanager: str
     otlp: str
     nats: str
 
@@ -36,6 +37,7 @@ class Urls:
             mesh=f"http://{HOST}:{ports.mesh}",
             traefik=f"http://{HOST}:{ports.traefik}",
             jaeger=f"http://{HOST}:{ports.jaeger}",
+            alertmanager=f"http://{HOST}:{ports.alertmanager}",
             otlp=f"http://{HOST}:{ports.otlp_http}",
             nats=f"nats://{HOST}:{ports.nats}",
         )
@@ -75,6 +77,7 @@ class Settings:
             "OTLP HTTP": ports.otlp_http,
             "Prometheus API": ports.prometheus,
             "Jaeger API": ports.jaeger,
+            "Alertmanager API": ports.alertmanager,
             "remediation": ports.remediation,
             "orchestrator": ports.orchestrator,
         }

@@ -82,7 +82,7 @@ def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 20.0
 
 
 def start(folder: Path) -> Process:
-    ports = free_ports(4)
+    *ports, alertmanager = free_ports(5)
     addresses = [f"127.0.0.1:{port}" for port in ports]
     (folder / "rules").mkdir(parents=True, exist_ok=True)
     (folder / "rules" / "test.yml").write_text(RULES)
@@ -91,6 +91,7 @@ def start(folder: Path) -> Process:
     argv = [sys.executable, "-m", "collector", "--config", str(config), "--data-dir", str(folder / "data")]
     for flag, address in zip(("--http", "--otlp-http", "--otlp-grpc", "--jaeger"), addresses, strict=True):
         argv += [flag, address]
+    argv += ["--alertmanager", f"127.0.0.1:{alertmanager}"]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
     urls = [f"http://{address}" for address in addresses]

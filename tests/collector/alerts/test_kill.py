@@ -76,8 +76,8 @@ class Collector:
 
 @contextlib.asynccontextmanager
 async def collector(folder: Path) -> AsyncIterator[Collector]:
-    ports = free_ports(4)
-    flags = ("--http", "--otlp-grpc", "--otlp-http", "--jaeger")
+    ports = free_ports(5)
+    flags = ("--http", "--otlp-grpc", "--otlp-http", "--jaeger", "--alertmanager")
     addresses = [word for flag, port in zip(flags, ports, strict=True) for word in (flag, f"127.0.0.1:{port}")]
     with (folder / "log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
