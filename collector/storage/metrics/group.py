@@ -12,7 +12,7 @@ from collector.model.series import ABSENT, ABSENT_BITS, Block, Labels
 from collector.storage.metrics.head import Head
 from collector.storage.metrics.histogram_head import HistogramHead, HistogramRow
 from collector.storage.metrics.put import Put
-from collector.storage.metrics.segment import Chunk, StripCache
+from collector.storage.metrics.segment import Chunk, Segment, StripCache
 from collector.storage.metrics.wal import Layout, LoggedSamples, SealedUpTo
 
 
@@ -43,6 +43,13 @@ class Group:
         return not (self.chunks or self.head.rows or self.late.rows or self.histograms.rows)
 
     @property
+    def sealed_safely(self) -> SealedUpTo:
+        """As `sealed`, unless samples of that age wait in the heads: then the log must keep them."""
+        floats, histograms = self.sealed
+        late = any(row.timestamps_ms[0] <= histograms for row in self.histograms.rows.values())
+        return SealedUpTo(-1 if self.late.rows else floats, -1 if late else histograms)
+
+    @property
     def nbytes(self) -> int:
         return self.head.nbytes + self.late.nbytes + self.histograms.nbytes
 
@@ -63,6 +70,12 @@ class Group:
             self.sealed = SealedUpTo(floats, max(histograms, chunk.max_ms))
         else:
             self.sealed = SealedUpTo(max(floats, chunk.max_ms), histograms)
+
+    def replace_chunks(self, segment: Segment, fresh: list[Chunk]) -> None:
+        """Put `fresh` in the place of the chunks of `segment`, which have the same samples."""
+        places = [place for place, chunk in enumerate(self.chunks) if chunk.segment is segment]
+        if places:
+            self.chunks[places[0] : places[-1] + 1] = fresh
 
     def chunks_between(self, min_ms: int, max_ms: int, *, histograms: bool = False) -> list[Chunk]:
         return [
@@ -131,7 +144,8 @@ def joined(labels: tuple[Labels, ...], pieces: list[Piece]) -> Block | None:
         return _without_empty(labels, pieces[0].timestamps_ms, np.ascontiguousarray(pieces[0].values))
     in_order = sorted(pieces, key=lambda piece: int(piece.timestamps_ms[0]))
     if any(one.timestamps_ms[-1] >= other.timestamps_ms[0] for one, other in itertools.pairwise(in_order)):
-        return _overlaid(labels, pieces)
+        timestamps = np.unique(np.concatenate([piece.timestamps_ms for piece in pieces]))
+        return _without_empty(labels, timestamps, overlaid(len(labels), timestamps, pieces))
     timestamps = np.concatenate([piece.timestamps_ms for piece in in_order])
     values = np.full((len(labels), len(timestamps)), ABSENT)
     start = 0
@@ -142,14 +156,14 @@ def joined(labels: tuple[Labels, ...], pieces: list[Piece]) -> Block | None:
     return _without_empty(labels, timestamps, values)
 
 
-def _overlaid(labels: tuple[Labels, ...], pieces: list[Piece]) -> Block | None:
-    timestamps = np.unique(np.concatenate([piece.timestamps_ms for piece in pieces]))
-    values = np.full((len(labels), len(timestamps)), ABSENT)
-    for piece in reversed(pieces):  # the earlier ones last, over the others
+def overlaid(series: int, timestamps: NDArray[np.int64], pieces: list[Piece]) -> NDArray[np.float64]:
+    """float64[series, n]: pieces over one another, the earlier ones on top. `timestamps` has all of theirs."""
+    values = np.full((series, len(timestamps)), ABSENT)
+    for piece in reversed(pieces):
         cells = np.ix_(piece.places, np.searchsorted(timestamps, piece.timestamps_ms))
         given = piece.values.view(np.uint64)
         values[cells] = np.where(given == ABSENT_BITS, values[cells].view(np.uint64), given).view(np.float64)
-    return _without_empty(labels, timestamps, values)
+    return values
 
 
 def _without_empty(

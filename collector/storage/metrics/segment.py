@@ -37,6 +37,7 @@ from collector.storage.metrics.framing import HEADER_BYTES, frame, frames
 from collector.storage.metrics.histogram_head import HistogramRow
 
 SUFFIX = ".segment"
+DRAFT_SUFFIX = ".merging"
 _FIXED = struct.Struct("<IIIIqq")  # group, rows, series, blobs, min_ms, max_ms
 _BLOB = struct.Struct("<II")  # length, CRC-32
 _HISTOGRAMS = 1 << 31  # in the group's number: this chunk holds native histograms
@@ -188,6 +189,8 @@ class SegmentStore:
 
     def load(self) -> Iterator[Chunk]:
         """Open every file and yield its chunks in the order of writing. The newest file's are checked in full."""
+        for draft in self._directory.glob(f"*{DRAFT_SUFFIX}"):
+            draft.unlink()  # of a merge that did not end
         paths = sorted(self._directory.glob(f"*{SUFFIX}"))
         for path in paths:
             segment = Segment(path)
@@ -233,40 +236,27 @@ class SegmentStore:
     ) -> Chunk:
         """Append a chunk; durable only after `sync`. timestamps int64[n] strictly increasing, values float64[s, n]."""
         blobs = [encode_timestamps(timestamps), *encode_strips(values)]
-        return self._write(group, ids, len(timestamps), (int(timestamps[0]), int(timestamps[-1])), blobs)
+        bounds = (int(timestamps[0]), int(timestamps[-1]))
+        return self._append(bounds[1], *chunk_bytes(group, ids, len(timestamps), bounds, blobs, histograms=False))
 
     def write_histograms(self, group: int, rows: dict[int, HistogramRow]) -> Chunk:
         """As `write`. rows: by series id, none empty."""
-        blobs = []
-        for row in rows.values():
-            timestamps = encode_timestamps(np.array(row.timestamps_ms, np.int64))
-            head = _ROW.pack(len(row.timestamps_ms), len(timestamps))
-            blobs.append(head + timestamps + histogram_codec.encode(row.histograms, compress=True))
         times = [row.timestamps_ms for row in rows.values()]
         bounds = (min(each[0] for each in times), max(each[-1] for each in times))
+        blobs = [histogram_blob(row) for row in rows.values()]
         ids = np.array(list(rows), np.uint32)
-        return self._write(group | _HISTOGRAMS, ids, max(map(len, times)), bounds, blobs)
+        return self._append(bounds[1], *chunk_bytes(group, ids, max(map(len, times)), bounds, blobs, histograms=True))
 
-    def _write(
-        self, group: int, ids: NDArray[np.uint32], rows: int, bounds: tuple[int, int], blobs: list[bytes]
-    ) -> Chunk:
-        header = b"".join(
-            [
-                _FIXED.pack(group, rows, len(ids), len(blobs), *bounds),
-                *(_BLOB.pack(len(blob), zlib.crc32(blob)) for blob in blobs),
-                ids.astype("<u4").tobytes(),
-            ]
-        )
-        framed = frame(header)
-        segment = self._open_for(bounds[1])
+    def _append(self, newest_ms: int, header: bytes, data: bytes) -> Chunk:
+        segment = self._open_for(newest_ms)
         start = segment.size
         try:
-            segment.append(framed + b"".join(blobs))
+            segment.append(data)
         except OSError:
             segment.cut(start)
             raise
-        segment.max_ms = max(segment.max_ms, bounds[1])
-        return self._parsed(segment, header, start + len(framed))
+        segment.max_ms = max(segment.max_ms, newest_ms)
+        return self._parsed(segment, header, start + HEADER_BYTES + len(header))
 
     def _open_for(self, newest_ms: int) -> Segment:
         segment = self._writing
@@ -299,3 +289,47 @@ class SegmentStore:
         if removed:
             sync_directory(self._directory)
         return removed
+
+    def finished(self) -> list[Segment]:
+        """Those that nothing is appended to any more."""
+        return [segment for segment in self._segments if segment is not self._writing]
+
+    def draft_path(self, segment: Segment) -> Path:
+        return segment.path.with_suffix(DRAFT_SUFFIX)
+
+    def replace(self, segment: Segment, draft: Path) -> list[Chunk] | None:
+        """
+        Put a synced draft in the place of a segment. Queries that read the old one still can.
+
+        Returns:
+            Its chunks, or None if the segment was removed meanwhile: then the draft is, too.
+        """
+        if segment not in self._segments:
+            draft.unlink()
+            return None
+        draft.replace(segment.path)
+        sync_directory(self._directory)
+        fresh = Segment(segment.path)
+        self._segments[self._segments.index(segment)] = fresh
+        return list(self._chunks(fresh, check=False))
+
+
+def chunk_bytes(
+    group: int, ids: NDArray[np.uint32], rows: int, bounds: tuple[int, int], blobs: list[bytes], *, histograms: bool
+) -> tuple[bytes, bytes]:
+    """(header, the whole chunk with its frame) as a file holds it. bounds: of its timestamps, inclusive."""
+    kind = _HISTOGRAMS if histograms else 0
+    header = b"".join(
+        [
+            _FIXED.pack(group | kind, rows, len(ids), len(blobs), *bounds),
+            *(_BLOB.pack(len(blob), zlib.crc32(blob)) for blob in blobs),
+            ids.astype("<u4").tobytes(),
+        ]
+    )
+    return header, b"".join([frame(header), *blobs])
+
+
+def histogram_blob(row: HistogramRow) -> bytes:
+    timestamps = encode_timestamps(np.array(row.timestamps_ms, np.int64))
+    head = _ROW.pack(len(row.timestamps_ms), len(timestamps))
+    return head + timestamps + histogram_codec.encode(row.histograms, compress=True)

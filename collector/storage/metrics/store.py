@@ -43,7 +43,9 @@ from collector.storage.metrics.group import Group, Piece, chunk_piece, joined
 from collector.storage.metrics.histogram_head import HistogramRow, merged
 from collector.storage.metrics.index import InvertedIndex
 from collector.storage.metrics.intake import Intake, TimeRules
-from collector.storage.metrics.segment import Chunk, CorruptChunkError, SegmentStore, StripCache
+from collector.storage.metrics.merge import CHUNK_ROWS, worthwhile
+from collector.storage.metrics.merger import Merge, Merger
+from collector.storage.metrics.segment import Chunk, CorruptChunkError, Segment, SegmentStore, StripCache
 from collector.storage.metrics.table import SeriesTable
 from collector.storage.metrics.tally import Tally
 from collector.storage.metrics.wal import LoggedExemplar, LoggedHistograms, LoggedSamples, LogRecord, WriteAheadLog
@@ -53,14 +55,15 @@ _log = logging.getLogger(__name__)
 # What stays uncompressed: rules look back five minutes (Prometheus's lookback delta), so they never unpack anything.
 HEAD_MS = 330_000
 SEAL_EVERY_MS = 240_000  # 240 rows at one sample a second: longer chunks would compress 5 % better and cost memory
-HEAD_BYTES = 96 * 1024 * 1024  # over this, seal early and leave the last HEAD_MINIMUM_MS only
+SEAL_ROWS = 120  # a target with fewer that are old enough waits (Prometheus's chunks have 120 samples)
+SEAL_WAIT_MS = 3_600_000  # but not longer: the log keeps what is not sealed, and a start reads it
+HEAD_BYTES = 96 * 1024 * 1024  # over this, seal early
 HEAD_MINIMUM_MS = 60_000
 LOG_FILE_BYTES = 64 * 1024 * 1024  # rotated then, so that a replay maps little at once
 CACHE_BYTES = 8 * 1024 * 1024  # 130 strips: the series of the rules and of one dashboard, one chunk back
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_MS = 2 * 3_600_000  # a file goes as a whole, so this (or an eighth of the retention) is how exact retention is
 PURGE_EVERY_MS = 3_600_000
-CHUNK_ROWS = 2048  # more in one chunk would make a strip of 32 series over 512 KB, all unpacked for one of its rows
 SERIES_LIMIT = 200_000  # at some 1.5 KB of labels and index each, 300 MB
 TARGET_SERIES_LIMIT = 100_000  # half of all: one target gone wrong leaves room for the others
 # How much older than the newest sample of its series one may be. Prometheus's default is 0, as its head would need a
@@ -92,6 +95,7 @@ class StoreStats:
     too_far_ahead: int = 0  # in the future
     refused_series: int = 0  # over the limit
     commits: int = 0
+    merged_segments: int = 0
     corrupt_chunks: int = 0
     torn_log_bytes: int = 0
 
@@ -137,6 +141,8 @@ class MetricStore:
         self._segments = SegmentStore(
             directory, roll_bytes=SEGMENT_BYTES, roll_ms=min(SEGMENT_MS, max(SEAL_EVERY_MS, retention_ms // 8))
         )
+        self._merger = Merger()
+        self._unmergeable: set[Segment] = set()
         self._index = InvertedIndex()
         self._exemplars = ExemplarRings()
         self._intake = Intake(self._table, self._exemplars)
@@ -144,6 +150,7 @@ class MetricStore:
         self._cache = StripCache(CACHE_BYTES)
         self._matches: dict[tuple[Matcher, ...], list[_Match]] = {}
         self._sealed_at = self._purged_at = clock()
+        self._seal_wait_ms = min(SEAL_WAIT_MS, max(SEAL_EVERY_MS, retention_ms // 8))
         self._lock_fd = -1
         self._committer: Committer | None = None
 
@@ -195,6 +202,7 @@ class MetricStore:
         if self._committer is None or self._lock_fd < 0:
             return
         self._committer.close()
+        self._merger.close()
         self._log.close()
         self._catalog.close()
         os.close(self._lock_fd)
@@ -473,21 +481,37 @@ class MetricStore:
         now_ms = self._clock()
         try:
             if now_ms - self._sealed_at >= SEAL_EVERY_MS:
-                self.seal_up_to(now_ms - HEAD_MS)
+                self._seal_due(now_ms)
                 self._sealed_at = now_ms
                 self._expire(now_ms)
+                self._begin_merge()
             elif self.head_bytes > HEAD_BYTES:
                 self._seal_early(now_ms)
             elif self._log.size > LOG_FILE_BYTES:
                 self._log.rotate()
+            self._end_merge()
         except OSError as error:
             self._sealed_at = now_ms  # not again at once: the log still has everything
             _log.error("cannot seal samples in %s: %s", self._directory, error)
 
+    def _seal_due(self, now_ms: int) -> None:
+        through_ms = now_ms - HEAD_MS
+        due = [
+            (group, through_ms)
+            for group in self._groups()
+            if group.late.rows
+            or group.histograms.rows
+            or np.searchsorted(group.head.timestamps, through_ms, side="right") >= SEAL_ROWS
+            or (group.head.rows and group.head.timestamps[0] < now_ms - self._seal_wait_ms)
+        ]
+        self._seal_groups(due)
+
     def _seal_early(self, now_ms: int) -> None:
-        self.seal_up_to(now_ms - HEAD_MINIMUM_MS)
+        """Until it fits, leave what rules look back to, then a minute; then the newest row alone; then nothing."""
+        for age_ms in (HEAD_MS, HEAD_MINIMUM_MS):
+            if self.head_bytes > HEAD_BYTES:
+                self.seal_up_to(now_ms - age_ms)
         if self.head_bytes > HEAD_BYTES:
-            # Sent from the future, or faster than a minute fits: leave nothing but the newest row.
             due = [(group, int(group.head.timestamps[-2])) for group in self._groups() if group.head.rows > 1]
             self._seal_groups(due)
         if self.head_bytes > HEAD_BYTES:
@@ -513,7 +537,7 @@ class MetricStore:
                 group.late.drop(_EVER)
                 group.histograms.drop(histograms_ms)
         self._log.rotate()
-        self._log.remove_sealed({group.number: group.sealed for group in self._groups()})
+        self._log.remove_sealed({group.number: group.sealed_safely for group in self._groups()})
 
     def _write_chunks(self, group: Group, through_ms: int) -> list[Chunk]:
         chunks = []
@@ -529,6 +553,37 @@ class MetricStore:
         if rows:
             chunks.append(self._segments.write_histograms(group.number, rows))
         return chunks
+
+    def _begin_merge(self) -> None:
+        if self._merger.busy:
+            return
+        by_segment: dict[Segment, list[Chunk]] = {}
+        for group in self._groups():
+            for chunk in group.chunks:
+                by_segment.setdefault(chunk.segment, []).append(chunk)
+        for segment in self._segments.finished():
+            chunks = by_segment.get(segment, [])
+            if segment not in self._unmergeable and worthwhile(chunks):
+                self._merger.begin(Merge(segment, chunks, self._segments.draft_path(segment)))
+                return
+
+    def _end_merge(self) -> None:
+        merge = self._merger.take()
+        if merge is None:
+            return
+        self._unmergeable = {each for each in self._unmergeable if each in self._segments.finished()}
+        chunks = None if merge.failed else self._segments.replace(merge.segment, merge.draft)
+        if chunks is not None:
+            fresh: dict[int, list[Chunk]] = {}
+            for chunk in chunks:
+                fresh.setdefault(chunk.group, []).append(chunk)
+            with self._lock:
+                for group in self._groups():
+                    group.replace_chunks(merge.segment, fresh.get(group.number, []))
+            self.stats.merged_segments += 1
+        elif merge.failed:
+            self._unmergeable.add(merge.segment)
+        self._begin_merge()
 
     def _expire(self, now_ms: int) -> None:
         removed = self._segments.remove_old(before_ms=now_ms - self._retention_ms, limit_bytes=self._retention_bytes)
