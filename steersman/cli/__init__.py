@@ -23,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-remediation_app = typer.Typer(help="Look at one remediation.", no_args_is_help=True)
+remediation_app = typer.Typer(help="Look at one remediation, or answer its question.", no_args_is_help=True)
 app.add_typer(remediation_app, name="remediation")
 
 DataDirOption = Annotated[
@@ -33,6 +33,9 @@ OffsetOption = Annotated[
     int, typer.Option("--port-offset", help="Added to every port, so that stacks run side by side.")
 ]
 ServicesOption = Annotated[Path | None, typer.Option("--services", help="A services file instead of the shop's own.")]
+CollectorOption = Annotated[
+    str | None, typer.Option("--url", help="Of a collector's HTTP port, instead of the stack's.", show_default=False)
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 # Their arguments are another program's, which also answers --help.
 HANDED_OVER = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -101,15 +104,81 @@ def restart(
 
 @app.command()
 def logs(
-    service: Annotated[str, typer.Argument(help="A service, a replica (catalog-1), or collector, worker, traefik, …")],
+    service: Annotated[
+        str | None, typer.Argument(help="A service, a replica (catalog-1), or collector, worker, traefik, …")
+    ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on printing until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines, of each log.")] = 50,
+    trace: Annotated[str | None, typer.Option("--trace", metavar="ID", help="Log records of this trace.")] = None,
+    severity: Annotated[str | None, typer.Option(help="Log records this severe or worse: info, warn, error.")] = None,
+    grep: Annotated[str | None, typer.Option(metavar="TEXT", help="Log records that contain this.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Log records of the last 15m, 2h, 7d.")] = None,
+    url: CollectorOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Print the last lines of a log."""
+    """Print the last lines of a process's log; with --trace, --severity, --grep or --since, the stored log records."""
+    if any(option is not None for option in (trace, severity, grep, since)):
+        from steersman.cli.traces import run_records
+
+        if follow:
+            raise typer.BadParameter("goes with a process's log, not with stored records", param_hint="--follow")
+        since = since or ("7d" if trace else "1h")
+        run_records(data_dir, service, trace=trace, severity=severity, grep=grep, since=since, lines=lines, url=url)
+        return
+    if service is None:
+        raise typer.BadParameter("name a service, or ask for records by --trace, --severity, --grep or --since")
     from steersman.cli.operate import run_logs
 
     run_logs(data_dir, service, lines, follow=follow)
+
+
+@app.command()
+def traces(
+    filter_: Annotated[
+        str, typer.Argument(metavar="[FILTER]", help="Such as 'duration > 300ms && span.http.route = \"/cart\"'.")
+    ] = "",
+    service: Annotated[str | None, typer.Option(help="A span of this service.")] = None,
+    slow: Annotated[str | None, typer.Option(metavar="DURATION", help="A span longer than this, e.g. 300ms.")] = None,
+    errors: Annotated[bool, typer.Option("--errors", help="A span that failed.")] = False,
+    since: Annotated[str, typer.Option(metavar="TIME", help="How far back: 15m, 2h, 7d.")] = "1h",
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=1000)] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Continue a list that was cut.")] = None,
+    why: Annotated[bool, typer.Option("--why", help="What these traces have more often than the others.")] = False,
+    url: CollectorOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """List traces, newest first. The filter language is TraceQL's; see docs/traces.md."""
+    from steersman.cli.traces import run_traces
+
+    run_traces(
+        data_dir,
+        filter_,
+        service=service,
+        slow=slow,
+        errors=errors,
+        since=since,
+        limit=limit,
+        cursor=cursor,
+        why=why,
+        as_json=as_json,
+        url=url,
+    )
+
+
+@app.command()
+def trace(
+    trace_id: Annotated[str, typer.Argument(metavar="ID", help="Its id, or its number in the last list.")],
+    details: Annotated[bool, typer.Option("-v", "--details", help="Attributes and events too.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every span, however many.")] = False,
+    url: CollectorOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw one trace: what called what, when, and what the time was spent on."""
+    from steersman.cli.traces import run_trace
+
+    run_trace(data_dir, trace_id, details=details, all_=all_, as_json=as_json, url=url)
 
 
 @app.command()
@@ -136,6 +205,33 @@ def remediation_show(
     from steersman.cli.incidents import run_show
 
     run_show(data_dir, remediation_id, as_json=as_json)
+
+
+ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the record.")]
+
+
+@remediation_app.command("approve")
+def remediation_approve(
+    remediation_id: Annotated[str, typer.Argument(metavar="ID")],
+    reason: ReasonOption,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Let a remediation that asks go on."""
+    from steersman.cli.incidents import run_answer
+
+    run_answer(data_dir, remediation_id, "approve", reason)
+
+
+@remediation_app.command("refuse")
+def remediation_refuse(
+    remediation_id: Annotated[str, typer.Argument(metavar="ID")],
+    reason: ReasonOption,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Stop a remediation that asks; it is escalated."""
+    from steersman.cli.incidents import run_answer
+
+    run_answer(data_dir, remediation_id, "refuse", reason)
 
 
 class Turn(StrEnum):
