@@ -54,7 +54,7 @@ class RemoteWrite:
         self.stats = WriteStats()
         self._sink = sink
         self._metadata = metadata
-        self._admission = admission
+        self.admission = admission
         self._decoder = WriteDecoder()
 
     def route(self) -> Route:
@@ -63,7 +63,7 @@ class RemoteWrite:
     async def _write(self, request: Request) -> Response:
         self.stats.requests += 1
         try:
-            with self._admission.request():
+            with self.admission.request():
                 require_version_one(request.headers.get("content-type", ""))
                 require_snappy(request.headers.get("content-encoding", ""))
                 body = await self._body(request)
@@ -75,7 +75,7 @@ class RemoteWrite:
         return _text(400, refusal) if refusal else Response(status_code=204)
 
     async def _body(self, request: Request) -> bytes:
-        limit = self._admission.limits.max_body_bytes
+        limit = self.admission.limits.max_body_bytes
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             raise LimitExceededError(f"body of {int(declared)} bytes exceeds the limit of {limit}")
@@ -87,9 +87,9 @@ class RemoteWrite:
 
     async def _stored(self, body: bytes) -> str:
         """Why something of it is refused, once all else is on disk; empty if nothing is."""
-        limits = self._admission.limits
+        limits = self.admission.limits
         message = decompressed(body, max_bytes=limits.max_request_bytes)
-        with self._admission.bytes(len(message)):
+        with self.admission.bytes(len(message)):
             inline = len(message) < _INLINE_BYTES
             decoded = (
                 self._decoder.decode(message) if inline else await asyncio.to_thread(self._decoder.decode, message)
@@ -152,8 +152,8 @@ def _refusal(decoded: DecodedWrite, outcome: AppendOutcome | None) -> str:
     if len(decoded.reasons) > REASONS:
         lines.append(f"and {len(decoded.reasons) - REASONS} more reasons")
     for one in outcome.refusals if outcome else ():
-        count = f" ({one.count} in all)" if one.count > 1 else ""
-        lines.append(f"{one.reason.value}: {one.example}{count}")
+        example = one.example if one.example.startswith(one.reason.value) else f"{one.reason.value}: {one.example}"
+        lines.append(f"{example} ({one.count} in all)" if one.count > 1 else example)
     return "; ".join(lines)
 
 

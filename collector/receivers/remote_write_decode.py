@@ -71,11 +71,15 @@ class WriteDecoder:
         for place, (one, count) in enumerate(zip(found, counts, strict=True)):
             if one is not None and one.label_count == count:
                 continue
+            key = columns.label_bytes[place]
+            found[place] = self._series.find_one(key, count)  # it may stand in the request twice
+            if found[place] is not None:
+                continue
             number = int(columns.sample_counts[place])
             first_ms = int(columns.timestamps_ms[ends[place] - number]) if number else 0
             try:
                 pairs = columns.labels(place)
-                found[place] = self._series.add(columns.label_bytes[place], pairs, first_ms=first_ms)
+                found[place] = self._series.add(key, pairs, first_ms=first_ms)
             except BadRequestError as error:
                 found[place] = None
                 decoded.refuse(error, max(1, number))

@@ -44,6 +44,10 @@ class RemoteSeriesTable:
         """For each key what is known of it."""
         return list(map(self._known.get, label_bytes))
 
+    def find_one(self, key: bytes, label_count: int) -> RemoteSeries | None:
+        one = self._known.get(key)
+        return one if one is not None and one.label_count == label_count else None
+
     def add(self, key: bytes, pairs: Sequence[tuple[str, str]], *, first_ms: int) -> RemoteSeries:
         """
         Remember a new series.

@@ -28,7 +28,7 @@ from ptars import HandlerPool
 
 from collector.errors import BadRequestError, LimitExceededError
 
-_PACKAGE = "prometheus"
+_PACKAGE, _FILE = "prometheus", "remote_write.proto"
 _F = FieldDescriptorProto
 
 
@@ -120,26 +120,30 @@ def _described(message: DescriptorProto, fields: Sequence[_Field]) -> None:
             described.oneof_index = oneofs[field.oneof]
 
 
-def _pool(messages: dict[str, Any]) -> tuple[DescriptorPool, str]:
-    file = FileDescriptorProto(name="remote_write.proto", package=_PACKAGE, syntax="proto3")
+def _pool(messages: dict[str, Any]) -> DescriptorPool:
+    file = FileDescriptorProto(name=_FILE, package=_PACKAGE, syntax="proto3")
     for name, fields in messages.items():
         _described(file.message_type.add(name=name), fields)
     pool = DescriptorPool()
     pool.Add(file)
-    return pool, file.name
+    return pool
+
+
+@cache
+def _messages_pool() -> DescriptorPool:
+    return _pool(_MESSAGES)
 
 
 @cache
 def message_class(name: str) -> Any:
     """The class of a message of remote write: Label, Exemplar, MetricMetadata, Histogram, WriteRequest, …"""
-    pool, _ = _pool(_MESSAGES)
-    return GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+    return GetMessageClass(_messages_pool().FindMessageTypeByName(f"{_PACKAGE}.{name}"))
 
 
 @cache
 def _handler() -> Any:
-    pool, file = _pool(_COLUMNS)
-    handlers = HandlerPool([pool.FindFileByName(file)])
+    pool = _pool(_COLUMNS)
+    handlers = HandlerPool([pool.FindFileByName(_FILE)])
     return handlers.get_for_message(pool.FindMessageTypeByName(f"{_PACKAGE}.WriteRequest"))
 
 
