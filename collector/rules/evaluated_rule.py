@@ -10,7 +10,7 @@ import numpy as np
 
 from collector.errors import BadRequestError, LimitExceededError
 from collector.model.alert import ALERT_NAME
-from collector.model.series import METRIC_NAME, Labels, Vector, labels_of
+from collector.model.series import METRIC_NAME, Labels, NativeHistogram, Vector, labels_of
 from collector.rules.alert_state import ActiveAlert, AlertTable, Held
 from collector.rules.rule import AlertingRule, RecordingRule, Rule
 from collector.rules.template import Samples, Template, TemplateContext
@@ -18,7 +18,8 @@ from collector.rules.template import Samples, Template, TemplateContext
 ALERTS = "ALERTS"
 ALERTS_FOR_STATE = "ALERTS_FOR_STATE"
 ALERT_STATE = "alertstate"
-Series = dict[Labels, float]  # what one evaluation of a rule writes, by labels
+Recorded = float | NativeHistogram
+Series = dict[Labels, Recorded]  # what one evaluation of a rule writes, by labels
 Found = Series | dict[Labels, Held]  # what its expression yields
 
 
@@ -59,6 +60,12 @@ def as_vector(result: object) -> Vector:
     return Vector(((),), np.array([float(value)]))
 
 
+def histograms_of(vector: Vector) -> Mapping[int, NativeHistogram]:
+    """By row, those elements of a vector that are native histograms; their float is ABSENT."""
+    found: Mapping[int, NativeHistogram] = getattr(vector, "histograms", {})
+    return found
+
+
 def as_samples(result: object) -> Samples:
     """What templates see of a query's result."""
     vector = as_vector(result)
@@ -83,9 +90,11 @@ class EvaluatedRecording:
         """What the expression yields, as it is to be recorded. Changes nothing, so it may run in any thread."""
         vector = as_vector(self.query.instant(at_ms=at_ms - query_offset_ms))
         extra = {**dict(self.rule.labels), METRIC_NAME: self.rule.name}
-        series = {
-            _merged(labels, extra): value for labels, value in zip(vector.labels, vector.values.tolist(), strict=True)
-        }
+        series: Series = dict(
+            zip((_merged(labels, extra) for labels in vector.labels), vector.values.tolist(), strict=True)
+        )
+        for row, histogram in histograms_of(vector).items():
+            series[_merged(vector.labels[row], extra)] = histogram
         if len(series) < len(vector.labels):
             raise BadRequestError("vector contains metrics with the same labelset after applying rule labels")
         if self.limit and len(series) > self.limit:
@@ -115,7 +124,10 @@ class EvaluatedAlerting:
         """What the expression yields, templates expanded. Changes nothing, so it may run in any thread."""
         vector = as_vector(self.query.instant(at_ms=at_ms - query_offset_ms))
         held: dict[Labels, Held] = {}
-        for labels, value in zip(vector.labels, vector.values.tolist(), strict=True):
+        values = vector.values.tolist()
+        for row in histograms_of(vector):
+            values[row] = 0.0  # what Prometheus's alerts have as the value of a histogram (Sample.F)
+        for labels, value in zip(vector.labels, values, strict=True):
             element = self._held(labels, value, context)
             if element.labels in held:
                 raise BadRequestError("vector contains metrics with the same labelset after applying alert labels")

@@ -17,7 +17,7 @@ import numpy as np
 
 from collector.errors import CollectorError
 from collector.model.alert import Alert
-from collector.model.series import STALE, Labels, SampleBatch, SampleSink
+from collector.model.series import ABSENT, STALE, Labels, NativeHistogram, SampleBatch, SampleSink
 from collector.rules import metrics
 from collector.rules.evaluated_rule import (
     ALERTS,
@@ -221,12 +221,19 @@ class RuleGroup:
         name = f"{position}:{self.rules[position].rule.name}" if position >= 0 else "orphans"
         # The bits of STALE must arrive unchanged, so it goes in by assignment of bits, not through a Python float.
         values = np.full(len(series) + len(gone), STALE)
-        values[: len(series)] = list(series.values())
+        histograms = []
+        for row, value in enumerate(series.values()):
+            if isinstance(value, NativeHistogram):
+                values[row] = ABSENT
+                histograms.append((row, value))
+            else:
+                values[row] = value
         return SampleBatch(
             target=f"rules|{self.spec.key}|{name}",
             timestamp_ms=at_ms - self.spec.query_offset_ms,
             labels=(*series, *gone),
             values=values,
+            histograms=tuple(histograms),
         )
 
     async def _append(self, waiting: Sequence[tuple[EvaluatedRule, SampleBatch, frozenset[Labels]]]) -> None:

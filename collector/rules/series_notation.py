@@ -81,7 +81,7 @@ def _values(match: re.Match[str], count: int) -> NDArray[np.float64]:
 
 def parse_metric(text: str) -> Labels:
     """
-    The labels of `name{label="value", …}`, of `{…}` or of a bare name.
+    The labels of `name{label="value", …}`, of `{…}` or of a bare name; none of an empty text.
 
     Raises:
         BadRequestError: it is none of these; with the text.
@@ -98,8 +98,6 @@ def parse_metric(text: str) -> Labels:
             if name == METRIC_NAME and METRIC_NAME in pairs:
                 raise BadRequestError(f"parse error: metric name must not be set twice: {text!r}")
             pairs[name] = value
-    elif not pairs:
-        raise BadRequestError("parse error: unexpected end of input")
     return labels_of(pairs)
 
 

@@ -135,7 +135,7 @@ def _groups(run: _Run, test: TestGroup, store: ScratchStore) -> list[RuleGroup]:
             sink=store,
             interval_ms=spec.interval_ms or test.interval or run.file.interval_ms,
             resend_delay_ms=RESEND_DELAY_MS,
-            external_url=test.external_url.rstrip("/"),
+            external_url=test.external_url,
             external_labels=test.external_labels,
         )
         for spec in sorted(specs, key=lambda spec: order.get(spec.name, 0))

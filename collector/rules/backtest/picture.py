@@ -44,6 +44,7 @@ text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill
 .title { font-size: 18px; font-weight: 600 } .rule { font-size: 14px; font-weight: 600 }
 .soft { fill: #607d8b } .mono { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 11px }
 .grid { stroke: #e3e8eb } .frame { fill: none; stroke: #cfd8dc } .threshold { stroke: #c62828; stroke-dasharray: 5 4 }
+.halo { paint-order: stroke; stroke: #ffffff; stroke-width: 3px }
 .line { fill: none; stroke-width: 1.5; stroke-linejoin: round }
 """
 
@@ -113,18 +114,18 @@ class _Canvas:
         fired = sum(one.summary.fired for one in results)
         quiet = len(results) - shown
         self._text(24, 74, f"{len(results)} rules, {fired} firings; {quiet} rules not drawn", kind="soft")
-        x = WIDTH - RIGHT - 390
+        x = WIDTH - RIGHT - 350
         for colour, name in ((_PENDING, "pending"), (_FIRING, "firing"), (_TODAY, "today's rule firing")):
             self._parts.append(f'<rect x="{x}" y="46" width="22" height="{BAR}" rx="2" fill="{colour}"/>')
             self._text(x + 28, 56, name)
-            x += 110
+            x += 100
         self._y = 92
 
     def rule(self, result: Result, values: Values | None) -> None:
         rule = result.replayed.rule
         self._parts.append(f'<line x1="24" x2="{WIDTH - RIGHT}" y1="{self._y:.1f}" y2="{self._y:.1f}" class="grid"/>')
         self._y += 24
-        labels = ", ".join(f"{name}={value}" for name, value in rule.labels)
+        labels = ", ".join(f"{name}={value}" for name, value in rule.labels if "{{" not in value)
         self._text(24, self._y, rule.name + (f"  {{{labels}}}" if labels else ""), kind="rule")
         self._text(WIDTH - RIGHT, self._y, _counts(result), kind="soft", anchor="end")
         self._y += 17
@@ -152,13 +153,12 @@ class _Canvas:
             colour = _LINES[position % len(_LINES)]
             for path in self._paths(grid.times_ms, table.values[row], scale):
                 self._parts.append(f'<path d="{path}" class="line" stroke="{colour}"/>')
-            self._text(28, top + 14 + 15 * position, _shortened(_labels_text(table.labels[row]) or "value", 24))
-            self._parts.append(f'<rect x="16" y="{top + 5 + 15 * position:.1f}" width="8" height="8" fill="{colour}"/>')
+            self._text(38, top + 14 + 15 * position, _shortened(_labels_text(table.labels[row]) or "value", 24))
+            self._parts.append(f'<rect x="24" y="{top + 5 + 15 * position:.1f}" width="8" height="8" fill="{colour}"/>')
         y = scale.y(compared.threshold)
         self._parts.append(f'<line x1="{LEFT}" x2="{LEFT + PLOT}" y1="{y:.1f}" y2="{y:.1f}" class="threshold"/>')
-        self._text(
-            LEFT + PLOT - 4, y - 4, f"{compared.operator} {format_float(compared.threshold)}", kind="soft", anchor="end"
-        )
+        limit = f"{compared.operator} {format_float(compared.threshold)}"
+        self._text(LEFT + PLOT - 4, y - 4, limit, kind="soft halo", anchor="end")
         self._y = top + CHART + 8
 
     def _paths(self, times_ms: NDArray[np.int64], values: NDArray[np.float64], scale: _Scale) -> Iterator[str]:

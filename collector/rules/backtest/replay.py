@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collector.errors import BadRequestError, CollectorError, LimitExceededError, UnsupportedError
-from collector.model.series import Labels, Vector, is_absent
+from collector.model.series import Labels, NativeHistogram, Vector, is_absent
 from collector.model.text import quote
 from collector.query.promql.syntax import parse
 from collector.rules.backtest.expressions import Expressions, leaves, reach_ms
@@ -122,6 +123,7 @@ class Replay:
                 from_ms=self.window.from_ms,
                 to_ms=self.window.to_ms,
                 interval_ms=interval_ms,
+                offset_ms=group.query_offset_ms,
             )
         if phase is None:
             known = next((one for one in self.in_force if one.get("name") == group.name), None)
@@ -219,6 +221,8 @@ class Replay:
                 self.notice(f"{rule.name} at {at_ms / 1000:.3f}: {error}")
                 raise
             for labels, value in series.items():
+                if isinstance(value, NativeHistogram):
+                    raise UnsupportedError(f"{rule.name} records native histograms, which are not replayed")
                 written.setdefault(labels, {})[at_ms] = value
         self.expressions.record(written, times)
 
@@ -229,8 +233,8 @@ class _Column:
     def __init__(self, table: Table) -> None:
         self._labels = table.labels
         self._values = table.values
-        self._present = np.logical_not(is_absent(table.values))
-        self._occupied = self._present.any(axis=0)
+        self._present: NDArray[np.bool_] = np.logical_not(is_absent(table.values))
+        self._occupied: NDArray[np.bool_] = np.atleast_1d(self._present.any(axis=0))
         self.position = 0
 
     @property

@@ -61,7 +61,8 @@ def _overview(results: Sequence[Result]) -> Table:
 def _title(result: Result) -> str:
     """The rule's name with those of its labels that tell it from its namesakes."""
     rule = result.replayed.rule
-    labels = ", ".join(f"{name}={value}" for name, value in rule.labels if name not in ("severity", "team"))
+    fixed = [pair for pair in rule.labels if pair[0] not in ("severity", "team") and "{{" not in pair[1]]
+    labels = ", ".join(f"{name}={value}" for name, value in fixed)
     return f"{rule.name}{{{labels}}}" if labels else rule.name
 
 

@@ -118,6 +118,7 @@ class _Live(_Today):
                 from_ms=window.from_ms - rule.for_ms - rule.keep_firing_for_ms - replayed.interval_ms,
                 to_ms=window.to_ms,
                 interval_ms=replayed.interval_ms,
+                offset_ms=replayed.group.query_offset_ms,
             )
         episodes = [one for one in self._stored[rule.name] if _may_own(rule, one)]
         if self._stored[rule.name]:

@@ -19,15 +19,21 @@ MISSED = 2.5  # intervals
 Moments = dict[Labels, dict[int, float]]  # samples by labels and time
 
 
-def stored_episodes(remote: Remote, alertname: str, *, from_ms: int, to_ms: int, interval_ms: int) -> list[Episode]:
+def stored_episodes(
+    remote: Remote, alertname: str, *, from_ms: int, to_ms: int, interval_ms: int, offset_ms: int
+) -> list[Episode]:
     """
     The episodes of every alert of that name that left a sample in the window; the values are not stored, so NaN.
 
     An evaluation that was missed does not end an episode: ALERTS_FOR_STATE says that it is still the same one.
+
+    Args:
+        offset_ms: The group's `query_offset`, by which what it writes is older than the evaluation that wrote it.
     """
     name = quote(alertname)
-    firing = _moments(remote, f'{ALERTS}{{alertname={name},{ALERT_STATE}="firing"}}', from_ms, to_ms)
-    since = _moments(remote, f"{ALERTS_FOR_STATE}{{alertname={name}}}", from_ms, to_ms)
+    bounds = (from_ms - offset_ms, to_ms - offset_ms, offset_ms)
+    firing = _moments(remote, f'{ALERTS}{{alertname={name},{ALERT_STATE}="firing"}}', *bounds)
+    since = _moments(remote, f"{ALERTS_FOR_STATE}{{alertname={name}}}", *bounds)
     return [
         episode
         for labels, moments in since.items()
@@ -35,12 +41,13 @@ def stored_episodes(remote: Remote, alertname: str, *, from_ms: int, to_ms: int,
     ]
 
 
-def _moments(remote: Remote, selector: str, from_ms: int, to_ms: int) -> Moments:
+def _moments(remote: Remote, selector: str, from_ms: int, to_ms: int, offset_ms: int) -> Moments:
+    """By the time of the evaluation."""
     found: Moments = {}
     for begin in range(from_ms, to_ms + 1, CHUNK_MS):
         for one in remote.samples(selector, min_ms=begin, max_ms=min(begin + CHUNK_MS - 1, to_ms)):
             labels = tuple(pair for pair in one.labels if pair[0] not in (METRIC_NAME, ALERT_STATE))
-            pairs = zip(one.timestamps_ms.tolist(), one.values.tolist(), strict=True)
+            pairs = zip((one.timestamps_ms + offset_ms).tolist(), one.values.tolist(), strict=True)
             found.setdefault(labels, {}).update(pairs)
     return found
 
@@ -65,18 +72,19 @@ def _episodes(
 
 
 def evaluation_phase(
-    remote: Remote, selectors: Iterable[str], *, from_ms: int, to_ms: int, interval_ms: int
+    remote: Remote, selectors: Iterable[str], *, from_ms: int, to_ms: int, interval_ms: int, offset_ms: int
 ) -> int | None:
     """
     When within its interval a group is evaluated, by the timestamps of what it has written; None if there is nothing.
 
     Args:
         selectors: Of series that only this group writes.
+        offset_ms: As of `stored_episodes`.
     """
     phases: dict[int, int] = {}
     for selector in selectors:
         for one in remote.samples(selector, min_ms=max(from_ms, to_ms - CHUNK_MS), max_ms=to_ms):
-            found, counts = np.unique(one.timestamps_ms % interval_ms, return_counts=True)
+            found, counts = np.unique((one.timestamps_ms + offset_ms) % interval_ms, return_counts=True)
             for phase, count in zip(found.tolist(), counts.tolist(), strict=True):
                 phases[phase] = phases.get(phase, 0) + count
         if phases:

@@ -121,7 +121,7 @@ def test_check_reads_files_and_tells_of_each(tmp_path: Path) -> None:
     good.write_text(GOOD)
     bad.write_bytes(b"\xff\xfe")
     assert check([good]) == []
-    assert [problem.split(": ")[0] for problem in check([good, bad, tmp_path / "none.yml"])] == [
+    assert [problem.file for problem in check([good, bad, tmp_path / "none.yml"])] == [
         str(bad),
         str(tmp_path / "none.yml"),
     ]
