@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from remediation.store.record import KillSwitch, State
 from remediation.webhook import Notification
 from remediation.worker import Worker
-from remediation.workflow.steps import now_unix_ms
+from remediation.workflow.journal import now_unix_ms
 from steersman.runtime.http import install_error_envelope, require_bearer
 
 log = logging.getLogger("remediation")
@@ -29,6 +29,13 @@ class KillSwitchRequest(BaseModel):
     on: StrictBool
     reason: str = Field(min_length=1, max_length=1000)
     by: str = Field(min_length=1, max_length=128)
+
+
+class AnswerRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    by: str = Field(min_length=1, max_length=128)
+    reason: str = Field(min_length=1, max_length=1000)
 
 
 def _told(switch: KillSwitch | None) -> dict[str, Any]:
@@ -64,6 +71,14 @@ def make_app(worker: Worker, token: str) -> FastAPI:
         if record is None:
             raise HTTPException(404, f"no remediation {run_id[:128]!r}")
         return record
+
+    @app.post("/api/v1/remediations/{run_id}/{verdict}", dependencies=[Depends(require_bearer(token))])
+    def answer(run_id: str, verdict: Literal["approve", "refuse"], body: AnswerRequest) -> dict[str, Any]:
+        """Answer the question that a run has asked; the first answer counts."""
+        told = "approved" if verdict == "approve" else "refused"
+        if not worker.store.answer(run_id, told, by=body.by, reason=body.reason, at_unix_ms=now_unix_ms()):
+            raise HTTPException(409, f"remediation {run_id[:128]!r} has no open question")
+        return remediation(run_id)
 
     @app.get("/api/v1/kill-switch")
     def kill_switch() -> dict[str, Any]:

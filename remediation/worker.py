@@ -20,8 +20,11 @@ from remediation.scalers.scaler import Scaler
 from remediation.settings import DockerSettings, OrchestratorSettings, Settings
 from remediation.store.record import State
 from remediation.store.store import Store
+from remediation.workflow.deeds import Deeds
+from remediation.workflow.gate import Gate
+from remediation.workflow.journal import Journal, now_unix_ms
 from remediation.workflow.remediator import Remediator
-from remediation.workflow.steps import Steps, now_unix_ms
+from remediation.workflow.steps import Steps
 
 log = logging.getLogger("remediation")
 
@@ -56,15 +59,21 @@ class Worker:
         self._prometheus = Prometheus(settings.prometheus_url)
         self._scaler = _scaler(settings.scaler)
         DBOS(config=_dbos_config(system_database, settings.executor_id))
+        journal = Journal(self.store, self._prometheus)
+        gate = Gate(self.store, self._scaler, book.limits, self.metrics)
         steps = Steps(
+            self.store, self._scaler, self.metrics, journal=journal, gate=gate, jaeger_url=settings.jaeger_url
+        )
+        deeds = Deeds(
             self.store,
-            self._prometheus,
             self._scaler,
             self.metrics,
-            limits=book.limits,
-            jaeger_url=settings.jaeger_url,
+            journal=journal,
+            gate=gate,
+            commands=book.commands,
+            notifiers=book.notifiers,
         )
-        self._remediator = Remediator(steps, self.metrics.running.inc)
+        self._remediator = Remediator(steps, deeds, self.metrics.running.inc)
         self.intake = AlertIntake(book, self.store, self.metrics, self.begin)
         log.info("%d policies from %s", len(book.policies), settings.policies)
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from remediation.errors import PolicyError
+from remediation.policy.actions import AllowedCommand, Notifier
 from remediation.policy.limits import Limits
 from remediation.policy.policy import Policy, PolicyFile
 
@@ -21,6 +22,8 @@ MAX_FILE_BYTES = 1 << 20  # a thousand policies fit; a mistaken path to a log fi
 class PolicyBook:
     policies: tuple[Policy, ...]  # files in the order of their names, policies as written
     limits: Limits
+    commands: Mapping[str, AllowedCommand]
+    notifiers: Mapping[str, Notifier]
 
     def first_match(self, labels: Mapping[str, str]) -> Policy | None:
         return next((policy for policy in self.policies if policy.matches(labels)), None)
@@ -44,18 +47,47 @@ def load_policies(path: Path) -> PolicyBook:
     seen: dict[str, Path] = {}
     policies: list[Policy] = []
     limited: tuple[Path, Limits] | None = None
+    commands: dict[str, AllowedCommand] = {}
+    notifiers: dict[str, Notifier] = {}
     for file in files:
         read = _read(file)
         if read.limits is not None:
             if limited is not None:
                 raise PolicyError(f"{file}: limits are also in {limited[0]}")
             limited = file, read.limits
+        for kind, known, new in (
+            ("command", commands, read.commands),
+            ("notifier", notifiers, read.notifiers),
+        ):
+            if twice := known.keys() & new.keys():
+                raise PolicyError(f"{file}: {kind} {min(twice)!r} is also in another file")
+        commands |= read.commands
+        notifiers |= read.notifiers
         for policy in read.policies:
             if policy.name in seen:
                 raise PolicyError(f"{file}: policy {policy.name!r} is also in {seen[policy.name]}")
             seen[policy.name] = file
             policies.append(policy)
-    return PolicyBook(tuple(policies), limited[1] if limited else Limits())
+    for policy in policies:
+        _require_known(seen[policy.name], policy, commands, notifiers)
+    return PolicyBook(tuple(policies), limited[1] if limited else Limits(), commands, notifiers)
+
+
+def _require_known(
+    file: Path, policy: Policy, commands: Mapping[str, AllowedCommand], notifiers: Mapping[str, Notifier]
+) -> None:
+    for step in policy.steps:
+        where = f"{file}: policy {policy.name}, step {step.name!r}"
+        if step.run is not None:
+            command = commands.get(step.run.command)
+            if command is None:
+                raise PolicyError(f"{where}: no command {step.run.command!r} is allowed")
+            if odd := step.run.arguments.keys() ^ command.arguments.keys():
+                raise PolicyError(
+                    f"{where}: arguments differ from those of {step.run.command!r}: {', '.join(sorted(odd))}"
+                )
+        if step.notify is not None and (unknown := set(step.notify.to) - notifiers.keys()):
+            raise PolicyError(f"{where}: there is no notifier {min(unknown)!r}")
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -8,6 +8,17 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from remediation.errors import TemplateError
+from remediation.policy.actions import (
+    AllowedCommand,
+    Approval,
+    Call,
+    Name,
+    Notifier,
+    Notify,
+    Restart,
+    Run,
+    Snapshot,
+)
 from remediation.policy.duration import Duration
 from remediation.policy.limits import Limits
 from remediation.policy.matcher import Matcher, all_match, parse_matcher
@@ -85,10 +96,51 @@ class Verify(_Model):
 
 
 class Step(_Model):
+    """One action, what shows that it helped, and what becomes of it if it did not."""
+
     name: str = Field(min_length=1)
-    scale: Scale
-    verify: Verify
-    on_failure: Literal["undo", "keep"] = "undo"
+    scale: Scale | None = None
+    restart: Restart | None = None
+    run: Run | None = None
+    call: Call | None = None
+    approval: Approval | None = None
+    notify: Notify | None = None
+    snapshot: Snapshot | None = None
+    verify: Verify | None = None  # of all that change something
+    on_failure: Literal["undo", "keep"] = "undo"  # of scaling; nothing else can be undone
+
+    @model_validator(mode="after")
+    def _one_action(self) -> Step:
+        given = [kind for kind in STEP_KINDS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a step has one of {', '.join(STEP_KINDS)}; got {', '.join(given) or 'none'}")
+        if self.kind in QUIET_KINDS and self.verify is not None:
+            raise ValueError(f"there is nothing to verify in {self.kind}: it changes nothing")
+        if self.kind not in QUIET_KINDS and self.verify is None:
+            raise ValueError(f"{self.kind} needs verify: nobody would know whether it helped")
+        return self
+
+    @property
+    def scaling(self) -> Scale:
+        """Of a step that scales."""
+        if self.scale is None:
+            raise ValueError(f"step {self.name!r} does not scale")
+        return self.scale
+
+    @property
+    def verifying(self) -> Verify:
+        """Of a step that acts."""
+        if self.verify is None:
+            raise ValueError(f"step {self.name!r} has nothing to verify")
+        return self.verify
+
+    @property
+    def kind(self) -> str:
+        return next(kind for kind in STEP_KINDS if getattr(self, kind) is not None)
+
+
+QUIET_KINDS = ("approval", "notify", "snapshot")  # they change nothing, so no guard holds them up
+STEP_KINDS = ("scale", "restart", "run", "call", "approval", "notify", "snapshot")
 
 
 class Breaker(_Model):
@@ -169,4 +221,6 @@ class Policy(_Model):
 
 class PolicyFile(_Model):
     limits: Limits | None = None  # over all policies of all files; at most one file may have them
+    commands: dict[Name, AllowedCommand] = {}  # what `run` steps of any file may run
+    notifiers: dict[Name, Notifier] = {}  # whom `notify` steps of any file may tell
     policies: tuple[Policy, ...] = Field(min_length=1)

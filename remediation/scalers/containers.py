@@ -12,6 +12,9 @@ to scale. Source: docs.docker.com/reference/api/engine, version 1.41.
 
 from __future__ import annotations
 
+import datetime as dt
+import re
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,6 +32,8 @@ NUMBER = "com.docker.compose.container-number"
 MINIMUM, MAXIMUM = "steersman.minimum", "steersman.maximum"
 TIMEOUT_S = 30.0  # longer than a container may take to stop; the engine answers anything else in milliseconds
 STOP_WITHIN_S = 10  # Docker's own default; the shop finishes what it has within 3 s
+READY_WITHIN_S = 60.0
+POLL_S = 0.2
 HIGHEST = 100  # replicas; a label beyond this is a mistake
 _LIVE = {"created", "running", "restarting", "paused"}
 # What the engine made up for the one container, and must make up anew for the other.
@@ -40,7 +45,7 @@ class DockerScaler:
     """
     Args:
         base_url: `unix:///var/run/docker.sock`, or `tcp://socket-proxy:2375`, which need allow no more than to list,
-            inspect, create, start, stop and remove containers.
+            inspect, create, start, stop, restart and remove containers.
         project: The Compose project.
     """
 
@@ -84,6 +89,26 @@ class DockerScaler:
             return self._replicas(service, self._containers(service))
         except (DockerException, RequestException) as error:
             raise self._translated(service, error) from error
+
+    def restart(self, service: str, started_before_unix_ms: int) -> None:
+        """One after the other, each ready before the next; a service of one replica is away meanwhile."""
+        try:
+            containers = self._containers(service)
+            self._replicas(service, containers)  # it exists, and is ours
+            for container in containers:
+                if _started_unix_ms(container) < started_before_unix_ms:
+                    within_s = container["Config"].get("StopTimeout") or STOP_WITHIN_S
+                    self._docker.api.restart(container["Id"], timeout=within_s)
+                    self._wait_ready(container["Id"])
+        except (DockerException, RequestException) as error:
+            raise self._translated(service, error) from error
+
+    def _wait_ready(self, container_id: str) -> None:
+        end_s = time.monotonic() + READY_WITHIN_S
+        while not _is_ready(self._docker.api.inspect_container(container_id)):
+            if time.monotonic() > end_s:
+                raise TemporaryScalerError(f"{container_id[:12]} is not ready {READY_WITHIN_S:g} s after its restart")
+            time.sleep(POLL_S)
 
     def _containers(self, service: str) -> list[dict[str, Any]]:
         """What lives of the service, as the engine inspects it, by number."""
@@ -158,6 +183,12 @@ def _is_ready(container: dict[str, Any]) -> bool:
     state = container["State"]
     health = (state.get("Health") or {}).get("Status") or "none"
     return bool(state["Status"] == "running" and health in ("none", "healthy"))
+
+
+def _started_unix_ms(container: dict[str, Any]) -> int:
+    # RFC 3339 with nanoseconds, which fromisoformat does not take.
+    text = re.sub(r"(\.\d{6})\d*", r"\1", container["State"]["StartedAt"])
+    return int(dt.datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def _bound(service: str, labels: dict[str, str], name: str, *, default: str | None) -> int:

@@ -35,6 +35,10 @@ class LocalScaler:
     def set_desired(self, service: str, desired: int) -> Replicas:
         return self._replicas("PUT", f"/api/v1/services/{quote(service, safe='')}/desired", {"desired": desired})
 
+    def restart(self, service: str, started_before_unix_ms: int) -> None:
+        path = f"/api/v1/services/{quote(service, safe='')}/restart"
+        self._ask("POST", path, {"started_before_unix_ms": started_before_unix_ms})
+
     def _replicas(self, method: str, path: str, body: Any) -> Replicas:
         answer = self._ask(method, path, body)
         try:

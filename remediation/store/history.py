@@ -43,8 +43,10 @@ def fleet_history(
     of_runs = actions.join(runs, runs.c.id == actions.c.run_id)
     count = sa.select(sa.func.count()).select_from(of_runs)
     acting = sa.select(sa.func.count(sa.distinct(runs.c.id))).select_from(of_runs)
-    services = sa.select(actions.c.target).distinct().where(
-        _COUNTED, actions.c.at_unix_ms > now_unix_ms - radius_ms, actions.c.run_id != run_id
+    services = (
+        sa.select(actions.c.target)
+        .distinct()
+        .where(_COUNTED, actions.c.at_unix_ms > now_unix_ms - radius_ms, actions.c.run_id != run_id)
     )
     return FleetHistory(
         kill_switch=switched_off(connection),

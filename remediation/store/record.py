@@ -10,6 +10,7 @@ from typing import Any
 class State(StrEnum):
     PLANNING = "planning"
     REFUSED = "refused"  # a guard said no; nothing was done
+    AWAITING_APPROVAL = "awaiting_approval"  # a person has been asked
     ACTING = "acting"
     VERIFYING = "verifying"
     RESOLVED_PENDING = "resolved_pending"  # it helped; waits for the alert to resolve and the load to fall
@@ -61,13 +62,13 @@ class Action:
     """Written before it is done, so that after a crash `from_replicas` is still known."""
 
     key: str
-    action: str  # scale_out, scale_in, undo
+    action: str  # scale_out, scale_in, undo; restart, run, call
     target: str
-    from_replicas: int
+    from_replicas: int  # both 0 where no replicas are counted
     to_replicas: int
     reason: str
     at_unix_ms: int
-    status: str = "intended"  # intended, done, failed, conflict, refused
+    status: str = "intended"  # intended, done, failed, conflict, unknown
 
 
 # What puts things back is not counted by limits, and not held up by them.
@@ -111,6 +112,19 @@ class Denied:
     """An action that was not let in; nothing was written."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a person was asked; `verdict` is None until somebody answers."""
+
+    key: str
+    question: str
+    asked_at_unix_ms: int
+    expires_at_unix_ms: int
+    verdict: str | None  # approved, refused, withdrawn
+    by: str | None
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

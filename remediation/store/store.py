@@ -21,11 +21,12 @@ from remediation.store.record import (
     KillSwitch,
     NewRun,
     Note,
+    Question,
     Run,
     State,
     TargetHistory,
 )
-from remediation.store.tables import actions, alerts, evidence, kill_switch, metadata, runs, timeline
+from remediation.store.tables import actions, alerts, approvals, evidence, kill_switch, metadata, runs, timeline
 
 _INTEND_LOCK = 7_394_021  # any number, the same in every worker
 CACHE_KIB = 256  # a connection's pages: a run's rows are a few KiB, and SQLite's own default is eight times as much
@@ -276,6 +277,38 @@ class Store:
         with self._engine.begin() as connection:
             connection.execute(sa.delete(kill_switch))
 
+    # People are asked
+
+    def ask(self, run_id: str, key: str, question: str, at_unix_ms: int, expires_at_unix_ms: int) -> None:
+        row = {
+            "run_id": run_id,
+            "key": key,
+            "question": question,
+            "asked_at_unix_ms": at_unix_ms,
+            "expires_at_unix_ms": expires_at_unix_ms,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(self._insert(approvals).values(row).on_conflict_do_nothing())
+
+    def approval(self, run_id: str, key: str) -> Question | None:
+        where = (approvals.c.run_id == run_id) & (approvals.c.key == key)
+        with self._engine.connect() as connection:
+            row = connection.execute(sa.select(approvals).where(where)).mappings().first()
+        return None if row is None else _question(row)
+
+    def answer(self, run_id: str, verdict: str, *, by: str, reason: str, at_unix_ms: int) -> bool:
+        """Answer the run's open question; False if it has none, or its time is over."""
+        return self._close(approvals.c.expires_at_unix_ms > at_unix_ms, run_id, verdict=verdict, by=by, reason=reason)
+
+    def withdraw(self, run_id: str, key: str) -> None:
+        """Nobody needs to answer any more."""
+        self._close(approvals.c.key == key, run_id, verdict="withdrawn", by=None, reason=None)
+
+    def _close(self, where: sa.ColumnElement[bool], run_id: str, **values: str | None) -> bool:
+        where &= (approvals.c.run_id == run_id) & approvals.c.verdict.is_(None)
+        with self._engine.begin() as connection:
+            return connection.execute(sa.update(approvals).where(where).values(values)).rowcount > 0
+
     # Records go out
 
     def records(self, *, state: str | None, service: str | None, limit: int) -> list[dict[str, Any]]:
@@ -305,6 +338,7 @@ class Store:
             return by_run
 
         done, told, known = parts(actions, _action_json), parts(timeline, _note_json), parts(evidence, _finding_json)
+        asked = parts(approvals, _question_json)
         return [
             {
                 "id": row["id"],
@@ -318,6 +352,7 @@ class Store:
                 "actions": done[row["id"]],
                 "timeline": told[row["id"]],
                 "evidence": known[row["id"]],
+                "approvals": asked[row["id"]],
                 "outcome": row["outcome"],
             }
             for row in found
@@ -350,12 +385,23 @@ def _action(row: sa.RowMapping) -> Action:
     return Action(**{name: row[name] for name in names})
 
 
+def _question(row: sa.RowMapping) -> Question:
+    names = ("key", "question", "asked_at_unix_ms", "expires_at_unix_ms", "verdict", "by", "reason")
+    return Question(**{name: row[name] for name in names})
+
+
+def _question_json(row: sa.RowMapping) -> dict[str, Any]:
+    names = ("question", "asked_at_unix_ms", "expires_at_unix_ms", "verdict", "by", "reason")
+    return {name: row[name] for name in names}
+
+
 def _action_json(row: sa.RowMapping) -> dict[str, Any]:
+    counts = row["action"] in ("scale_out", "scale_in", "undo")
     return {
         "action": row["action"],
         "target": row["target"],
-        "from": row["from_replicas"],
-        "to": row["to_replicas"],
+        "from": row["from_replicas"] if counts else None,
+        "to": row["to_replicas"] if counts else None,
         "at_unix_ms": row["at_unix_ms"],
         "reason": row["reason"],
         "status": row["status"],

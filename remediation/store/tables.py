@@ -54,7 +54,7 @@ actions = Table(
     Column("to_replicas", Integer, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at_unix_ms", BigInteger, nullable=False),
-    Column("status", String(16), nullable=False),  # intended, done, failed, conflict, refused
+    Column("status", String(16), nullable=False),  # intended, done, failed, conflict, unknown
     UniqueConstraint("run_id", "key"),
 )
 Index("remediation_actions_by_target", actions.c.target, actions.c.at_unix_ms)
@@ -92,4 +92,19 @@ kill_switch = Table(
     Column("reason", Text, nullable=False),
     Column("by", String(128), nullable=False),
     Column("at_unix_ms", BigInteger, nullable=False),
+)
+
+approvals = Table(
+    "remediation_approvals",
+    metadata,
+    Column("sequence", _Sequence, primary_key=True, autoincrement=True),
+    Column("run_id", String(128), nullable=False),
+    Column("key", String(128), nullable=False),
+    Column("question", Text, nullable=False),
+    Column("asked_at_unix_ms", BigInteger, nullable=False),
+    Column("expires_at_unix_ms", BigInteger, nullable=False),
+    Column("verdict", String(16)),  # approved, refused, withdrawn; once
+    Column("by", String(128)),
+    Column("reason", Text),
+    UniqueConstraint("run_id", "key"),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from remediation.errors import TelemetryError
 from remediation.policy.policy import Policy, Verify
-from remediation.policy.template import Values, render_promql
+from remediation.policy.template import Values, render, render_promql
 from remediation.prometheus import AlertCondition, Prometheus, Sample, holds, single
 from remediation.store.record import Finding, Run
 from remediation.watch import Condition
@@ -31,6 +31,15 @@ class Case:
 
     def rendered(self, query: str) -> str:
         return render_promql(query, self._values)
+
+    def told(self, template: str) -> str:
+        """
+        Prose, a request's body, or a command's argument.
+
+        Raises:
+            TemplateError: the alert has no such label or annotation.
+        """
+        return render(template, self._values)
 
     def number(self, query: str) -> float | None:
         """

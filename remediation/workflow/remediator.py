@@ -14,8 +14,9 @@ from typing import ParamSpec, TypeVar
 from dbos import DBOS, DBOSConfiguredInstance, error
 from opentelemetry import trace
 
-from remediation.policy.policy import Policy
+from remediation.policy.policy import QUIET_KINDS, Policy, Step
 from remediation.store.record import State
+from remediation.workflow.deeds import Deeds
 from remediation.workflow.steps import Done, Next, Plan, Steps, Verdict
 
 tracer = trace.get_tracer("remediation")
@@ -45,9 +46,10 @@ class Attempt:
 
 @DBOS.dbos_class()
 class Remediator(DBOSConfiguredInstance):
-    def __init__(self, steps: Steps, on_running: Callable[[int], None]) -> None:
+    def __init__(self, steps: Steps, deeds: Deeds, on_running: Callable[[int], None]) -> None:
         super().__init__("remediator")
         self._steps = steps
+        self._deeds = deeds
         self._on_running = on_running
 
     @DBOS.workflow()
@@ -70,8 +72,13 @@ class Remediator(DBOSConfiguredInstance):
     def _remediate(self, run_id: str) -> State:
         policy = Policy.model_validate_json(self._steps.policy(run_id))
         reasons: list[str] = []
+        acted = False
         for index, step in enumerate(policy.steps):
-            plan = durable(self._steps.plan, run_id, f"plan:{index}", index, again=index > 0)
+            if step.kind in QUIET_KINDS:
+                if (ended := self._quietly(run_id, step, index, reasons)) is not None:
+                    return ended
+                continue
+            plan = durable(self._steps.plan, run_id, f"plan:{index}", index, again=acted)
             if plan["verdict"] in ("resolved", "failed"):
                 return self._finish(run_id, State(plan["verdict"]), plan["reason"])
             if plan["verdict"] == "escalated":
@@ -80,6 +87,11 @@ class Remediator(DBOSConfiguredInstance):
                 reasons.append(f"{step.name}: refused: {plan['reason']}")
                 if index == 0:
                     return self._finish(run_id, State.REFUSED, plan["reason"])
+                continue
+            acted = True
+            if step.scale is None:
+                if (ended := self._deed(run_id, step, index, reasons)) is not None:
+                    return ended
                 continue
             attempt = self._attempt(run_id, policy, index, f"{index}", plan)
             if attempt.verdict == "helped":
@@ -94,12 +106,47 @@ class Remediator(DBOSConfiguredInstance):
             reasons.append(
                 f"{step.name}: {attempt.before} → {attempt.current} did not help: {attempt.reason}; {undone}"
             )
-        return self._escalate(run_id, "; ".join(reasons))
+        return self._escalate(run_id, "; ".join(reasons) or "the policy's steps are at their end")
+
+    def _quietly(self, run_id: str, step: Step, index: int, reasons: list[str]) -> State | None:
+        """A step that changes nothing. Returns the state if it ended the run."""
+        key = f"{index}"
+        if step.snapshot is not None:
+            durable(self._steps.explain, run_id, f"{key}.snapshot")
+        elif step.notify is not None:
+            durable(self._deeds.tell_people, run_id, key, index)
+        else:
+            answer = durable(self._deeds.ask, run_id, key, index)
+            if answer["verdict"] == "resolved":
+                return self._finish(run_id, State.RESOLVED, answer["reason"])
+            if answer["verdict"] == "refused":
+                return self._escalate(run_id, "; ".join([*reasons, f"{step.name}: {answer['reason']}"]))
+        return None
+
+    def _deed(self, run_id: str, step: Step, index: int, reasons: list[str]) -> State | None:
+        """Act without counting replicas, and verify. Returns the state if it ended the run."""
+        key = f"{index}"
+        done = durable(self._deeds.perform, run_id, key, index)
+        durable(self._steps.explain, run_id, f"{key}.explain")
+        if done["status"] == "refused" and index == 0:
+            return self._finish(run_id, State.REFUSED, done["detail"])
+        if done["status"] == "unknown":
+            return self._escalate(run_id, "; ".join([*reasons, f"{step.name}: {done['detail']}"]))
+        if done["status"] != "done":
+            reasons.append(f"{step.name}: {done['status']}: {done['detail']}")
+            return None
+        verdict = self._verify(run_id, key, index, done["at_unix_ms"], 0, 0)
+        if verdict["verdict"] == "helped":
+            return self._finish(run_id, State.RESOLVED, f"{step.name}: {verdict['reason']}")
+        if verdict["verdict"] == "unknown":
+            return self._escalate(run_id, "; ".join([*reasons, f"{step.name}: {verdict['reason']}"]))
+        reasons.append(f"{step.name} did not help: {verdict['reason']}")
+        return None
 
     def _attempt(self, run_id: str, policy: Policy, index: int, key: str, plan: Plan) -> Attempt:
         """Scale out and verify; scale out further while the load asks for it."""
         before, current, to, reason = plan["before"], plan["before"], plan["to"], plan["reason"]
-        raises = policy.steps[index].scale.raises
+        raises = policy.steps[index].scaling.raises
         for turn in range(raises + 1):
             done = self._act(run_id, f"{key}.{turn}", "scale_out", current, to, reason)
             if done["status"] != "done":

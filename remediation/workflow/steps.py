@@ -7,10 +7,8 @@ sets is absolute. Results are plain JSON values, because they are stored and rea
 
 from __future__ import annotations
 
-import logging
 import math
 import time
-from collections.abc import Sequence
 from typing import TypedDict
 
 from opentelemetry import trace
@@ -19,23 +17,20 @@ from remediation.errors import ScalerError, TelemetryError, TemporaryScalerError
 from remediation.guards import (
     Refusal,
     Target,
-    check_fleet,
     check_history,
-    check_kill_switch,
     check_rate,
     target_replicas,
 )
 from remediation.metrics import Metrics
-from remediation.policy.limits import Limits
-from remediation.policy.policy import Scale
-from remediation.prometheus import Prometheus
+from remediation.policy.policy import Step
 from remediation.scalers.scaler import Scaler
-from remediation.store.record import RETURNING, Action, Denied, Finding, FleetHistory, Note, Run, State
+from remediation.store.record import Action, Denied, Finding, Note, Run, State
 from remediation.store.store import Store
 from remediation.watch import Condition, Decision, Hold, Observation, ScaleInWatch
 from remediation.workflow.case import Case
+from remediation.workflow.gate import Gate
+from remediation.workflow.journal import Journal, log, now_unix_ms
 
-log = logging.getLogger("remediation")
 tracer = trace.get_tracer("remediation")
 
 RETRY_S = 0.25
@@ -81,44 +76,23 @@ class Next(TypedDict):
     reason: str
 
 
-def now_unix_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 class Steps:
     def __init__(
         self,
         store: Store,
-        prometheus: Prometheus,
         scaler: Scaler,
         metrics: Metrics,
         *,
-        limits: Limits,
+        journal: Journal,
+        gate: Gate,
         jaeger_url: str,
     ) -> None:
         self._store = store
-        self._limits = limits
-        self._prometheus = prometheus
         self._scaler = scaler
         self._metrics = metrics
+        self._journal = journal
+        self._gate = gate
         self._jaeger_url = jaeger_url
-
-    def _case(self, run_id: str) -> Case:
-        return Case(self._store.run(run_id), self._prometheus)
-
-    def _tell(
-        self,
-        run_id: str,
-        key: str,
-        event: str,
-        detail: str,
-        *,
-        state: State | None = None,
-        findings: Sequence[Finding] = (),
-    ) -> None:
-        note = Note(f"{key}:{event}", event, detail)
-        self._store.progress(run_id, now_unix_ms(), state=state, notes=[note], findings=findings)
-        log.info("%s: %s: %s", run_id, event, detail)
 
     def policy(self, run_id: str) -> str:
         """The run's policy, as JSON. It never changes, so reading it is the same at every replay."""
@@ -128,75 +102,70 @@ class Steps:
 
     def plan(self, run_id: str, key: str, index: int, *, again: bool) -> Plan:
         """
-        Decide on the absolute number of replicas for step `index`, or why there is nothing to do.
+        Decide on the absolute number of replicas for step `index`, or why there is nothing to do. A step that counts no
+        replicas is let go ahead as it stands.
 
         Args:
             again: This run has acted before: its own actions do not count for the cooldown, and its alert's condition,
                 not the notification, has asked for it.
         """
-        case = self._case(run_id)
+        case = self._journal.case(run_id)
         if again:
             self._store.progress(run_id, now_unix_ms(), state=State.PLANNING)
         elif not self._store.alert_is_active(run_id):
             return _no_plan("resolved", "the alert was over before anything was done")
-        decision, minimum = self._guarded(case, index, again=again)
+        step = case.policy.steps[index]
+        decision, minimum = self._guarded(case, step, again=again)
+        if decision is None:
+            self._journal.tell(run_id, key, "planned", step.name)
+            return Plan(verdict="act", before=0, to=0, minimum=0, reason=step.name)
         if isinstance(decision, Target):
             detail = f"{decision.before} → {decision.to} replicas: {decision.reason}"
             # What it was decided on; the rest of the evidence is gathered once the action is under way.
-            query = case.rendered(case.policy.steps[index].scale.replicas)
+            query = case.rendered(step.scaling.replicas)
             basis = Finding(f"{key}:wanted", "replicas that the load wants", query, decision.wanted)
-            self._tell(run_id, key, "planned", detail, findings=[basis])
+            self._journal.tell(run_id, key, "planned", detail, findings=[basis])
             return Plan(verdict="act", before=decision.before, to=decision.to, minimum=minimum, reason=decision.reason)
         self._metrics.refusals.labels(decision.guard).inc()
         reason = f"{decision.guard}: {decision.reason}"
-        self._tell(run_id, key, "refused", reason, findings=case.findings(key))
+        self._journal.tell(run_id, key, "refused", reason, findings=case.findings(key))
         return _no_plan(AFTER_REFUSAL.get(decision.guard, State.REFUSED).value, reason)
 
-    def _guarded(self, case: Case, index: int, *, again: bool) -> tuple[Target | Refusal, int]:
-        """What to do, and the minimum of the target's replicas (0 if nothing is to be done)."""
+    def _guarded(self, case: Case, step: Step, *, again: bool) -> tuple[Target | Refusal | None, int]:
+        """What to do, None for the step as it stands; and the minimum of the target's replicas, 0 if nobody asks."""
         service, guards, now = case.run.service, case.policy.guards, now_unix_ms()
         history = self._store.history(service, case.run.id, now)
         if again:
             refusal = check_rate(guards, history, service=service)
         else:
             refusal = check_history(guards, history, service=service, now_unix_ms=now)
-        refusal = refusal or self._fleet_refuses(case, now)
+        refusal = refusal or self._gate.refusal(case, now)
         if refusal is not None:
             return refusal, 0
         end_s = time.monotonic() + guards.patience
         while True:
-            decision, minimum = self._target(case, case.policy.steps[index].scale)
+            decision, minimum = self._target(case, step)
             passing = isinstance(decision, Refusal) and decision.guard in ("telemetry", "unreachable")
             if not passing or time.monotonic() >= end_s:
                 return decision, minimum
             time.sleep(RETRY_S)
 
-    def _fleet_refuses(self, case: Case, now_unix_ms: int) -> Refusal | None:
-        """An early answer, for the record; `act` asks again when it counts."""
-        radius_ms = self._limits.blast_radius.within * 1000
-        fleet = self._store.fleet(case.run.id, case.policy.name, now_unix_ms, radius_ms)
+    def _target(self, case: Case, step: Step) -> tuple[Target | Refusal | None, int]:
         try:
-            services = len(self._scaler.services())
-        except TemporaryScalerError as error:
-            return Refusal("unreachable", str(error))
-        except ScalerError as error:
-            return Refusal("scaler", str(error))
-        guards, service = case.policy.guards, case.run.service
-        return check_fleet(self._limits, guards, fleet, service=service, services=services, now_unix_ms=now_unix_ms)
-
-    def _target(self, case: Case, scale: Scale) -> tuple[Target | Refusal, int]:
-        try:
-            replicas = self._scaler.get(case.run.service)
+            replicas = self._scaler.get(case.run.service) if step.scale else None
             if not case.telemetry_present():
                 return Refusal("telemetry", f"telemetry of {case.run.service} is missing or stale"), 0
-            wanted = case.number(scale.replicas)
+            if replicas is None:
+                return None, 0
+            wanted = case.number(step.scaling.replicas)
         except TelemetryError as error:
             return Refusal("telemetry", str(error)), 0
         except TemporaryScalerError as error:
             return Refusal("unreachable", str(error)), 0
         except ScalerError as error:
             return Refusal("scaler", str(error)), 0
-        return target_replicas(scale, case.policy.guards, wanted=wanted, replicas=replicas), replicas.minimum
+        decision = target_replicas(step.scaling, case.policy.guards, wanted=wanted, replicas=replicas)
+        return decision, replicas.minimum
 
     # act
 
@@ -206,7 +175,7 @@ class Steps:
 
         The intention is durable before the change, so that a crash in between loses neither `before` nor the fact.
         """
-        case = self._case(run_id)
+        case = self._journal.case(run_id)
         run, patience_s = case.run, case.policy.guards.patience
         intention = Action(
             key=key,
@@ -217,10 +186,10 @@ class Steps:
             reason=reason,
             at_unix_ms=now_unix_ms(),
         )
-        written = self._intended(case, kind, intention)
+        state = State.SCALING_IN if kind == "scale_in" else State.ACTING
+        written = self._gate.intend(case, intention, state)
         if isinstance(written, Denied):
-            self._metrics.refusals.labels(written.reason.partition(":")[0]).inc()
-            self._tell(run_id, key, f"{kind}_refused", f"{before} → {to}: {written.reason}")
+            self._journal.tell(run_id, key, f"{kind}_refused", f"{before} → {to}: {written.reason}")
             return Done(status="refused", detail=written.reason, at_unix_ms=now_unix_ms())
         with tracer.start_as_current_span("remediation.act") as span:
             span.set_attributes({"remediation.action": kind, "remediation.from": before, "remediation.to": to})
@@ -234,33 +203,7 @@ class Steps:
         self._metrics.actions.labels(kind, status).inc()
         if key == "0.0":  # the run's first action
             self._metrics.act_seconds.observe((at_unix_ms - run.started_at_unix_ms) / 1000)
-        return Done(status=status, detail=detail, at_unix_ms=written.at_unix_ms)
-
-    def _intended(self, case: Case, kind: str, intention: Action) -> Action | Denied:
-        services = None
-        if kind not in RETURNING:
-            try:
-                services = len(self._scaler.services())
-            except ScalerError as error:  # without it nobody knows the blast radius
-                return Denied(f"unreachable: {error}")
-
-        def admit(fleet: FleetHistory, known: bool) -> str | None:
-            if services is None or known:
-                refusal = check_kill_switch(fleet.kill_switch)
-            else:
-                refusal = check_fleet(
-                    self._limits,
-                    case.policy.guards,
-                    fleet,
-                    service=case.run.service,
-                    services=services,
-                    now_unix_ms=intention.at_unix_ms,
-                )
-            return None if refusal is None else f"{refusal.guard}: {refusal.reason}"
-
-        state = State.SCALING_IN if kind == "scale_in" else State.ACTING
-        radius_ms = self._limits.blast_radius.within * 1000
-        return self._store.intend(case.run.id, state, intention, radius_ms=radius_ms, admit=admit)
+        return Done(status=status, detail=detail, at_unix_ms=written.action.at_unix_ms)
 
     def _set(self, service: str, before: int, to: int, patience_s: float) -> tuple[str, str]:
         end_s = time.monotonic() + patience_s
@@ -282,14 +225,14 @@ class Steps:
 
     def explain(self, run_id: str, key: str) -> None:
         """Write the evidence into the record: values, and the traces behind the alert."""
-        case = self._case(run_id)
+        case = self._journal.case(run_id)
         traces = case.traces(key, time.time())
         self._store.progress(run_id, now_unix_ms(), findings=[*case.findings(key), *traces])
         if self._jaeger_url:
             for found in traces:
                 links = " ".join(f"{self._jaeger_url}/trace/{trace_id}" for trace_id in found.value)
                 if links:
-                    self._tell(run_id, found.key, "traces", f"{found.name}: {links}")
+                    self._journal.tell(run_id, found.key, "traces", f"{found.name}: {links}")
 
     # verify
 
@@ -297,57 +240,59 @@ class Steps:
         self, run_id: str, key: str, index: int, acted_at_unix_ms: int, current: int, raises_left: int
     ) -> Verdict:
         """Look until it has held for `hold`, or `within` is over, or the load wants more than was asked for."""
-        case = self._case(run_id)
+        case = self._journal.case(run_id)
         step = case.policy.steps[index]
         self._store.progress(run_id, now_unix_ms(), state=State.VERIFYING)
-        hold = Hold(step.verify.hold)
+        verify = step.verifying
+        hold = Hold(verify.hold)
         acted_s = acted_at_unix_ms / 1000
         # A worker that was away for long still looks for one whole hold before it judges.
         known_s = time.time()
-        end_s = max(acted_s + step.verify.within, known_s + step.verify.hold + 2 * step.verify.every)
+        end_s = max(acted_s + verify.within, known_s + verify.hold + 2 * verify.every)
         last_s = end_s + case.policy.guards.patience
         while True:
             now_s = time.time()
-            condition = case.verified(step.verify)
+            condition = case.verified(verify)
             if condition is Condition.UNKNOWN:
-                end_s = min(end_s + step.verify.every, last_s)  # time without telemetry does not count
+                end_s = min(end_s + verify.every, last_s)  # time without telemetry does not count
             else:
                 known_s = now_s
             if hold.observe(now_s, condition is Condition.OVER):
-                detail = f"held for {step.verify.hold:g} s, {now_s - acted_s:.1f} s after the action"
-                self._tell(run_id, key, "verified", detail, findings=case.findings(f"{key}:helped"))
+                detail = f"held for {verify.hold:g} s, {now_s - acted_s:.1f} s after the action"
+                self._journal.tell(run_id, key, "verified", detail, findings=case.findings(f"{key}:helped"))
                 return Verdict(verdict="helped", to=current, reason=detail)
-            if condition is Condition.FIRING and raises_left > 0 and now_s - acted_s >= step.scale.warm_up:
+            if condition is Condition.FIRING and raises_left > 0 and now_s - acted_s >= step.scaling.warm_up:
                 more = self._raise(case, index, current)
                 if more is not None:
-                    self._tell(run_id, key, "not_enough", more.reason)
+                    self._journal.tell(run_id, key, "not_enough", more.reason)
                     return Verdict(verdict="more", to=more.to, reason=more.reason)
             if now_s >= end_s:
                 return self._judged(case, key, index, now_s - known_s)
-            time.sleep(step.verify.every)
+            time.sleep(verify.every)
 
     def _judged(self, case: Case, key: str, index: int, unknown_s: float) -> Verdict:
-        within_s = case.policy.steps[index].verify.within
+        within_s = case.policy.steps[index].verifying.within
         findings = case.findings(f"{key}:late")
         if unknown_s > LOST_TELEMETRY_S:
             reason = f"telemetry has been missing for {unknown_s:.0f} s: nobody can tell whether it helped"
-            self._tell(case.run.id, key, "unverified", reason, findings=findings)
+            self._journal.tell(case.run.id, key, "unverified", reason, findings=findings)
             return Verdict(verdict="unknown", to=0, reason=reason)
         reason = f"the alert's condition was not over for long enough within {within_s:g} s"
-        self._tell(case.run.id, key, "not_verified", reason, findings=findings)
+        self._journal.tell(case.run.id, key, "not_verified", reason, findings=findings)
         return Verdict(verdict="not_helped", to=self._wanted_now(case, index), reason=reason)
 
     def _wanted_now(self, case: Case, index: int) -> int:
-        """Whole replicas that the load wants; 0 if nobody knows."""
+        """Whole replicas that the load wants; 0 if nobody knows, or nobody asks."""
+        scale = case.policy.steps[index].scale
         try:
-            wanted = case.number(case.policy.steps[index].scale.replicas)
+            wanted = None if scale is None else case.number(scale.replicas)
         except TelemetryError:
             wanted = None
         return 0 if wanted is None else max(0, math.ceil(wanted))
 
     def _raise(self, case: Case, index: int, current: int) -> Target | None:
         """More replicas than `current`, only if the load itself asks for them: `at_least_add` is for the first act."""
-        scale = case.policy.steps[index].scale.model_copy(update={"at_least_add": 0})
+        scale = case.policy.steps[index].scaling.model_copy(update={"at_least_add": 0})
         history = self._store.history(case.run.service, case.run.id, now_unix_ms())
         if check_rate(case.policy.guards, history, service=case.run.service) is not None:
             return None
@@ -362,12 +307,12 @@ class Steps:
 
     def watch(self, run_id: str, key: str, index: int, current: int, floor: int, previous: int | None) -> Next:
         """Wait until something is to be done: step down, step up again, or finish."""
-        case = self._case(run_id)
+        case = self._journal.case(run_id)
         scale_in = case.policy.scale_in
         state = State.SCALING_IN if previous is not None else State.RESOLVED_PENDING
         self._store.progress(run_id, now_unix_ms(), state=state)
         started_s = time.time()
-        verify = case.policy.steps[index].verify
+        verify = case.policy.steps[index].verifying
         watch = ScaleInWatch(
             policy=scale_in,
             current=current,
@@ -395,7 +340,7 @@ class Steps:
         except TelemetryError:
             allowed = False
         return Observation(
-            condition=case.verified(case.policy.steps[index].verify),
+            condition=case.verified(case.policy.steps[index].verifying),
             alert_active=self._store.alert_is_active(case.run.id),
             wanted=wanted,
             allowed=allowed,
@@ -403,14 +348,14 @@ class Steps:
 
     def _decided(self, case: Case, key: str, decision: Decision) -> Next:
         detail = f"{decision.to} replicas: {decision.reason}"
-        self._tell(case.run.id, key, f"decided_{decision.kind}", detail, findings=case.findings(key))
+        self._journal.tell(case.run.id, key, f"decided_{decision.kind}", detail, findings=case.findings(key))
         return Next(do=decision.kind, to=decision.to, reason=decision.reason)
 
     # the end
 
     def escalate(self, run_id: str, reason: str) -> None:
         """Hand the case to people, with what is known at this moment."""
-        case = self._case(run_id)
+        case = self._journal.case(run_id)
         self.explain(run_id, "escalated")
         if self._end(case.run, State.ESCALATED, reason):
             log.error("%s: %s for %s escalated: %s", run_id, case.run.alertname, case.run.service, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.text import Text
 from steersman.cli.peers import ask
 from steersman.errors import PeerError
 from steersman.runtime.paths import DataDir
+from steersman.runtime.tokens import read_token
 from steersman.stack.settings import Urls
 from steersman.stack.state import require_state
 
@@ -85,6 +87,14 @@ def run_show(data_dir: Path, remediation_id: str, *, as_json: bool) -> None:
         print(line)
 
 
+def run_answer(data_dir: Path, remediation_id: str, verdict: str, reason: str) -> None:
+    """Args: verdict: `approve` or `refuse`."""
+    url = f"{_worker(data_dir)}/api/v1/remediations/{quote(remediation_id, safe='')}/{verdict}"
+    token = read_token(DataDir.at(data_dir).token_file("remediation"))
+    ask("POST", url, token=token, json={"by": getpass.getuser(), "reason": reason})
+    print(f"{remediation_id}: {'approved' if verdict == 'approve' else 'refused'}")
+
+
 def report(record: dict[str, Any]) -> list[str]:
     """The incident report, line by line. Tolerates fields that are missing: a record is readable while it grows."""
     began = record.get("started_at_unix_ms")
@@ -97,6 +107,8 @@ def report(record: dict[str, Any]) -> list[str]:
     lines += _section("Alert", [*_pairs(alert.get("labels")), *_pairs(alert.get("annotations"))])
     lines += _section("Evidence", [line for entry in record.get("evidence") or [] for line in _evidence(entry)])
     lines += _section("Actions", [_action(action, began) for action in record.get("actions") or []], none="none taken")
+    if record.get("approvals"):
+        lines += _section("Questions", [_question(asked) for asked in record["approvals"]])
     lines += _section("Timeline", [_event(event, began) for event in record.get("timeline") or []])
     return [*lines, "", f"Outcome: {_text(record.get('outcome')) if record.get('outcome') else 'not decided yet'}"]
 
@@ -120,6 +132,13 @@ def _action(action: dict[str, Any], began: int | None) -> str:
 
 def _event(event: dict[str, Any], began: int | None) -> str:
     return f"{_since(event.get('at_unix_ms'), began)}  {event.get('event', '?')}  {_text(event.get('detail'))}".rstrip()
+
+
+def _question(asked: dict[str, Any]) -> str:
+    if asked.get("verdict") is None:
+        return f"{_text(asked.get('question'))} (open until {moment(asked.get('expires_at_unix_ms'))})"
+    by = f" by {_text(asked['by'])}: {_text(asked.get('reason'))}" if asked.get("by") else ""
+    return f"{_text(asked.get('question'))} {_text(asked['verdict'])}{by}"
 
 
 def _change(action: dict[str, Any]) -> str:

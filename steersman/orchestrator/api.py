@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
 from starlette.types import ASGIApp
 
 from steersman.errors import OrchestratorError, OutOfBoundsError
@@ -26,6 +26,13 @@ class Desired(BaseModel):
 class Restart(BaseModel):
     model_config = ConfigDict(extra="forbid")
     instance: str | None = Field(default=None, max_length=LONGEST_NAME)
+    started_before_unix_ms: StrictInt | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Restart:
+        if self.instance is not None and self.started_before_unix_ms is not None:
+            raise ValueError("give either instance or started_before_unix_ms")
+        return self
 
 
 def create_app(fleet: Fleet, *, token: str, processes: Callable[[], list[dict[str, Any]]]) -> ASGIApp:
@@ -58,7 +65,7 @@ def create_app(fleet: Fleet, *, token: str, processes: Callable[[], list[dict[st
 
     @app.post("/api/v1/services/{name}/restart", status_code=202, dependencies=changes)
     async def restart(name: str, body: Restart) -> dict[str, Any]:
-        fleet.restart(name, body.instance)
+        fleet.restart(name, body.instance, started_before_unix_ms=body.started_before_unix_ms)
         return fleet.describe(name)
 
     @app.get("/api/v1/processes")

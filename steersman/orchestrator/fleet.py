@@ -128,12 +128,22 @@ class Fleet:
         if before.desired != desired:
             log.info("%s: desired %d -> %d", name, before.desired, desired)
 
-    def restart(self, name: str, instance_id: str | None) -> None:
+    def restart(self, name: str, instance_id: str | None, *, started_before_unix_ms: int | None = None) -> None:
         """
+        Args:
+            started_before_unix_ms: Only those that started before; asking again with the same moment changes nothing.
+
         Raises:
             UnknownServiceError, UnknownInstanceError: nothing changed.
         """
-        self._change(name, plan.request_restart(self.service(name), instance_id))
+        service = self.service(name)
+        if started_before_unix_ms is None:
+            self._change(name, plan.request_restart(service, instance_id))
+        else:
+            for instance in service.instances:
+                replica = self._replicas.get(instance.id)
+                if replica and replica.process and replica.process.started_at_unix_ms < started_before_unix_ms:
+                    self._change(name, plan.request_restart_if_live(self.service(name), instance.id))
         log.info("%s: restart of %s requested", name, instance_id or "all in turn")
 
     def processes(self) -> list[ReplicaProcess]:

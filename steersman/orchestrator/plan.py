@@ -90,6 +90,11 @@ def request_restart(service: Service, instance_id: str | None) -> Service:
     return _with(service, (replace(instance, restart_requested=True) for instance in chosen))
 
 
+def request_restart_if_live(service: Service, instance_id: str) -> Service:
+    instance = service.find(instance_id)
+    return service if instance is None or instance.phase not in _LIVE else request_restart(service, instance_id)
+
+
 def on_ready(service: Service, instance_id: str) -> Service:
     instance = service.find(instance_id)
     if instance is None or instance.phase is not Phase.STARTING:

@@ -118,6 +118,7 @@ class StandIn:
 class OrchestratorStandIn(StandIn):
     def __init__(self) -> None:
         self.services: dict[str, dict[str, Any]] = {}
+        self.restarted: list[tuple[str, int]] = []  # service, and the moment before which its replicas had started
         self.puts: list[tuple[str, int]] = []  # every PUT that was let in, changes or not
         self.put_at: dict[str, float] = {}
         self.before_put: Callable[[str], None] = lambda service: None
@@ -133,6 +134,9 @@ class OrchestratorStandIn(StandIn):
     def changes(self, name: str) -> list[int]:
         return [desired for service, desired in self.puts if service == name]
 
+    def restarts(self, name: str) -> list[int]:
+        return [before for service, before in self.restarted if service == name]
+
     def handle(self, method: str, path: str, body: Any, authorization: str | None) -> tuple[int, Any]:
         if authorization != f"Bearer {ORCHESTRATOR_TOKEN}":
             return 401, {"status": "error", "errorType": "unauthorized", "error": "missing or wrong bearer token"}
@@ -140,10 +144,13 @@ class OrchestratorStandIn(StandIn):
             return 503, {"status": "error", "errorType": "unavailable", "error": "starting"}
         if path == "/api/v1/services":
             return 200, {"services": list(self.services.values())}
-        found = re.fullmatch(r"/api/v1/services/([^/]+)(/desired)?", path)
+        found = re.fullmatch(r"/api/v1/services/([^/]+)(/desired|/restart)?", path)
         service = self.services.get(found.group(1)) if found else None
         if found is None or service is None:
             return 404, {"status": "error", "errorType": "not_found", "error": f"no service at {path}"}
+        if method == "POST":
+            self.restarted.append((service["name"], body["started_before_unix_ms"]))
+            return 202, {**service, "ready": service["desired"], "instances": []}
         if method == "PUT":
             if not service["minimum"] <= body["desired"] <= service["maximum"]:
                 return 422, {"status": "error", "errorType": "execution", "error": "out of bounds"}
@@ -336,13 +343,38 @@ def mortal_worker(
 
 
 @pytest.fixture
-def slow_until(orchestrator: OrchestratorStandIn, prometheus: PrometheusStandIn) -> Iterator[Callable[..., None]]:
-    """Adds a service that is slow while it has fewer replicas than its load wants (`cured_by`)."""
-    demand: dict[str, int] = {}
-    former = prometheus.slow
-    prometheus.slow = lambda name: name in demand and orchestrator.desired(name) < demand[name]
+def mortal_worker_with(
+    tmp_path: Path, orchestrator: OrchestratorStandIn, prometheus: PrometheusStandIn
+) -> Iterator[Callable[[str], WorkerProcess]]:
+    """Starts a worker of the test's own with these policies, to be killed."""
+    running = WorkerProcess(tmp_path, orchestrator, prometheus)
+    orchestrator.restarted.clear()
 
-    def add(service: str, *, wanted: float, cured_by: int, desired: int = 1, maximum: int = 6) -> None:
+    def start(policies: str) -> WorkerProcess:
+        (tmp_path / "policies.yaml").write_text(policies)
+        running.start()
+        return running
+
+    yield start
+    if running.process is not None and running.process.poll() is None:
+        running.kill()
+
+
+@pytest.fixture
+def slow_until(orchestrator: OrchestratorStandIn, prometheus: PrometheusStandIn) -> Iterator[Callable[..., None]]:
+    """Adds a service that is slow until it has so many replicas, or until `cured_by` says that it is cured."""
+    demand: dict[str, int | Callable[[], object]] = {}
+    former = prometheus.slow
+
+    def is_slow(name: str) -> bool:
+        cure = demand.get(name, 0)
+        return not cure() if callable(cure) else name in demand and orchestrator.desired(name) < cure
+
+    prometheus.slow = is_slow
+
+    def add(
+        service: str, *, wanted: float = 1.0, cured_by: int | Callable[[], object], desired: int = 1, maximum: int = 6
+    ) -> None:
         orchestrator.add(service, desired=desired, maximum=maximum)
         prometheus.set("wanted", service, wanted)
         prometheus.set("telemetry", service, 1.0)

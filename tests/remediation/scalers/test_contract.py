@@ -1,5 +1,6 @@
 """The contract of every scaler. A new one adds itself to `scaler`; each has the service `shop`: 2 of 1..6 replicas."""
 
+import time
 from collections.abc import Iterator
 
 import docker
@@ -83,6 +84,10 @@ def test_replicas_go_as_they_came(scaler):
     scaler.set_desired("shop", 5)
     assert scaler.set_desired("shop", 1).desired == 1
     assert scaler.get("shop") == Replicas(service="shop", desired=1, ready=1, minimum=1, maximum=6)
+
+
+def test_services_are_told_by_name(scaler):
+    assert "shop" in scaler.services()
 
 
 @pytest.mark.parametrize("desired", [0, 7])
@@ -186,4 +191,32 @@ def test_containers_of_another_project_are_not_ours(engine):
     scaler = DockerScaler(engine.url, "another")
     with pytest.raises(PermanentScalerError, match="'another' has no container"):
         scaler.get("shop")
+    scaler.close()
+
+
+def test_restart_replaces_only_what_started_before(engine):
+    first = engine.run("shop", 1, **{MAXIMUM: "6"})
+    first.reload()
+    started = first.attrs["State"]["StartedAt"]
+    scaler = DockerScaler(engine.url, "demo")
+    scaler.restart("shop", 0)
+    first.reload()
+    assert first.attrs["State"]["StartedAt"] == started
+    scaler.restart("shop", int(time.time() * 1000))
+    first.reload()
+    again = first.attrs["State"]["StartedAt"]
+    assert again > started
+    scaler.restart("shop", int((time.time() - 3600) * 1000))
+    first.reload()
+    assert first.attrs["State"]["StartedAt"] == again
+    with pytest.raises(PermanentScalerError, match="has no container"):
+        scaler.restart("nothing", 0)
+    scaler.close()
+
+
+def test_containers_that_are_not_ours_to_scale_are_no_services(engine):
+    engine.run("shop", 1, **{MAXIMUM: "6"})
+    engine.run("database", 1)
+    scaler = DockerScaler(engine.url, "demo")
+    assert scaler.services() == ["shop"]
     scaler.close()

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
@@ -90,6 +91,14 @@ async def test_no_request_is_lost_while_all_replicas_restart_in_turn(start_fleet
             fleet.restart("catalog", None)
             await until(lambda: [i["id"] for i in fleet.describe("catalog")["instances"]] == ["catalog-3", "catalog-4"])
         assert customers.lost == []
+
+
+async def test_restart_of_what_started_before_a_moment_may_be_asked_for_twice(start_fleet):
+    async with start_fleet(desired=2) as fleet:
+        now = int(time.time() * 1000) + 1
+        for _ in range(2):
+            fleet.restart("catalog", None, started_before_unix_ms=now)
+            await until(lambda: [i["id"] for i in fleet.describe("catalog")["instances"]] == ["catalog-3", "catalog-4"])
 
 
 async def test_killed_replica_is_replaced_and_its_name_not_reused(start_fleet, settings: Settings, client):
