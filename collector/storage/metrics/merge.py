@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from collector.storage.metrics.chunk import STRIP_SERIES, encode_strip, encode_timestamps
+from collector.storage.metrics.chunk import encode_strip, encode_timestamps, strip_series
 from collector.storage.metrics.files import write_all
 from collector.storage.metrics.group import chunk_piece, overlaid
 from collector.storage.metrics.histogram_head import merged
@@ -72,9 +72,10 @@ def _floats(chunks: list[Chunk], pause: Pause) -> Iterator[bytes]:
         here = [chunk for chunk in chunks if chunk.max_ms >= low and chunk.min_ms <= high]
         ids = np.unique(np.concatenate([chunk.columns.ids for chunk in here]))
         blobs = [encode_timestamps(part)]
-        for first in range(0, len(ids), STRIP_SERIES):
+        each = strip_series(len(part))
+        for first in range(0, len(ids), each):
             pause()
-            wanted = ids[first : first + STRIP_SERIES]
+            wanted = ids[first : first + each]
             pieces = [piece for chunk in here if (piece := chunk_piece(chunk, wanted, low, high, cache))]
             blobs.append(encode_strip(overlaid(len(wanted), part, pieces)))
         yield chunk_bytes(chunks[0].group, ids, len(part), (low, high), blobs, histograms=False)[1]

@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from collector.errors import CollectorError
 from collector.storage.metrics import histogram_codec
 from collector.storage.metrics.chunk import (
-    STRIP_SERIES,
     decode_strip,
     decode_timestamps,
     encode_strips,
     encode_timestamps,
+    strip_series_of,
 )
 from collector.storage.metrics.columns import ColumnSet
 from collector.storage.metrics.files import sync_directory, write_all
@@ -93,10 +93,11 @@ class Chunk:
     def values(self, columns: NDArray[np.intp], cache: StripCache) -> NDArray[np.float64]:
         """float64[len(columns), rows] of these columns."""
         out = np.empty((len(columns), self.rows))
-        strips = columns // STRIP_SERIES
+        each = strip_series_of(series=len(self.columns.ids), strips=len(self.blobs) - 1, rows=self.rows)
+        strips = columns // each
         for strip in np.unique(strips).tolist():
             here = strips == strip
-            out[here] = self._strip(strip, cache)[columns[here] - strip * STRIP_SERIES]
+            out[here] = self._strip(strip, each, cache)[columns[here] - strip * each]
         return out
 
     def histogram_row(self, column: int) -> HistogramRow:
@@ -111,12 +112,12 @@ class Chunk:
         except (ValueError, struct.error) as error:
             raise CorruptChunkError(f"{self.segment.path} at byte {offset}: {error}") from error
 
-    def _strip(self, strip: int, cache: StripCache) -> NDArray[np.float64]:
+    def _strip(self, strip: int, each: int, cache: StripCache) -> NDArray[np.float64]:
         key = (self.serial, strip)
         values = cache.get(key)
         if values is None:
             offset = self.offset + int(self.blobs[: strip + 1, 0].sum())
-            series = min(STRIP_SERIES, len(self.columns.ids) - strip * STRIP_SERIES)
+            series = min(each, len(self.columns.ids) - strip * each)
             try:
                 values = decode_strip(self._blob(strip + 1, offset), series=series, rows=self.rows)
             except ValueError as error:
