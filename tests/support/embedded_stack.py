@@ -97,6 +97,7 @@ class Stack:
             ("gateway", "/catalog/products?limit=1"),
             ("prometheus", "/-/ready"),
             ("remediation", "/-/ready"),
+            ("load", "/-/ready"),
         ):
             if self.http.get(self.url(name, path)).status_code != 200:
                 return False
