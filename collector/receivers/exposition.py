@@ -17,7 +17,7 @@ from decimal import Decimal
 from itertools import compress
 from typing import NamedTuple
 
-from collector.errors import BadRequestError
+from collector.errors import BadRequestError, CollectorError
 from collector.model.series import METRIC_NAME, Exemplar, Labels, MetricMetadata, labels_of
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -80,6 +80,7 @@ class ExpositionParser:
         self._name_series = name_series
         self._lines: dict[str, Labels] = {}  # what stands before " VALUE"; no labels if it is dropped
         self._page: _Page | None = None
+        self.progress = (0, 0)  # samples seen, and kept, by the last parse; after one that failed, until it did
         self._comments: set[str] = set()
         self._families: dict[str, dict[str, str]] = {}
         self._last_exemplars: dict[Labels, str] = {}
@@ -94,9 +95,11 @@ class ExpositionParser:
             ExpositionError: with the number of the first wrong line.
             LimitExceededError: whatever else `name_series` raises.
         """
+        self.progress = (0, 0)
         lines = text.split("\n")
+        complete = True
         if openmetrics:
-            lines = _without_eof(lines)
+            lines, complete = _without_eof(lines)
         plain, exemplars = _without_exemplars(lines) if openmetrics and " # " in text else (lines, {})
         parts = [line.rpartition(" ") for line in plain]
         heads, words = [part[0] for part in parts], [part[2] for part in parts]
@@ -111,6 +114,9 @@ class ExpositionParser:
                         self._exemplar(exemplar, places[line], page.labels[places[line]], found)
         else:
             found, raw = self._by_line(lines, heads, words, exemplars, openmetrics)
+        self.progress = (found.scraped, len(raw))
+        if not complete:
+            raise ExpositionError('OpenMetrics text does not end with "# EOF"')
         found.values = _numbers(raw, found.labels)
         return found
 
@@ -130,7 +136,11 @@ class ExpositionParser:
                 try:
                     regular &= self._slowly(line.strip(" \t\r"), head, openmetrics, found, labels, raw)
                 except ExpositionError as error:
+                    self.progress = (found.scraped, len(raw))
                     raise ExpositionError(f"line {number + 1}: {error}") from None
+                except CollectorError:
+                    self.progress = (found.scraped + 1, len(raw))
+                    raise
             elif known is not None:
                 found.scraped += 1
                 if known:
@@ -220,13 +230,14 @@ def _without_exemplars(lines: list[str]) -> tuple[list[str], dict[int, str]]:
     return plain, exemplars
 
 
-def _without_eof(lines: list[str]) -> list[str]:
+def _without_eof(lines: list[str]) -> tuple[list[str], bool]:
+    """The lines before `# EOF`, and whether that is how they end."""
     end = len(lines)
     while end and not lines[end - 1]:
         end -= 1
-    if not end or lines[end - 1] != "# EOF":
-        raise ExpositionError('OpenMetrics text does not end with "# EOF"')
-    return lines[: end - 1]
+    if end and lines[end - 1] == "# EOF":
+        return lines[: end - 1], True
+    return lines, False
 
 
 def _parsed_series(line: str) -> tuple[Series, int]:

@@ -110,27 +110,30 @@ class ScrapeLoop:
         stats = self._scraper.stats
         stats.scrapes += 1
         exposition: Exposition | None = None
-        error, scraped, size = "", 0, 0
+        error, scraped, kept, size = "", 0, 0, 0
         try:
             if self.problem:
                 raise LimitExceededError(self.problem)
             answer = await self._fetched()
             size = len(answer.body)
-            exposition = await self._parsed(answer)
-            scraped, kept, limit = exposition.scraped, len(exposition.labels), self.config.sample_limit
+            try:
+                exposition = await self._parsed(answer)
+            finally:
+                scraped, kept = self.session.parser.progress
+            limit = self.config.sample_limit
             if limit and kept > limit:
                 raise LimitExceededError(f"sample limit exceeded: {kept} samples are over the sample_limit of {limit}")
         except CollectorError as failure:
             error, exposition = str(failure), None
             if isinstance(failure, LimitExceededError):
                 stats.over_limits += 1
-                size = size or -1
+                size = size if size or self.problem else -1  # as Prometheus says of a body over its limit
         duration_s = time.perf_counter() - started
         self.last_duration_s, self.last_ms = duration_s, stamp_ms
         self.last_error, self.health = error, "down" if error else "up"
         if exposition is None:
             stats.failed += 1
-            report = ScrapeReport(False, duration_s, scraped, body_bytes=size)
+            report = ScrapeReport(False, duration_s, scraped, kept, body_bytes=size)
             await self.store([self.session.failed(report, timestamp_ms=stamp_ms)])
             return
         brought = self.session.succeeded(exposition, timestamp_ms=stamp_ms, duration_s=duration_s, body_bytes=size)

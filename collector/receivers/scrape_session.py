@@ -66,7 +66,7 @@ class ScrapeSession:
         self._report_labels = tuple(labels_of(self._target_labels | {METRIC_NAME: name}) for name in names)
         self._extra = [target.timeout_s, float(config.sample_limit)] if config.extra_scrape_metrics else None
         self._series: tuple[Labels, ...] = ()  # of the last good scrape, without those that had their own timestamps
-        self._timed: frozenset[Labels] = frozenset()  # these, where track_timestamps_staleness asks for it
+        self._timed: frozenset[Labels] = frozenset()  # these, which only track_timestamps_staleness ends
         self._reported = False
         self._steady: tuple[Labels, ...] = ()  # _series and the report, one object for scrape after scrape
         self.last_ms = -1
@@ -154,25 +154,25 @@ class ScrapeSession:
                 duplicates = len(labels) - len(first)
                 labels, values, exemplars = _picked(labels, values, exemplars, sorted(first.values()))
             old, new = set(self._series), set(labels)
-            if self._timed:  # a series whose own time comes and goes does not vanish with it
+            if self._config.track_timestamps_staleness:  # a series whose own time comes and goes does not vanish
                 new |= {each for each, _, _ in timed}
             vanished, added = [each for each in self._series if each not in new], len(new - old)
             self._steady = ()
         self._series = labels
-        vanished = [*vanished, *self._vanished_timed(timed)]
-        report = ScrapeReport(True, duration_s, exposition.scraped, kept, added + len(timed), body_bytes)
+        now_timed = frozenset(each for each, _, _ in timed)
+        added += len(now_timed - self._timed)
+        vanished = [*vanished, *self._no_longer_timed(now_timed)]
+        self._timed = now_timed
+        report = ScrapeReport(True, duration_s, exposition.scraped, kept, added, body_bytes)
         first_batch = self._batch(timestamp_ms, values, vanished, report, exemplars)
         return Scraped([first_batch, *self._timed_batches(timed)], _left_out(duplicates, ahead))
 
-    def _vanished_timed(self, timed: list[tuple[Labels, float, int]]) -> list[Labels]:
-        if not self._config.track_timestamps_staleness:
-            return []
-        before, self._timed = self._timed, frozenset(each for each, _, _ in timed)
-        return sorted(before - self._timed - set(self._series))
+    def _no_longer_timed(self, now: frozenset[Labels]) -> list[Labels]:
+        return sorted(self._timed - now - set(self._series)) if self._config.track_timestamps_staleness else []
 
     def failed(self, report: ScrapeReport, *, timestamp_ms: int) -> SampleBatch:
         """All series end, `up` is 0."""
-        vanished = [*self._series, *sorted(self._timed)]
+        vanished = [*self._series, *self._no_longer_timed(frozenset())]
         self._series, self._timed, self._steady = (), frozenset(), ()
         return self._batch(timestamp_ms, [], vanished, report, [])
 
@@ -180,7 +180,7 @@ class ScrapeSession:
         """The target is gone: all its series end, the report's too. None if it never had any."""
         if not self._reported:
             return None
-        labels = (*self._series, *sorted(self._timed), *self._report_labels)
+        labels = (*self._series, *self._no_longer_timed(frozenset()), *self._report_labels)
         self._series, self._timed, self._steady, self._reported = (), frozenset(), (), False
         # Never at or before the last scrape, which would win over the marker.
         return SampleBatch(self._group, max(timestamp_ms, self.last_ms + 1), labels, np.full(len(labels), STALE))
