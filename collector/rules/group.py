@@ -144,7 +144,7 @@ class RuleGroup:
         def query(expr: str) -> Samples:
             return as_samples(self._engine.prepare(expr).instant(at_ms=at_ms - self.spec.query_offset_ms))
 
-        return TemplateContext(self._external_url, query, self._external_labels)
+        return TemplateContext(self._external_url, query, self._external_labels, at_ms)
 
     async def evaluate(self, at_ms: int) -> None:
         """

@@ -6,19 +6,21 @@ A template that fails yields Prometheus's text `<error expanding template: …>`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from collector.model.text import quote
 from collector.rules.goformat import format_value, type_name
-from collector.rules.template_functions import FUNCTION_NAMES, UNBUILT, functions, truth
+from collector.rules.gotime import method_of
+from collector.rules.template_functions import FUNCTION_NAMES, functions, truth
 from collector.rules.template_syntax import (
+    MAX_DEPTH,
     Action,
     Branch,
     Chain,
     Command,
     Constant,
+    Invoke,
     Jump,
     Node,
     Operand,
@@ -54,6 +56,7 @@ class TemplateContext:
     external_url: str
     query: Callable[[str], Samples]  # evaluates an expression at the time of the alert; may raise
     external_labels: Mapping[str, str] = field(default_factory=dict)
+    at_ms: int = 0  # of the evaluation, Unix milliseconds: what `now` says
 
 
 class Template:
@@ -68,17 +71,18 @@ class Template:
         TemplateError: the text does not parse; use `expand` of a `Template.lenient` to get the error as text instead.
     """
 
-    __slots__ = ("_error", "_name", "_nodes")
+    __slots__ = ("_error", "_name", "_nodes", "_templates")
 
     def __init__(self, text: str, name: str) -> None:
         self._name = f"__alert_{name}"
         self._error: str | None = None
         self._nodes: tuple[Node, ...] = (Text(text),)
+        self._templates: dict[str, tuple[Node, ...]] = {}
         if "{{" in text:
             try:
-                self._nodes = parse(text, FUNCTION_NAMES, name=self._name, variables=PREDEFINED.keys())
+                self._nodes, self._templates = parse(text, FUNCTION_NAMES, name=self._name, variables=PREDEFINED.keys())
             except TemplateError as error:
-                raise TemplateError(f"error parsing template {self._name}: {_explained(str(error))}") from error
+                raise TemplateError(f"error parsing template {self._name}: {error}") from error
 
     @classmethod
     def lenient(cls, text: str, name: str) -> Template:
@@ -103,23 +107,25 @@ class Template:
             "Value": value,
         }
         try:
-            return _Execution(self._name, data, context).run(self._nodes)
+            return _Execution(self._name, self._templates, data, context).run(self._nodes)
         except Exception as error:  # whatever a template provokes must not stop the rule
             return f"<error expanding template: error executing template {self._name}: {error}>"
-
-
-def _explained(message: str) -> str:
-    """An unknown function that Prometheus has is said to be missing here."""
-    match = re.search(r'function "(\w+)" not defined', message)
-    return message.replace("not defined", "is not built") if match and match[1] in UNBUILT else message
 
 
 class _Execution:
     """One run over the tree; variables live in a chain of scopes."""
 
-    def __init__(self, name: str, data: Mapping[str, object], context: TemplateContext) -> None:
+    def __init__(
+        self,
+        name: str,
+        templates: Mapping[str, tuple[Node, ...]],
+        data: Mapping[str, object],
+        context: TemplateContext,
+    ) -> None:
         self._name = name
-        self._functions = functions(context.external_url, context.query)
+        self._templates = templates
+        self._depth = 0
+        self._functions = functions(context.external_url, context.query, now_s=context.at_ms / 1000)
         predefined = {variable: data[field] for variable, field in PREDEFINED.items()}
         self._scopes: list[dict[str, object]] = [{"$": data, **predefined}]
         self._out: list[str] = []
@@ -149,8 +155,25 @@ class _Execution:
                         self._write(format_value(value))
                 case Branch():
                     self._branch(node, dot)
+                case Invoke():
+                    data = None if node.pipeline is None else self._evaluate(node.pipeline, dot)
+                    self._invoke(node.name, data, node.line)
                 case Jump():
                     raise _Break if node.kind == "break" else _Continue
+
+    def _invoke(self, name: str, data: object, line: int) -> None:
+        nodes = self._templates.get(name)
+        if nodes is None:
+            raise self._fail(line, f"template {quote(name)}", f"template {quote(name)} not defined")
+        if self._depth >= MAX_DEPTH:
+            raise self._fail(line, f"template {quote(name)}", f"exceeded maximum template depth ({MAX_DEPTH})")
+        outer, self._scopes = self._scopes, [{"$": data}]
+        self._depth += 1
+        try:
+            self._walk(nodes, data)
+        finally:
+            self._depth -= 1
+            self._scopes = outer
 
     def _branch(self, node: Branch, dot: object) -> None:
         depth = len(self._scopes)
@@ -209,7 +232,11 @@ class _Execution:
 
     def _command(self, command: Command, dot: object, last: tuple[object, ...], line: int) -> object:
         if command.function is None:
-            return self._operand(command.arguments[0], dot, line)
+            first = command.arguments[0]
+            if not isinstance(first, Chain) or not first.fields:
+                return self._operand(first, dot, line)
+            arguments = [self._operand(operand, dot, line) for operand in command.arguments[1:]]
+            return self._chain(first, dot, line, (*arguments, *last))
         if command.function in ("and", "or"):
             return self._short_circuit(command, dot, last, line)
         arguments = [self._operand(operand, dot, line) for operand in command.arguments]
@@ -222,6 +249,12 @@ class _Execution:
             raise
         except Exception as error:
             raise self._fail(line, command.function, f"error calling {command.function}: {error}") from error
+
+    def _called(self, method: Callable[..., object], name: str, arguments: tuple[object, ...], line: int) -> object:
+        try:
+            return method(*arguments)
+        except TypeError as error:
+            raise self._fail(line, f".{name}", f"wrong number of args for {name}: got {len(arguments)}") from error
 
     def _short_circuit(self, command: Command, dot: object, last: tuple[object, ...], line: int) -> object:
         """`and` and `or` stop at the first argument that decides; what follows is not evaluated."""
@@ -243,12 +276,18 @@ class _Execution:
             case Chain():
                 return self._chain(operand, dot, line)
 
-    def _chain(self, chain: Chain, dot: object, line: int) -> object:
+    def _chain(self, chain: Chain, dot: object, line: int, arguments: tuple[object, ...] = ()) -> object:
         if isinstance(chain.start, str):
             value = next(scope[chain.start] for scope in reversed(self._scopes) if chain.start in scope)
         else:
             value = dot if chain.start is None else self._evaluate(chain.start, dot)
-        for name in chain.fields:
+        for position, name in enumerate(chain.fields):
+            given = arguments if position + 1 == len(chain.fields) else ()
+            if (method := method_of(value, name)) is not None:
+                value = self._called(method, name, given, line)
+                continue
+            if given:
+                raise self._fail(line, f".{name}", f"{name} has arguments but cannot be invoked as function")
             if not isinstance(value, Mapping):
                 raise self._fail(line, f".{name}", f"can't evaluate field {name} in type {type_name(value)}")
             if name not in value and ("Value" in value or "Labels" in value):

@@ -11,16 +11,19 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
 from urllib.parse import quote_plus, urlsplit
+
+import re2
 
 from collector.model.duration import parse_duration_ms
 from collector.rules.goformat import format_value, not_finite, sprintf, type_name
+from collector.rules.gotime import GoDuration, GoTime
 
 _LARGE = ("k", "M", "G", "T", "P", "E", "Z", "Y")
 _LARGE_1024 = ("ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi")
 _SMALL = ("m", "u", "n", "p", "f", "a", "z", "y")
-# Prometheus has these; calling one is an error that says so, in the annotation and in `rules check`.
-UNBUILT = frozenset({"tmpl", "toTime", "toDuration", "now", "call", "js", "safeHtml"})
 
 
 def to_float(value: object) -> float:
@@ -99,28 +102,59 @@ def humanize_timestamp(argument: object) -> str:
     return f"{when:%Y-%m-%d %H:%M:%S}{fraction} +0000 UTC"
 
 
+def to_time(argument: object) -> GoTime:
+    value = to_float(argument)
+    if not math.isfinite(value) or abs(value) > GoTime.MAX_S:
+        raise ValueError(f"cannot convert {_general(value)} to a time")
+    return GoTime(math.floor(value * 1000) * 1_000_000)  # Prometheus's times have milliseconds
+
+
+def to_duration(argument: object) -> GoDuration:
+    value = to_float(argument)
+    if not math.isfinite(value) or abs(value) > GoDuration.MAX_S:
+        raise ValueError(f"cannot convert {_general(value)} to a duration")
+    return GoDuration(int(value * 1e9))
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"wrong type for value; expected string; got {type_name(value)}")
     return value
 
 
+@lru_cache(maxsize=256)  # templates use the same few at every evaluation
+def _compiled(pattern: str) -> Any:  # re2 has no types
+    """
+    Raises:
+        ValueError: worded as Go words it.
+    """
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0]
+        text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise ValueError(f"error parsing regexp: {text}") from error
+
+
 def re_replace_all(pattern: object, replacement: object, text: object) -> str:
     """Go's ReplaceAllString: `$1`, `${1}` and `$name` refer to groups, `$$` is a dollar sign."""
+    wanted = _text(replacement)
 
-    def expand(match: re.Match[str]) -> str:
+    def expand(match: Any) -> str:
         def group(reference: re.Match[str]) -> str:
             name = reference[1] or reference[2]
             if name is None:
                 return "$"
             try:
-                return match[int(name) if name.isdigit() else name] or ""
-            except IndexError:
+                return match.group(int(name) if name.isdigit() else name) or ""
+            except (IndexError, KeyError):
                 return ""
 
-        return re.sub(r"\$(?:\{(\w+)\}|(\w+)|\$)", group, _text(replacement))
+        return re.sub(r"\$(?:\{(\w+)\}|(\w+)|\$)", group, wanted)
 
-    return re.sub(_text(pattern), expand, _text(text))
+    return str(_compiled(_text(pattern)).sub(expand, _text(text)))
 
 
 def title(text: object) -> str:
@@ -210,9 +244,6 @@ def _print(*values: object) -> str:
     return out
 
 
-_HTML = {ord(sign): text for sign, text in zip("&<>\"'", ("&amp;", "&lt;", "&gt;", "&#34;", "&#39;"), strict=True)}
-
-
 def _html(*values: object) -> str:
     table: dict[str, str | int | None] = {
         "&": "&amp;",
@@ -223,6 +254,17 @@ def _html(*values: object) -> str:
         "\0": "\ufffd",
     }
     return _print(*values).translate(str.maketrans(table))
+
+
+# Go text/template/funcs.go, JSEscape.
+_JS = {"\\": "\\\\", "'": "\\'", '"': '\\"', "<": "\\u003C", ">": "\\u003E", "&": "\\u0026", "=": "\\u003D"}
+
+
+def _js(*values: object) -> str:
+    return "".join(
+        _JS.get(sign, f"\\u{ord(sign):04X}" if ord(sign) < 0x20 or not sign.isprintable() else sign)
+        for sign in _print(*values)
+    )
 
 
 def _first(samples: object) -> object:
@@ -251,12 +293,15 @@ def graph_link(expr: str, tab: int = 1) -> str:
     return f"/graph?g0.expr={quote_plus(expr)}&g0.tab={tab}"
 
 
-def functions(external_url: str, query: Callable[[str], list[dict[str, object]]]) -> dict[str, Callable[..., object]]:
+def functions(
+    external_url: str, query: Callable[[str], list[dict[str, object]]], *, now_s: float = 0.0
+) -> dict[str, Callable[..., object]]:
     """
-    All functions by name. Those in `UNBUILT` are not among them.
+    All functions by name. Not among them is `tmpl`, which Prometheus has in console templates only.
 
     Args:
         query: Evaluates an expression at the time of the alert; samples have the keys Labels and Value.
+        now_s: That time, in Unix seconds.
     """
     return {
         "query": lambda expr: query(_text(expr)),
@@ -267,7 +312,7 @@ def functions(external_url: str, query: Callable[[str], list[dict[str, object]]]
         "sortByLabel": lambda name, samples: sorted(samples, key=lambda sample: str(_label(name, sample))),
         "args": lambda *values: {f"arg{position}": value for position, value in enumerate(values)},
         "reReplaceAll": re_replace_all,
-        "match": lambda pattern, text: re.search(_text(pattern), _text(text)) is not None,
+        "match": lambda pattern, text: _compiled(_text(pattern)).search(_text(text)) is not None,
         "title": title,
         "toUpper": lambda text: _text(text).upper(),
         "toLower": lambda text: _text(text).lower(),
@@ -278,6 +323,10 @@ def functions(external_url: str, query: Callable[[str], list[dict[str, object]]]
         "humanizeDuration": humanize_duration,
         "humanizePercentage": humanize_percentage,
         "humanizeTimestamp": humanize_timestamp,
+        "toTime": to_time,
+        "toDuration": to_duration,
+        "now": lambda: now_s,
+        "safeHtml": _text,
         "parseDuration": lambda text: parse_duration_ms(_text(text)) / 1000,
         "stripPort": strip_port,
         "stripDomain": strip_domain,
@@ -288,6 +337,7 @@ def functions(external_url: str, query: Callable[[str], list[dict[str, object]]]
         "printf": lambda text, *values: sprintf(_text(text), values),
         "println": lambda *values: " ".join(map(format_value, values)) + "\n",
         "html": _html,
+        "js": _js,
         "urlquery": lambda *values: quote_plus(_print(*values)),
         "len": _length,
         "index": _index,

@@ -2,8 +2,7 @@
 The syntax of Go's text/template, as far as alert templates use it: text to tree.
 
 Built: text, comments, trim markers, pipelines, variables, parentheses, if / else if / else, with, range, break,
-continue.
-Refused by name: template, define, block. Source: Go text/template/parse.
+continue, define, template, block. Source: Go text/template/parse.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from collector.model.text import quote
+
+MAX_DEPTH = 50  # of branches in one another, and of templates that call one another; a page of text has three
 
 
 class TemplateError(Exception):
@@ -36,7 +37,7 @@ class Chain(NamedTuple):
 
 
 class Command(NamedTuple):
-    """A function with its arguments, or one operand alone."""
+    """A function with its arguments, a method (a chain) with its own, or one operand alone."""
 
     function: str | None
     arguments: tuple[Operand, ...]
@@ -69,9 +70,22 @@ class Jump(NamedTuple):
     kind: str  # break, continue
 
 
-Node = Text | Action | Branch | Jump
+class Invoke(NamedTuple):
+    """`{{ template "name" pipeline }}`."""
 
-_UNBUILT = {"template", "define", "block"}
+    name: str
+    pipeline: Pipeline | None
+    line: int
+
+
+Node = Text | Action | Branch | Jump | Invoke
+
+
+class Parsed(NamedTuple):
+    nodes: tuple[Node, ...]
+    templates: dict[str, tuple[Node, ...]]  # what `define` and `block` name
+
+
 _ACTION = re.compile(
     r"\{\{(-\s)?\s*(/\*.*?\*/|(?:\"(?:\\.|[^\"\\\n])*\"|`[^`]*`|'(?:\\.|[^'\\\n])*'|(?!\}\}).)*?)\s*(\s-)?\}\}", re.S
 )
@@ -104,7 +118,7 @@ def _unquote(literal: str) -> str:
     return _ESCAPE.sub(one, literal[1:-1])
 
 
-def parse(text: str, functions: Set[str], *, name: str = "", variables: Set[str] = frozenset()) -> tuple[Node, ...]:
+def parse(text: str, functions: Set[str], *, name: str = "", variables: Set[str] = frozenset()) -> Parsed:
     """
     The tree of a template.
 
@@ -128,6 +142,8 @@ class _Parser:
         self._pieces = self._split(text)
         self._tokens: list[_Token] = []
         self._loops = 0
+        self._depth = 0  # of branches and definitions
+        self._templates: dict[str, tuple[Node, ...]] = {}
 
     def _error(self, message: str) -> TemplateError:
         return TemplateError(f"template: {self._name}:{self._line}: {message}")
@@ -153,11 +169,11 @@ class _Parser:
         pieces.append((self._line, None, rest.lstrip() if trim else rest))
         return pieces[::-1]
 
-    def parse(self) -> tuple[Node, ...]:
+    def parse(self) -> Parsed:
         nodes, ended_by = self._nodes()
         if ended_by is not None:
             raise self._error(f"unexpected {{{{{ended_by}}}}}")
-        return nodes
+        return Parsed(nodes, self._templates)
 
     def _nodes(self) -> tuple[tuple[Node, ...], str | None]:
         """Nodes up to `end`, `else` (whose tokens are left to the caller) or the end of the text (None)."""
@@ -172,12 +188,55 @@ class _Parser:
             if word in ("end", "else"):
                 self._tokens.pop()
                 return tuple(nodes), word
-            nodes.append(self._node(word))
+            if word == "define":
+                self._define()
+            else:
+                nodes.append(self._node(word))
         return tuple(nodes), None
 
+    def _define(self) -> None:
+        if self._depth:
+            raise self._error("unexpected {{define}}")
+        self._tokens.pop()
+        name = self._template_name("define clause")
+        self._skip_space()
+        if self._tokens:
+            raise self._error(f"unexpected {quote(self._tokens[-1].text)} in define clause")
+        self._body(name)
+
+    def _body(self, name: str) -> None:
+        """What stands up to `end` is the template of that name. It sees no variables but its own."""
+        outer, self._scopes = self._scopes, [{"$"}]
+        self._depth += 1
+        nodes, ended_by = self._nodes()
+        self._depth -= 1
+        self._scopes = outer
+        if ended_by != "end":
+            raise self._error("unexpected EOF" if ended_by is None else "unexpected {{else}} in define clause")
+        self._templates[name] = nodes
+
+    def _template_name(self, context: str) -> str:
+        self._skip_space()
+        if not self._tokens or self._tokens[-1].kind != "string":
+            found = quote(self._tokens[-1].text) if self._tokens else "{{end}}"
+            raise self._error(f"unexpected {found} in {context}")
+        return _unquote(self._tokens.pop().text)
+
+    def _invoke(self, word: str) -> Invoke:
+        line = self._line
+        self._tokens.pop()
+        name = self._template_name(f"{word} clause")
+        self._skip_space()
+        pipeline = self._whole_pipeline(f"{word} clause") if self._tokens else None
+        if word == "block":
+            if pipeline is None:
+                raise self._error("missing value for block clause")
+            self._body(name)
+        return Invoke(name, pipeline, line)
+
     def _node(self, word: str) -> Node:
-        if word in _UNBUILT:
-            raise self._error(f"{{{{{word}}}}} is not built")
+        if word in ("template", "block"):
+            return self._invoke(word)
         if word in ("break", "continue"):
             if not self._loops:
                 raise self._error(f"{{{{{word}}}}} outside {{{{range}}}}")
@@ -208,9 +267,13 @@ class _Parser:
 
     def _scoped_nodes(self) -> tuple[tuple[Node, ...], str | None]:
         self._scopes.append(set(self._scopes[-1]))
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise self._error(f"nested deeper than {MAX_DEPTH} levels")
         try:
             return self._nodes()
         finally:
+            self._depth -= 1
             self._scopes.pop()
 
     def _lex(self, action: str) -> list[_Token]:
@@ -272,7 +335,7 @@ class _Parser:
             self._skip_space()
         if function is None and not operands:
             raise self._error(f"missing value for {context}")
-        if function is None and len(operands) > 1:
+        if function is None and len(operands) > 1 and not (isinstance(operands[0], Chain) and operands[0].fields):
             raise self._error(f"can't give argument to non-function in {context}")
         return Command(function, tuple(operands))
 

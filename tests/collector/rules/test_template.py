@@ -17,7 +17,7 @@ def query(expr: str) -> Samples:
     return [{"Labels": {"job": "b"}, "Value": 2.0}, {"Labels": {"job": "a"}, "Value": 3.5}]
 
 
-CONTEXT = TemplateContext("http://collector:9090/prom", query)
+CONTEXT = TemplateContext("http://collector:9090/prom", query, {"region": "north"}, 12_000)
 
 
 def expand(text: str, value: float = 0.75, **labels: str) -> str:
@@ -56,6 +56,9 @@ def expand(text: str, value: float = 0.75, **labels: str) -> str:
         ('{{ len "abc" }}{{ index $labels "job" }}{{ urlquery "a b&c" }}', "3cataloga+b%26c"),
         ('{{ stripPort "host:80" }} {{ stripDomain "host.example.org:80" }}', "host host:80"),
         ('{{ args 1 2 }}', "map[arg0:1 arg1:2]"),
+        ('{{ define "a" }}{{ . }}{{ end }}{{ template "a" 1 }}{{ block "b" "x" }}{{ . }}{{ end }}', "1x"),
+        ("{{ now }} {{ toDuration 5400.5 }} {{ (toDuration -90.0).Minutes }}", "12 1h30m0.5s -1.5"),
+        ('{{ (toTime $value).UnixMilli }} {{ (toTime 0.0).Sub (toTime 3.5) }}', "750 -3.5s"),
     ],
 )  # fmt: skip
 def test_template_expands_as_in_prometheus(text: str, expected: str) -> None:
@@ -90,13 +93,20 @@ def test_humanizing_rounds_as_prometheus_does(function: str, value: float, expec
     ("text", "problem"),
     [
         ("{{ nope }}", 'template: __alert_T:1: function "nope" not defined'),
-        ("\n{{ now }}", 'template: __alert_T:2: function "now" is not built'),
+        (
+            '\n{{ tmpl "a" . }}',
+            'template: __alert_T:2: function "tmpl" not defined',
+        ),  # consoles only, in Prometheus too
         ("{{ $labels", "template: __alert_T:1: unclosed action"),
         ("{{ $nope }}", 'template: __alert_T:1: undefined variable "$nope"'),
         ("{{ if true }}", "template: __alert_T:1: unexpected EOF"),
         ("{{ end }}", "template: __alert_T:1: unexpected {{end}}"),
         ("{{ }}", "template: __alert_T:1: missing value for command"),
-        ('{{ template "x" }}', "template: __alert_T:1: {{template}} is not built"),
+        ("{{ template x }}", 'template: __alert_T:1: unexpected "x" in template clause'),
+        ('{{ if true }}{{ define "x" }}{{ end }}{{ end }}', "template: __alert_T:1: unexpected {{define}}"),
+        ('{{ define "x" }}{{ $labels.job }}{{ end }}', 'template: __alert_T:1: undefined variable "$labels"'),
+        ('{{ define "x" }}', "template: __alert_T:1: unexpected EOF"),
+        ("{{ if 1 }}" * 60 + "{{ end }}" * 60, "template: __alert_T:1: nested deeper than 50 levels"),
         ("{{ if }}x{{ end }}", "template: __alert_T:1: missing value for if"),
         ("{{ ( 1 }}", "template: __alert_T:1: unclosed left paren"),
         ("{{ 1 2 }}", "template: __alert_T:1: can't give argument to non-function in command"),
@@ -129,3 +139,28 @@ def test_template_that_fails_becomes_text_and_never_an_exception(text: str, prob
 def test_template_cannot_grow_beyond_its_limit() -> None:
     text = "{{ range query `up` }}" * 16 + "0123456789" + "{{ end }}" * 16
     assert "exceeds the limit of 65536 characters" in expand(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{{ template "x" }}', 'template "x" not defined'),
+        ('{{ define "x" }}{{ template "x" }}{{ end }}{{ template "x" }}', "exceeded maximum template depth (50)"),
+        ("{{ (toTime 1.0).Format }}", "wrong number of args for Format"),
+        ("{{ $labels.job 1 }}", "job has arguments but cannot be invoked as function"),
+        ('{{ reReplaceAll "(" "" "a" }}', "error calling reReplaceAll: error parsing regexp"),
+        ("{{ toTime 1e300 }}", "cannot convert"),
+    ],
+)
+def test_template_that_fails_says_so_in_its_text(text: str, problem: str) -> None:
+    shown = expand(text)
+    assert shown.startswith("<error expanding template: ")
+    assert problem in shown
+
+
+def test_external_labels_are_there() -> None:
+    assert expand("{{ $externalLabels.region }}{{ .ExternalLabels.region }}") == "northnorth"
+
+
+def test_a_hostile_regular_expression_takes_no_time() -> None:
+    assert expand('{{ match "(a+)+$" "' + "a" * 200 + 'b" }}') == "false"
