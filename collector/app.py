@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import ctypes
 import logging
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -140,10 +141,13 @@ def _wired(
         state_path=data_dir / "alerts.json",
         evaluation_interval_s=config.global_.evaluation_interval,
         external_url=external_url,
+        external_labels=config.global_.external_labels,
+        run=asyncio.to_thread,
     )
     background: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         ("scrapes", scrapes.run),
         ("rules", rules.run),
+        ("reload on SIGHUP", lambda: _reload_on_hangup(rules.reload)),
         ("retention", lambda: _retain(commit, database, counts, config.storage.retention)),
     ]
     background += alerting.background
@@ -275,6 +279,21 @@ def _give_back_memory() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # another libc
             ctypes.CDLL(None).malloc_trim(0)
+
+
+async def _reload_on_hangup(reload: Callable[[], Awaitable[None]]) -> None:
+    """As Prometheus does. What cannot be read is logged, and what was in force stays in force."""
+    wanted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, wanted.set)
+    try:
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            with contextlib.suppress(ConfigError):
+                await reload()
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def _keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
