@@ -266,7 +266,12 @@ class _Api:
         return JSONResponse(silence_json(silence, self._dispatcher.now_ms()))
 
     async def delete_silence(self, silence_id: str) -> Response:
-        await self._dispatcher.expire_silence(silence_id)
+        try:
+            await self._dispatcher.expire_silence(silence_id)
+        except SilenceNotFoundError:
+            raise
+        except BadRequestError as error:
+            return JSONResponse(str(error), status_code=500)  # the specification knows no other refusal here
         return Response(status_code=200)
 
     async def get_receivers(self) -> Response:

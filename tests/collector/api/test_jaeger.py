@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import base64
 import json
 import time
 
 import httpx
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from collector.api.jaeger import jaeger_app
 from collector.pipeline.spans import decode_spans
@@ -244,3 +246,45 @@ async def test_health_is_answered(jaeger):
     assert (await jaeger.get("/-/ready")).status_code == 200
     assert (await jaeger.get("/-/healthy")).status_code == 200
     assert "/api/services" in (await jaeger.get("/")).text
+
+
+async def test_a_search_needs_no_service(jaeger):
+    answer = await jaeger.get("/api/traces", params=SPAN | {"service": "", "tags": '{"exception.type":"KeyError"}'})
+    assert [trace["traceID"] for trace in answer.json()["data"]] == ["0af7651916cd43dd8448eb211c80319c"]
+
+
+async def test_bounds_raw_and_pretty_printing_are_taken(jaeger):
+    parameters = {"start": START_US, "end": START_US + 1, "raw": "true", "prettyPrint": "true"}
+    answer = await jaeger.get("/api/traces/0af7651916cd43dd8448eb211c80319c", params=parameters)
+    assert answer.status_code == 200
+    assert answer.text.startswith('{\n    "data"')
+    assert (await jaeger.get("/api/traces/abc", params={"start": "x"})).status_code == 400
+    assert (await jaeger.get("/api/traces/xyz")).status_code == 400
+
+
+async def test_there_is_no_archive(jaeger):
+    answer = await jaeger.post("/api/archive/0af7651916cd43dd8448eb211c80319c")
+    assert answer.status_code == 501
+    assert answer.json()["errors"] == [{"code": 501, "msg": "archive span storage was not configured"}]
+    assert (await jaeger.post("/api/archive/123")).status_code == 404
+    assert (await jaeger.get("/api/quality-metrics")).status_code == 501
+
+
+async def test_uploaded_otlp_is_shown_as_if_it_had_been_sent(jaeger, new_trace_request):
+    tree = MessageToDict(new_trace_request())
+    for span in tree["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+        for holder in (span, *span.get("links", ())):
+            for key in {"traceId", "spanId", "parentSpanId"} & holder.keys():
+                holder[key] = base64.b64decode(holder[key]).hex()
+    answer = await jaeger.post("/api/transform", content=json.dumps(tree))
+    stored = (await jaeger.get("/api/traces/0af7651916cd43dd8448eb211c80319c")).json()["data"][0]
+    (shown,) = answer.json()["data"]
+    assert shown["spans"] == stored["spans"][:2]
+    assert shown["processes"]["p1"] == stored["processes"]["p1"]
+    for wrong in (b"", b"[]", b"{", b'{"resourceSpans": 3}', b"\xff"):
+        assert (await jaeger.post("/api/transform", content=wrong)).status_code == 400
+    tree["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["spanId"] = "00"
+    refused = await jaeger.post("/api/transform", content=json.dumps(tree))
+    assert "span id '00'" in refused.json()["errors"][0]["msg"]
+    too_large = await jaeger.post("/api/transform", content=b" " * (16 * 2**20 + 1))
+    assert too_large.status_code == 413
