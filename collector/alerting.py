@@ -88,6 +88,19 @@ class Alerting:
             await self.dispatcher.reconfigure(await asyncio.to_thread(ConfigFile(self._file).load))
             _log.info("%s is in force", self._file)
 
+    async def reconfigure(self, config: CollectorConfig) -> None:
+        """
+        Follow a configuration that was loaded anew; which Alertmanagers alerts are pushed to is fixed at the start.
+
+        Raises:
+            ConfigError: it cannot be used; the old one goes on.
+        """
+        relabel = _relabel(config.alerting.alert_relabel_configs)
+        if self.dispatcher is not None and config.alertmanager is not None:
+            await self.dispatcher.reconfigure(config.alertmanager)
+        self._relabel, self._file = relabel, config.alertmanager_file
+        self._external_labels = dict(config.global_.external_labels)
+
     def notify(self, source: SeriesSource, recorded: Callable[[], Recorded]) -> Notify:
         """
         What the rules call with alerts that fire or have resolved.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -32,7 +33,7 @@ from collector.api.prometheus_targets import TargetSource
 from collector.api.rules import rules_router
 from collector.api.status import ProcessStatus, ReloadState, status_router
 from collector.api.traces import traces_router
-from collector.config import CollectorConfig, load
+from collector.config import CollectorConfig, StorageConfig, load
 from collector.errors import BadRequestError, CollectorError, ConfigError, TemporaryError
 from collector.model.duration import format_duration
 from collector.pipeline.admission import Admission
@@ -45,6 +46,7 @@ from collector.receivers.otlp_ingest import OtlpIngest
 from collector.receivers.otlp_metrics import MetricsIngest
 from collector.receivers.remote_write import RemoteWrite, WriteStats
 from collector.receivers.scrape import ScrapeManager
+from collector.reload import ConfigInForce
 from collector.rules.manager import RuleManager
 from collector.storage.logs import LogReader
 from collector.storage.metrics.store import MetricStore
@@ -103,7 +105,7 @@ async def open_collector(config: CollectorConfig, data_dir: Path, *, external_ur
         CollectorError: a store cannot be opened.
     """
     async with contextlib.AsyncExitStack() as stack:
-        metric_store = MetricStore.open(data_dir / "metrics", retention_s=config.storage.metrics_retention)
+        metric_store = MetricStore.open(data_dir / "metrics", **_store_options(config.storage))
         stack.callback(metric_store.close)
         database = TelemetryDatabase.open(data_dir / "telemetry.duckdb")
         stack.callback(database.close)
@@ -124,9 +126,10 @@ def _wired(
     counts: SelfMetrics,
     alerting: Alerting,
 ) -> Collector:
+    otlp_metrics = MetricsIngest(metric_store, metric_store, config=config.otlp)
     ingest = OtlpIngest(
         commit=commit,
-        metrics=MetricsIngest(metric_store, metric_store),
+        metrics=otlp_metrics,
         admission=Admission(config.limits.limits()),
         counts=counts,
     )
@@ -144,10 +147,13 @@ def _wired(
         external_labels=config.global_.external_labels,
         run=asyncio.to_thread,
     )
+    in_force = ConfigInForce(
+        config=config, scrapes=scrapes, rules=rules, otlp=otlp_metrics, follow_alerts=alerting.reconfigure
+    )
     background: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         ("scrapes", scrapes.run),
         ("rules", rules.run),
-        ("reload on SIGHUP", lambda: _reload_on_hangup(rules.reload)),
+        ("reload on SIGHUP", lambda: _reload_on_hangup(in_force.reload)),
         ("retention", lambda: _retain(commit, database, counts, config.storage.retention)),
     ]
     background += alerting.background
@@ -161,7 +167,7 @@ def _wired(
     )
     app.include_router(prometheus_router(engine=engine, source=metric_store, targets=targets))
     app.include_router(rules_router(rules))
-    status = _status(config, engine, metric_store, rules)
+    status = _status(in_force, engine, metric_store)
     app.include_router(status_router(status, token=ensure_token(token_file(data_dir))))
     external_labels = config.global_.external_labels
     app.include_router(federation_router(metric_store, lookback_ms=engine.lookback_ms, external_labels=external_labels))
@@ -178,9 +184,19 @@ def token_file(data_dir: Path) -> Path:
     return data_dir / "secrets" / "collector.token"
 
 
-def _status(config: CollectorConfig, engine: Engine, store: MetricStore, rules: RuleManager) -> ProcessStatus:
+def _store_options(storage: StorageConfig) -> dict[str, Any]:
+    """What the file says of the metric store; the rest is the store's own."""
+    options: dict[str, Any] = {"retention_s": storage.metrics_retention}
+    if storage.tsdb.retention.size:
+        options["retention_bytes"] = storage.tsdb.retention.size
+    if storage.tsdb.out_of_order_time_window is not None:
+        options["out_of_order_s"] = storage.tsdb.out_of_order_time_window
+    return options
+
+
+def _status(in_force: ConfigInForce, engine: Engine, store: MetricStore) -> ProcessStatus:
     now_ms = time.time_ns() // 1_000_000
-    retention = format_duration(round(config.storage.metrics_retention * 1000))
+    retention = format_duration(round(in_force.config.storage.metrics_retention * 1000))
     flags = {
         "query.lookback-delta": format_duration(engine.lookback_ms),
         "query.max-concurrency": str(QUERY_THREADS),
@@ -194,11 +210,11 @@ def _status(config: CollectorConfig, engine: Engine, store: MetricStore, rules: 
         version=version("steersman"),
         started_ms=now_ms,
         flags=flags,
-        config=lambda: config.text,
+        config=lambda: in_force.config.text,
         retention=lambda: retention,
         corruptions=lambda: store.stats.corrupt_chunks,
         cardinality=lambda top: store.cardinality(top=top),
-        reload=rules.reload,
+        reload=in_force.reload,
         reloaded=ReloadState(now_ms),
     )
 

@@ -132,7 +132,8 @@ class TsdbRetention(_Section):
 
 
 class TsdbConfig(_Section):
-    out_of_order_time_window: float = Field(default=0.0, ge=0)  # seconds
+    # Seconds; None: the store's own, as remote write and OTLP bring what is late more often than scrapes do.
+    out_of_order_time_window: float | None = Field(default=None, ge=0)
     retention: TsdbRetention = TsdbRetention()
 
     @field_validator("out_of_order_time_window", mode="before")

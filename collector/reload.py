@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from collector.config import CollectorConfig, load
+from collector.errors import ConfigError
 from collector.receivers.otlp_metrics import MetricsIngest
 from collector.receivers.scrape import ScrapeManager
 from collector.rules.manager import RuleManager
@@ -39,18 +40,25 @@ class ConfigInForce:
             ConfigError: with what is wrong; everything stays as it was.
         """
         async with self._lock:
-            fresh = load(self.config.path) if self.config.path is not None else self.config
-            follow_scrapes = self.scrapes.prepare(fresh.scrape_configs)
-            before = self.config
-            await self._reload_rules(fresh)
             try:
-                await self.follow_alerts(fresh)
-            except BaseException:
-                await self._reload_rules(before)
+                await self._follow()
+            except ConfigError as error:
+                _log.error("the configuration stays as it was: %s", error)
                 raise
-            follow_scrapes()
-            self.otlp.configure(fresh.otlp)
-            self.config = fresh
+
+    async def _follow(self) -> None:
+        fresh = load(self.config.path) if self.config.path is not None else self.config
+        follow_scrapes = self.scrapes.prepare(fresh.scrape_configs)
+        before = self.config
+        await self._reload_rules(fresh)
+        try:
+            await self.follow_alerts(fresh)
+        except BaseException:
+            await self._reload_rules(before)
+            raise
+        follow_scrapes()
+        self.otlp.configure(fresh.otlp)
+        self.config = fresh
         for section in _only_at_start(before, fresh):
             _log.warning("%s: %s has changed, which takes effect at the next start", fresh.path, section)
         _log.info("configuration %s is in force", fresh.path)
@@ -67,4 +75,6 @@ def _only_at_start(before: CollectorConfig, fresh: CollectorConfig) -> list[str]
     sections = [name for name in ("storage", "limits") if getattr(before, name) != getattr(fresh, name)]
     if (before.alertmanager is None) != (fresh.alertmanager is None):
         sections.append("alertmanager")
+    if before.alerting.alertmanagers != fresh.alerting.alertmanagers:
+        sections.append("alerting.alertmanagers")
     return sections
