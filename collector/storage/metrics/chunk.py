@@ -2,8 +2,8 @@
 Compressing a rectangle of samples: each value XORed with the one before it in its series, bytes of equal weight side
 by side, then zstd. Values that repeat or count slowly leave almost only zero bytes.
 
-The series are cut into strips, each compressed by itself, so that a query for one metric need not unpack the others:
-series arrive family by family, hence the series of one metric lie together.
+The series are cut into strips, each compressed by itself, so that a query for one metric need not unpack the others
+(see strips.py).
 
 Measured on the counters, buckets and gauges of bench/metrics.py, strips of 240 rows: 1.3 bytes a sample, where zlib
 made 1.4; compressed at 1.3 GB/s (zlib 0.3) and unpacked at 2.3 (zlib 1.0). Level 3 gained 1 %. Stores of before have
@@ -18,32 +18,8 @@ import cramjam
 import numpy as np
 from numpy.typing import NDArray
 
-STRIP_SERIES = 32  # the most in a strip; fewer compress a little worse
-STRIP_SAMPLES = 8_800  # of a strip, at most: 70 KB, unpacked in 0.05 ms, though a query may want but one series of it
 _LEVEL = 1
-_ZLIB = (
-    b"\x78"  # how every blob of zlib begins (RFC 1950, CMF of deflate with a window of 32 KiB); zstd's begin with 0x28
-)
-
-
-def strip_series(rows: int) -> int:
-    """How many series a strip of a chunk with so many rows has: a power of two, STRIP_SERIES at most."""
-    each = STRIP_SERIES
-    while each > 1 and each * rows > STRIP_SAMPLES:
-        each //= 2
-    return each
-
-
-def strip_series_of(*, series: int, strips: int, rows: int) -> int:
-    """The same of a chunk that is there. Former ones always had STRIP_SERIES, which the number of strips gives away."""
-    # Of two powers of two that give as many strips, both hold all series in one: so it does not matter which it was.
-    return STRIP_SERIES if strips == -(-series // STRIP_SERIES) else strip_series(rows)
-
-
-def encode_strips(values: NDArray[np.float64]) -> list[bytes]:
-    """values [s, n], any bit patterns: one blob for each `strip_series(n)` series, the last one maybe shorter."""
-    each = strip_series(values.shape[1])
-    return [encode_strip(values[start : start + each]) for start in range(0, len(values), each)]
+_ZLIB = b"\x78"  # how zlib's blobs begin (RFC 1950, deflate with a window of 32 KiB); zstd's begin with 0x28
 
 
 def encode_strip(values: NDArray[np.float64]) -> bytes:

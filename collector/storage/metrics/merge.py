@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from collector.storage.metrics.chunk import encode_strip, encode_timestamps, strip_series
+from collector.storage.metrics.chunk import encode_strip, encode_timestamps
 from collector.storage.metrics.files import write_all
 from collector.storage.metrics.group import chunk_piece, overlaid
 from collector.storage.metrics.histogram_head import merged
 from collector.storage.metrics.segment import Chunk, StripCache, chunk_bytes, histogram_blob
+from collector.storage.metrics.strips import MetricOf, arranged
 
 CHUNK_ROWS = 2048  # more in one chunk would make a strip of 32 series over 512 KB, all unpacked for one of its rows
 _CACHE_BYTES = 4 * 1024 * 1024  # strips of one target that two neighbours both need
@@ -39,7 +40,7 @@ def worthwhile(chunks: Sequence[Chunk]) -> bool:
     return len(chunks) >= 2 * sum(-(-each // CHUNK_ROWS) for each in rows.values())
 
 
-def write_merged(path: Path, chunks: Sequence[Chunk], pause: Pause) -> None:
+def write_merged(path: Path, chunks: Sequence[Chunk], metric_of: MetricOf, pause: Pause) -> None:
     """
     Write the samples of `chunks` to a new segment file, synced.
 
@@ -56,14 +57,14 @@ def write_merged(path: Path, chunks: Sequence[Chunk], pause: Pause) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         for (_, histograms), members in groups.items():
-            for data in (_histograms if histograms else _floats)(members, pause):
+            for data in _histograms(members, pause) if histograms else _floats(members, metric_of, pause):
                 write_all(fd, data)
         os.fsync(fd)
     finally:
         os.close(fd)
 
 
-def _floats(chunks: list[Chunk], pause: Pause) -> Iterator[bytes]:
+def _floats(chunks: list[Chunk], metric_of: MetricOf, pause: Pause) -> Iterator[bytes]:
     timestamps = np.unique(np.concatenate([chunk.timestamps() for chunk in chunks]))
     cache = StripCache(_CACHE_BYTES)
     for start in range(0, len(timestamps), CHUNK_ROWS):
@@ -71,14 +72,14 @@ def _floats(chunks: list[Chunk], pause: Pause) -> Iterator[bytes]:
         low, high = int(part[0]), int(part[-1])
         here = [chunk for chunk in chunks if chunk.max_ms >= low and chunk.min_ms <= high]
         ids = np.unique(np.concatenate([chunk.columns.ids for chunk in here]))
+        order, sizes = arranged(ids, len(part), metric_of)
+        ids = ids[order]
         blobs = [encode_timestamps(part)]
-        each = strip_series(len(part))
-        for first in range(0, len(ids), each):
+        for wanted in np.split(ids, np.cumsum(sizes)[:-1]):
             pause()
-            wanted = ids[first : first + each]
             pieces = [piece for chunk in here if (piece := chunk_piece(chunk, wanted, low, high, cache))]
             blobs.append(encode_strip(overlaid(len(wanted), part, pieces)))
-        yield chunk_bytes(chunks[0].group, ids, len(part), (low, high), blobs, histograms=False)[1]
+        yield chunk_bytes(chunks[0].group, ids, len(part), (low, high), blobs, sizes)[1]
 
 
 def _histograms(chunks: list[Chunk], pause: Pause) -> Iterator[bytes]:
@@ -91,4 +92,4 @@ def _histograms(chunks: list[Chunk], pause: Pause) -> Iterator[bytes]:
         rows = max(rows, len(row.timestamps_ms))
         blobs.append(histogram_blob(row))
     bounds = (min(chunk.min_ms for chunk in chunks), max(chunk.max_ms for chunk in chunks))
-    yield chunk_bytes(chunks[0].group, ids, rows, bounds, blobs, histograms=True)[1]
+    yield chunk_bytes(chunks[0].group, ids, rows, bounds, blobs, None)[1]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from collector.storage.metrics.merge import MergeStopped, write_merged
 from collector.storage.metrics.segment import Chunk, CorruptChunkError, Segment
+from collector.storage.metrics.strips import MetricOf
 
 _log = logging.getLogger(__name__)
 
@@ -30,9 +31,10 @@ class Merge:
 
 
 class Merger:
-    """`begin` and `take` are the writing thread's."""
+    """`begin` and `take` are the writing thread's; `metric_of` is called in the merger's own."""
 
-    def __init__(self) -> None:
+    def __init__(self, metric_of: MetricOf) -> None:
+        self._metric_of = metric_of
         self._stop = threading.Event()
         self._merge: Merge | None = None
         self._thread: threading.Thread | None = None
@@ -65,7 +67,7 @@ class Merger:
     def _run(self, merge: Merge) -> None:
         self._worked_since = time.monotonic()
         try:
-            write_merged(merge.draft, merge.chunks, self._pause)
+            write_merged(merge.draft, merge.chunks, self._metric_of, self._pause)
             merge.done = True
         except MergeStopped:
             return

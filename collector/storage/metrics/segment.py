@@ -27,20 +27,21 @@ from collector.storage.metrics import histogram_codec
 from collector.storage.metrics.chunk import (
     decode_strip,
     decode_timestamps,
-    encode_strips,
+    encode_strip,
     encode_timestamps,
-    strip_series_of,
 )
 from collector.storage.metrics.columns import ColumnSet
 from collector.storage.metrics.files import sync_directory, write_all
 from collector.storage.metrics.framing import HEADER_BYTES, frame, frames
 from collector.storage.metrics.histogram_head import HistogramRow
+from collector.storage.metrics.strips import former_sizes
 
 SUFFIX = ".segment"
 DRAFT_SUFFIX = ".merging"
 _FIXED = struct.Struct("<IIIIqq")  # group, rows, series, blobs, min_ms, max_ms
 _BLOB = struct.Struct("<II")  # length, CRC-32
 _HISTOGRAMS = 1 << 31  # in the group's number: this chunk holds native histograms
+_SIZED = 1 << 30  # there, too: u16 for each strip, how many series it has; a former chunk has strips of equal size
 _ROW = struct.Struct("<II")  # of a series of histograms: how many, bytes of timestamps
 
 
@@ -83,6 +84,7 @@ class Chunk:
     blobs: NDArray[np.uint32]  # [1 + strips or series, 2]: length and CRC-32
     offset: int  # of the first blob
     histograms: bool
+    strips: NDArray[np.int64]  # [strips + 1]: the first column of each, and how many columns there are
 
     def timestamps(self) -> NDArray[np.int64]:
         try:
@@ -93,11 +95,10 @@ class Chunk:
     def values(self, columns: NDArray[np.intp], cache: StripCache) -> NDArray[np.float64]:
         """float64[len(columns), rows] of these columns."""
         out = np.empty((len(columns), self.rows))
-        each = strip_series_of(series=len(self.columns.ids), strips=len(self.blobs) - 1, rows=self.rows)
-        strips = columns // each
+        strips = np.searchsorted(self.strips, columns, side="right") - 1
         for strip in np.unique(strips).tolist():
             here = strips == strip
-            out[here] = self._strip(strip, each, cache)[columns[here] - strip * each]
+            out[here] = self._strip(strip, cache)[columns[here] - self.strips[strip]]
         return out
 
     def histogram_row(self, column: int) -> HistogramRow:
@@ -112,12 +113,12 @@ class Chunk:
         except (ValueError, struct.error) as error:
             raise CorruptChunkError(f"{self.segment.path} at byte {offset}: {error}") from error
 
-    def _strip(self, strip: int, each: int, cache: StripCache) -> NDArray[np.float64]:
+    def _strip(self, strip: int, cache: StripCache) -> NDArray[np.float64]:
         key = (self.serial, strip)
         values = cache.get(key)
         if values is None:
             offset = self.offset + int(self.blobs[: strip + 1, 0].sum())
-            series = min(each, len(self.columns.ids) - strip * each)
+            series = int(self.strips[strip + 1] - self.strips[strip])
             try:
                 values = decode_strip(self._blob(strip + 1, offset), series=series, rows=self.rows)
             except ValueError as error:
@@ -217,13 +218,20 @@ class SegmentStore:
     def _parsed(self, segment: Segment, header: bytes, offset: int) -> Chunk:
         group, rows, series, count, min_ms, max_ms = _FIXED.unpack_from(header)
         blobs = np.frombuffer(header, "<u4", 2 * count, _FIXED.size).reshape(count, 2)
-        ids = header[_FIXED.size + _BLOB.size * count :]
+        end = _FIXED.size + _BLOB.size * count
+        if group & _SIZED:
+            sizes = np.frombuffer(header, "<u2", count - 1, end)
+            end += sizes.nbytes
+        else:
+            sizes = former_sizes(series=series, strips=count - 1, rows=rows)
+        ids = header[end:]
         if len(ids) != 4 * series:
             raise CorruptChunkError(f"{segment.path} before byte {offset}: {len(ids)} bytes of ids for {series} series")
         self._serial += 1
         columns = self._columns(np.frombuffer(ids, "<u4"))
-        group, histograms = group & ~_HISTOGRAMS, bool(group & _HISTOGRAMS)
-        return Chunk(segment, self._serial, group, rows, min_ms, max_ms, columns, blobs, offset, histograms)
+        strips = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+        histograms, group = bool(group & _HISTOGRAMS), group & ~(_HISTOGRAMS | _SIZED)
+        return Chunk(segment, self._serial, group, rows, min_ms, max_ms, columns, blobs, offset, histograms, strips)
 
     def _columns(self, ids: NDArray[np.uint32]) -> ColumnSet:
         key = ids.tobytes()
@@ -233,12 +241,20 @@ class SegmentStore:
         return columns
 
     def write(
-        self, group: int, ids: NDArray[np.uint32], timestamps: NDArray[np.int64], values: NDArray[np.float64]
+        self,
+        group: int,
+        ids: NDArray[np.uint32],
+        sizes: NDArray[np.int64],
+        timestamps: NDArray[np.int64],
+        values: NDArray[np.float64],
     ) -> Chunk:
-        """Append a chunk; durable only after `sync`. timestamps int64[n] strictly increasing, values float64[s, n]."""
-        blobs = [encode_timestamps(timestamps), *encode_strips(values)]
+        """
+        Append a chunk; durable only after `sync`. sizes: of the strips, see strips.py; timestamps int64[n] strictly
+        increasing; values float64[s, n].
+        """
+        blobs = [encode_timestamps(timestamps), *map(encode_strip, np.split(values, np.cumsum(sizes)[:-1]))]
         bounds = (int(timestamps[0]), int(timestamps[-1]))
-        return self._append(bounds[1], *chunk_bytes(group, ids, len(timestamps), bounds, blobs, histograms=False))
+        return self._append(bounds[1], *chunk_bytes(group, ids, len(timestamps), bounds, blobs, sizes))
 
     def write_histograms(self, group: int, rows: dict[int, HistogramRow]) -> Chunk:
         """As `write`. rows: by series id, none empty."""
@@ -246,7 +262,7 @@ class SegmentStore:
         bounds = (min(each[0] for each in times), max(each[-1] for each in times))
         blobs = [histogram_blob(row) for row in rows.values()]
         ids = np.array(list(rows), np.uint32)
-        return self._append(bounds[1], *chunk_bytes(group, ids, max(map(len, times)), bounds, blobs, histograms=True))
+        return self._append(bounds[1], *chunk_bytes(group, ids, max(map(len, times)), bounds, blobs, None))
 
     def _append(self, newest_ms: int, header: bytes, data: bytes) -> Chunk:
         segment = self._open_for(newest_ms)
@@ -316,14 +332,26 @@ class SegmentStore:
 
 
 def chunk_bytes(
-    group: int, ids: NDArray[np.uint32], rows: int, bounds: tuple[int, int], blobs: list[bytes], *, histograms: bool
+    group: int,
+    ids: NDArray[np.uint32],
+    rows: int,
+    bounds: tuple[int, int],
+    blobs: list[bytes],
+    sizes: NDArray[np.int64] | None,
 ) -> tuple[bytes, bytes]:
-    """(header, the whole chunk with its frame) as a file holds it. bounds: of its timestamps, inclusive."""
-    kind = _HISTOGRAMS if histograms else 0
+    """
+    (header, the whole chunk with its frame) as a file holds it.
+
+    Args:
+        bounds: Of its timestamps, inclusive.
+        sizes: Of the strips; None for a chunk of histograms.
+    """
+    kind = _HISTOGRAMS if sizes is None else _SIZED
     header = b"".join(
         [
             _FIXED.pack(group | kind, rows, len(ids), len(blobs), *bounds),
             *(_BLOB.pack(len(blob), zlib.crc32(blob)) for blob in blobs),
+            b"" if sizes is None else sizes.astype("<u2").tobytes(),
             ids.astype("<u4").tobytes(),
         ]
     )

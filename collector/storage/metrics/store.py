@@ -46,6 +46,7 @@ from collector.storage.metrics.intake import Intake, TimeRules
 from collector.storage.metrics.merge import CHUNK_ROWS, worthwhile
 from collector.storage.metrics.merger import Merge, Merger
 from collector.storage.metrics.segment import Chunk, CorruptChunkError, Segment, SegmentStore, StripCache
+from collector.storage.metrics.strips import arranged
 from collector.storage.metrics.table import SeriesTable
 from collector.storage.metrics.tally import Tally
 from collector.storage.metrics.wal import LoggedExemplar, LoggedHistograms, LoggedSamples, LogRecord, WriteAheadLog
@@ -141,7 +142,7 @@ class MetricStore:
         self._segments = SegmentStore(
             directory, roll_bytes=SEGMENT_BYTES, roll_ms=min(SEGMENT_MS, max(SEAL_EVERY_MS, retention_ms // 8))
         )
-        self._merger = Merger()
+        self._merger = Merger(self._table.metric_of)
         self._unmergeable: set[Segment] = set()
         self._index = InvertedIndex()
         self._exemplars = ExemplarRings()
@@ -546,9 +547,11 @@ class MetricStore:
             if taken is None or not len(taken[0]):
                 continue
             ids, timestamps, values = taken
+            order, sizes = arranged(ids, min(CHUNK_ROWS, len(timestamps)), self._table.metric_of)
+            ids, values = ids[order], values[order]
             for start in range(0, len(timestamps), CHUNK_ROWS):
                 cut = slice(start, start + CHUNK_ROWS)
-                chunks.append(self._segments.write(group.number, ids, timestamps[cut], values[:, cut]))
+                chunks.append(self._segments.write(group.number, ids, sizes, timestamps[cut], values[:, cut]))
         rows = group.histograms.up_to(max(through_ms, group.sealed.histograms_ms))  # the late ones too
         if rows:
             chunks.append(self._segments.write_histograms(group.number, rows))

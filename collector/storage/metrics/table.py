@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.model.labels import Labels, text_of
+from collector.model.labels import METRIC_NAME, Labels, text_of
 from collector.storage.metrics.catalog import Catalog, CatalogContent
 from collector.storage.metrics.group import Group
 from collector.storage.metrics.wal import Layout
@@ -80,6 +80,11 @@ class SeriesTable:
 
     def labels_of(self, series: int) -> Labels:
         return self._series[series][1]
+
+    def metric_of(self, series: int) -> str:
+        """Its metric's name, empty if it has none or the series is gone. From any thread."""
+        known = self._series.get(series)
+        return next((value for name, value in known[1] if name == METRIC_NAME), "") if known else ""
 
     def owner_of(self, series: int) -> int:
         return self._series[series][0]

@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 
 from collector.model.series import ABSENT_BITS, STALE_BITS
-from collector.storage.metrics.chunk import (
-    STRIP_SERIES,
-    decode_strip,
-    decode_timestamps,
-    encode_strip,
-    encode_strips,
-    encode_timestamps,
-    strip_series_of,
-)
+from collector.storage.metrics.chunk import decode_strip, decode_timestamps, encode_strip, encode_timestamps
+from collector.storage.metrics.strips import STRIP_SERIES
 
 
 def rectangle(series: int, rows: int) -> np.ndarray:
@@ -32,26 +25,6 @@ def test_every_bit_comes_back(series: int, rows: int) -> None:
     decoded = decode_strip(encode_strip(values), series=series, rows=rows)
     np.testing.assert_array_equal(decoded.view(np.uint64), values.view(np.uint64))
     decoded[:] = 0.0  # it is the caller's own
-
-
-def test_strips_cover_all_series() -> None:
-    values = rectangle(STRIP_SERIES * 2 + 3, 20)
-    blobs = encode_strips(values)
-    sizes = [STRIP_SERIES, STRIP_SERIES, 3]
-    decoded = [decode_strip(blob, series=size, rows=20) for blob, size in zip(blobs, sizes, strict=True)]
-    np.testing.assert_array_equal(np.concatenate(decoded).view(np.uint64), values.view(np.uint64))
-
-
-@pytest.mark.parametrize("rows", [1, 240, 275, 276, 1_000, 2_048])
-def test_a_strip_of_a_long_chunk_holds_fewer_series_and_a_reader_knows_how_many(rows: int) -> None:
-    for series in range(1, 70):
-        blobs = encode_strips(np.zeros((series, rows)))
-        each = strip_series_of(series=series, strips=len(blobs), rows=rows)
-        sizes = [min(each, series - start) for start in range(0, series, each)]
-        for blob, size in zip(blobs, sizes, strict=True):
-            decode_strip(blob, series=size, rows=rows)
-        former = -(-series // STRIP_SERIES)
-        assert strip_series_of(series=series, strips=former, rows=rows) == STRIP_SERIES
 
 
 def test_timestamps_come_back_regular_or_not() -> None:

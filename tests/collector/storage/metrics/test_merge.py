@@ -92,7 +92,7 @@ def test_of_two_samples_at_one_time_the_first_stays_when_their_chunks_are_merged
     (group,) = store._groups()
     segment = group.chunks[0].segment
     store._segments._writing = None
-    write_merged(rig.directory / "x.merging", group.chunks, lambda: None)
+    write_merged(rig.directory / "x.merging", group.chunks, store._table.metric_of, lambda: None)
     fresh = store._segments.replace(segment, rig.directory / "x.merging")
     group.replace_chunks(segment, fresh)
     assert len(group.chunks) == 1
@@ -112,7 +112,7 @@ def test_a_merge_is_cut_into_chunks_that_are_not_too_long(rig, monkeypatch):
     (group,) = store._groups()
     assert worthwhile(group.chunks)
     segment = group.chunks[0].segment
-    write_merged(rig.directory / "x.merging", group.chunks, lambda: None)
+    write_merged(rig.directory / "x.merging", group.chunks, store._table.metric_of, lambda: None)
     group.replace_chunks(segment, store._segments.replace(segment, rig.directory / "x.merging"))
     assert [chunk.rows for chunk in group.chunks] == [50, 50, 20]
     assert not worthwhile(group.chunks)
@@ -133,7 +133,7 @@ def test_a_store_that_closes_in_the_middle_of_a_merge_leaves_nothing_behind(rig)
     before = content(rig)
     (chunks,) = [group.chunks for group in rig.store._groups() if group.target == "t0"]
     entered = threading.Event()
-    merger = Merger()
+    merger = Merger(rig.store._table.metric_of)
 
     def pause() -> None:
         entered.set()
