@@ -97,7 +97,7 @@ def aggregate(node: Aggregation, frame: Frame, parameter: Floats | None, text: s
     if parameter is not None:
         return _with_parameter(operator, frame, groups, parameter)
     if operator == "count_values" and text is not None:
-        return _count_values(frame, groups, text)
+        return _count_values(frame, groups, None if not node.by and text in node.labels else text)
     counts = groups.counts()
     if operator in {"sum", "avg"} and frame.cells is not None and frame.is_histogram.any():
         return _of_histograms(node, frame, groups, notes)
@@ -242,21 +242,23 @@ def _quantile(frame: Frame, groups: Groups, ratios: Floats) -> Frame:
     return Frame(tuple(groups.keys), np.stack(values), np.stack(present))
 
 
-def _count_values(frame: Frame, groups: Groups, name: str) -> Frame:
+def _count_values(frame: Frame, groups: Groups, name: str | None) -> Frame:
+    """`name` is the label that gets the value; None where `without` drops it again."""
     # The value's label takes the place of a grouping label of the same name, which can make groups one.
     counts: dict[Labels, NDArray[np.int64]] = {}
 
     def add(key: Labels, text: str, here: NDArray[np.int64]) -> None:
-        labels = labels_of(dict(key) | {name: text})
+        labels = key if name is None else labels_of(dict(key) | {name: text})
         counts[labels] = np.add(counts[labels], here) if labels in counts else here
 
     floats = frame.floats()
     for group, key in enumerate(groups.keys):
         rows = groups.rows(group)
         values, present = floats.values[rows], floats.present[rows]
-        for value in np.unique(values[present]).tolist():
-            same = np.isnan(values) if np.isnan(value) else values == value
-            add(key, format_float(value), np.asarray(np.sum(same & present, axis=0), dtype=np.int64))
+        bits = np.ascontiguousarray(values).view(np.uint64)  # tell 0 from -0
+        for one in np.unique(bits[present]):
+            here = np.asarray(np.sum((bits == one) & present, axis=0), dtype=np.int64)
+            add(key, format_float(float(one.view(np.float64))), here)
         if frame.cells is not None:
             for text, here in _texts_of(frame.take(rows)).items():
                 add(key, text, here)

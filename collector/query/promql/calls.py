@@ -37,9 +37,9 @@ def call(evaluator: Evaluator, node: Call) -> Value:
     if (elementwise := functions.ELEMENTWISE.get(name)) is not None:
         frame = evaluator.frame_of(arguments[0])
         return frame.with_values(elementwise(frame.values)).without_names()
-    if (calendar := functions.CALENDAR.get(name)) is not None:
+    if name in functions.CALENDAR:
         frame = evaluator.frame_of(arguments[0]) if arguments else evaluator.vector(evaluator.times / 1000)
-        return frame.with_values(calendar(frame.values)).without_names()
+        return frame.with_values(functions.calendar(name, frame.values)).without_names()
     if (statistic := native_functions.BY_NAME.get(name)) is not None:
         return native_functions.apply(statistic, evaluator.frame_of(arguments[0]))
     if (handler := _HANDLERS.get(name)) is not None:
@@ -231,8 +231,8 @@ _HANDLERS: dict[str, Handler] = {
     "end": _constant(lambda evaluator: evaluator.bounds_ms[1] / 1000),
     "range": _constant(lambda evaluator: (evaluator.bounds_ms[1] - evaluator.bounds_ms[0]) / 1000),
     "step": _constant(lambda evaluator: evaluator.step_ms / 1000),
-    "min_of": _chosen(np.minimum),
-    "max_of": _chosen(np.maximum),
+    "min_of": _chosen(functions.smaller),
+    "max_of": _chosen(functions.larger),
     "vector": lambda evaluator, node: evaluator.vector(evaluator.scalar(node.arguments[0])),
     "scalar": lambda evaluator, node: functions.to_scalar(evaluator.frame_of(node.arguments[0]).floats()),
     "timestamp": _timestamp,
@@ -259,7 +259,7 @@ _HANDLERS: dict[str, Handler] = {
 SUPPORTED_FUNCTIONS = (
     over_time.BY_NAME
     | frozenset(functions.ELEMENTWISE)
-    | frozenset(functions.CALENDAR)
+    | functions.CALENDAR
     | frozenset(native_functions.BY_NAME)
     | frozenset(_HANDLERS)
 )

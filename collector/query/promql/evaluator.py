@@ -11,6 +11,7 @@ from collector.errors import UnsupportedError
 from collector.model.histogram import HistogramSeries
 from collector.model.series import ABSENT, Block, Matcher, SeriesSource
 from collector.query.promql import binary, calls
+from collector.query.promql import windows as windowing
 from collector.query.promql.aggregation import aggregate
 from collector.query.promql.annotations import Annotations
 from collector.query.promql.budget import Budget
@@ -33,7 +34,7 @@ from collector.query.promql.tree import (
     Text,
 )
 from collector.query.promql.values import Floats, Frame, Times, stacked
-from collector.query.promql.windows import LEFT_OPEN, Windows, windows_of
+from collector.query.promql.windows import Windows, windows_of
 
 # What a subquery without a step takes: Prometheus's global.evaluation_interval, by its default (1m).
 DEFAULT_SUBQUERY_STEP_MS = 60_000
@@ -109,7 +110,7 @@ class Evaluator:
     def _select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int
     ) -> tuple[list[Block], list[HistogramSeries]]:
-        min_ms = start_ms + LEFT_OPEN
+        min_ms = start_ms + windowing.LEFT_OPEN
         blocks = self.source.select(matchers, min_ms=min_ms, max_ms=end_ms)
         histograms = self.source.select_histograms(matchers, min_ms=min_ms, max_ms=end_ms)
         return [block for block in blocks if block.labels], [one for one in histograms if len(one.histograms)]
@@ -149,7 +150,7 @@ class Evaluator:
         step = node.step_ms or DEFAULT_SUBQUERY_STEP_MS
         start = int(ends.min()) - node.range_ms
         first = -(-start // step) * step  # steps stand at multiples of the step, whatever the query's own
-        if LEFT_OPEN and first == start:
+        if windowing.LEFT_OPEN and first == start:
             first += step
         self.budget.spend(max(0, (int(ends.max()) - first) // step))
         grid = np.arange(first, int(ends.max()) + 1, step, dtype=np.int64)

@@ -41,18 +41,27 @@ ELEMENTWISE: dict[str, Callable[[Floats], Floats]] = {
 }
 
 
+def larger(left: Floats, right: Floats) -> Floats:
+    """As Go's math.Max: infinity wins over NaN."""
+    return np.where(np.isposinf(left) | np.isposinf(right), np.inf, np.maximum(left, right))
+
+
+def smaller(left: Floats, right: Floats) -> Floats:
+    return np.where(np.isneginf(left) | np.isneginf(right), -np.inf, np.minimum(left, right))
+
+
 def clamp(frame: Frame, low: Floats, high: Floats) -> Frame:
     """Nothing at the steps where `high` is below `low`."""
-    clamped = frame.with_values(np.maximum(low, np.minimum(high, frame.values)))
+    clamped = frame.with_values(larger(low, smaller(high, frame.values)))
     return clamped.where(clamped.present & ~(high < low)).without_names()
 
 
 def clamp_min(frame: Frame, low: Floats) -> Frame:
-    return frame.with_values(np.maximum(low, frame.values)).without_names()
+    return frame.with_values(larger(low, frame.values)).without_names()
 
 
 def clamp_max(frame: Frame, high: Floats) -> Frame:
-    return frame.with_values(np.minimum(high, frame.values)).without_names()
+    return frame.with_values(smaller(high, frame.values)).without_names()
 
 
 def round_(frame: Frame, nearest: Floats) -> Frame:
@@ -97,7 +106,7 @@ def timestamps_s(times_ms: Times) -> Floats:
 
 
 def _dates(seconds: Floats) -> NDArray[np.datetime64]:
-    return np.where(np.isfinite(seconds), np.trunc(seconds), 0.0).astype(np.int64).astype("datetime64[s]")
+    return np.where(np.abs(seconds) < _SECONDS_END, np.trunc(seconds), 0.0).astype(np.int64).astype("datetime64[s]")
 
 
 def _unit(seconds: Floats, fine: str, coarse: str) -> Floats:
@@ -117,8 +126,19 @@ def _days_in_month(seconds: Floats) -> Floats:
     return length.astype(np.float64)
 
 
-# Of a time in seconds since 1970, UTC.
-CALENDAR: dict[str, Callable[[Floats], Floats]] = {
+_SECONDS_END = 2.0**63
+# What Go (on amd64) makes of NaN, infinities and other seconds that no int64 holds: it takes the lowest int64.
+_NO_TIME = {
+    "minute": 30.0,
+    "hour": 15.0,
+    "day_of_month": 4.0,
+    "day_of_year": 339.0,
+    "day_of_week": 0.0,
+    "days_in_month": 31.0,
+    "month": 12.0,
+    "year": 292277026596.0,
+}
+_OF_TIME: dict[str, Callable[[Floats], Floats]] = {
     "minute": lambda s: _unit(s, "m", "h"),
     "hour": lambda s: _unit(s, "h", "D"),
     "day_of_month": lambda s: _unit(s, "D", "M") + 1,
@@ -129,3 +149,11 @@ CALENDAR: dict[str, Callable[[Floats], Floats]] = {
     "month": lambda s: _unit(s, "M", "Y") + 1,
     "year": lambda s: _dates(s).astype("datetime64[Y]").astype(np.float64) + 1970,
 }
+
+
+def calendar(name: str, seconds: Floats) -> Floats:
+    """Of times in seconds since 1970, UTC: what `minute`, `year` and their kin say."""
+    return np.where(np.abs(seconds) < _SECONDS_END, _OF_TIME[name](seconds), _NO_TIME[name])
+
+
+CALENDAR = frozenset(_OF_TIME)

@@ -108,14 +108,18 @@ def fraction(table: Histograms, lower: Floats, upper: Floats) -> tuple[Floats, M
 def _rank(buckets: Buckets, bound: Floats, total: Floats) -> Floats:
     """How many observations are below `bound`."""
     wide = bound[:, None]
-    lower, upper = buckets.lower, buckets.upper
-    low, high, at = np.log2(np.abs(lower)), np.log2(np.abs(upper)), np.log2(np.abs(wide))
-    logarithmic = np.where(wide > 0, (at - low) / (high - low), 1 - (at - high) / (low - high))
-    part = np.where(buckets.is_zero, (wide - lower) / (upper - lower), logarithmic)
-    share = np.where(wide <= lower, 0.0, np.where(wide >= upper, 1.0, part))
+    share = np.where(wide <= buckets.lower, 0.0, np.where(wide >= buckets.upper, 1.0, _share(buckets, wide)))
     ranks = np.where(buckets.counts == 0, 0.0, buckets.counts * share).sum(axis=1)
-    highest = np.where(buckets.counts > 0, upper, -np.inf).max(axis=1, initial=-np.inf)
+    highest = np.where(buckets.counts > 0, buckets.upper, -np.inf).max(axis=1, initial=-np.inf)
     return np.where(bound >= highest, total, ranks)
+
+
+def _share(buckets: Buckets, bound: Floats) -> Floats:
+    """Which part of each bucket is below `bound`, [h, 1], where that is inside of it."""
+    lower, upper = buckets.lower, buckets.upper
+    low, high, at = np.log2(np.abs(lower)), np.log2(np.abs(upper)), np.log2(np.abs(bound))
+    logarithmic = np.where(bound > 0, (at - low) / (high - low), 1 - (at - high) / (low - high))
+    return np.where(buckets.is_zero, (bound - lower) / (upper - lower), logarithmic)
 
 
 def variance(table: Histograms) -> Floats:

@@ -100,7 +100,8 @@ def extrapolation(
         zero_s = to_zero
         zero_s *= sampled_s
         to_start = np.minimum(zero_s, to_start, out=zero_s)
-    factor = to_start + (sampled_s + to_end)
+    factor = sampled_s + to_start
+    factor += to_end
     factor /= sampled_s
     return np.asarray(factor)
 

@@ -7,45 +7,69 @@ from collections.abc import Sequence
 import numpy as np
 
 from collector.model.histogram import HistogramSeries
-from collector.model.series import Block, Labels, is_absent, is_stale
+from collector.model.series import ABSENT_BITS, Block, Labels, is_absent, is_stale
 from collector.query.promql.native import table_of
-from collector.query.promql.values import Cells, Frame, Mask, Times, merged, stacked
-from collector.query.promql.windows import first_inside
+from collector.query.promql.values import Cells, Floats, Frame, Mask, Rows, Times, merged, stacked
+from collector.query.promql.windows import LEFT_OPEN, first_inside
 
 _NEVER = np.iinfo(np.int64).min
 
 
-def latest(block: Block, ends_ms: Times, lookback_ms: int, *, timestamps: bool = False) -> Frame:
+def latest(blocks: Sequence[Block], ends_ms: Times, lookback_ms: int, *, timestamps: bool = False) -> Frame:
     """
     Look up each series at each step: its latest sample in (end - lookback_ms, end].
 
-    A stale marker there, or nothing there, means that the series is not present at that step. With `timestamps` the
-    values are the samples' times in seconds instead.
+    A stale marker there, or nothing there, means that the series is not present at that step. Series that are at no step
+    are left out. With `timestamps` the values are the samples' times in seconds instead.
     """
-    shape = (len(block.labels), len(ends_ms))
-    if not len(block.timestamps_ms):
-        return Frame(block.labels, np.zeros(shape), np.zeros(shape, dtype=np.bool_))
-    low = first_inside(block.timestamps_ms, ends_ms - lookback_ms)
-    last = np.searchsorted(block.timestamps_ms, ends_ms, side="right") - 1
-    absent, stale = is_absent(block.values), is_stale(block.values)
-    if absent.any():
-        columns = np.arange(len(block.timestamps_ms))
-        latest_sample = np.maximum.accumulate(np.where(absent, -1, columns), axis=1)
-        index = np.where(last < 0, -1, latest_sample[:, np.maximum(last, 0)])  # [s, k]
-        present = index >= low
-        index = np.maximum(index, 0)
-        values = np.take_along_axis(block.values, index, axis=1)
-        if stale.any():
-            present &= ~np.take_along_axis(stale, index, axis=1)
-        seconds = block.timestamps_ms[index] / 1000
-    else:
-        index = np.maximum(last, 0)  # [k]
-        present = np.broadcast_to(last >= low, shape)
-        values = block.values[:, index]
-        if stale.any():
-            present = present & ~stale[:, index]
-        seconds = np.broadcast_to(block.timestamps_ms[index] / 1000, shape)
-    return Frame(block.labels, seconds if timestamps else values, present)
+    sizes = [len(block.labels) for block in blocks]
+    shape = (sum(sizes), len(ends_ms))
+    values, present = np.zeros(shape), np.zeros(shape, dtype=np.bool_)
+    starts_ms = ends_ms - lookback_ms
+    row = 0
+    for block, size in zip(blocks, sizes, strict=True):
+        part = slice(row, row + size)
+        row += size
+        if not len(block.timestamps_ms):
+            continue
+        last = block.timestamps_ms.searchsorted(ends_ms, side="right") - 1  # -1, clipped to 0, is no sample in the window
+        times = block.timestamps_ms.take(last, mode="clip")
+        if _has_marker(block):
+            _with_markers(block, last, starts_ms, values[part], present[part])
+            times = times if not timestamps else _sample_times(block, last)
+        else:
+            block.values.take(last, axis=1, mode="clip", out=values[part])
+            present[part] = (times >= starts_ms + LEFT_OPEN) & (last >= 0)
+        if timestamps:
+            values[part] = times / 1000
+    labels = tuple(labels for block in blocks for labels in block.labels)
+    frame = Frame(labels, values, present)
+    seen = present.any(axis=1)
+    return frame if seen.all() else frame.take(np.flatnonzero(seen))
+
+
+def _has_marker(block: Block) -> bool:
+    """A stale marker or an absent sample: their bits differ in the last one only."""
+    return bool(((block.values.view(np.uint64) | np.uint64(1)) == ABSENT_BITS).any())
+
+
+def _latest_given(block: Block, last: Rows) -> Rows:
+    """The index of each series' latest sample or stale marker at or before column `last` [k]: [s, k], -1 for none."""
+    columns = np.arange(len(block.timestamps_ms))
+    given = np.maximum.accumulate(np.where(is_absent(block.values), -1, columns), axis=1)
+    return np.where(last < 0, -1, given[:, np.maximum(last, 0)])
+
+
+def _with_markers(block: Block, last: Rows, starts_ms: Times, values: Floats, present: Mask) -> None:
+    """Fill [s, k]: values and whether they are there."""
+    index = _latest_given(block, last)
+    found = np.maximum(index, 0)
+    values[:] = np.take_along_axis(block.values, found, axis=1)
+    present[:] = (index >= first_inside(block.timestamps_ms, starts_ms)) & ~is_stale(values)
+
+
+def _sample_times(block: Block, last: Rows) -> Times:
+    return block.timestamps_ms[np.maximum(_latest_given(block, last), 0)]
 
 
 def latest_histograms(
