@@ -19,6 +19,7 @@ from collector.model.series import Labels
 
 # How long a resolved alert is remembered and sent again (rules/alerting.go, resolvedRetention).
 RESOLVED_RETENTION_MS = 15 * 60 * 1000
+FOR_GRACE_PERIOD_MS = 10 * 60 * 1000  # Prometheus, --rules.alert.for-grace-period
 VALID_FOR_RESENDS = 4  # lost evaluations or sends that an alert survives (rules/group.go, sendAlerts: 4 * delta)
 
 
@@ -118,9 +119,22 @@ class AlertTable:
         alert.annotations = element.annotations
         if alert.unseen_since_ms is not None:
             if alert.state is AlertState.PENDING:
-                # The time that nobody watched does not count towards `for` (rules/group.go, RestoreForState).
-                alert.active_at_ms += now_ms - alert.unseen_since_ms
+                alert.active_at_ms = self._resumed(alert.active_at_ms, alert.unseen_since_ms, now_ms)
             alert.unseen_since_ms = None
+
+    def _resumed(self, active_at_ms: int, unseen_since_ms: int, now_ms: int) -> int:
+        """
+        Since when an alert counts as active that was pending before a restart.
+
+        The time that nobody watched does not count towards `for`; and a long `for` is not over within the grace period,
+        which leaves a cause that went with the restart the time to show. Source: rules/group.go, RestoreForState.
+        """
+        left_ms = self.for_ms - (unseen_since_ms - active_at_ms)
+        if left_ms <= 0:
+            return active_at_ms
+        if self.for_ms >= FOR_GRACE_PERIOD_MS and left_ms < FOR_GRACE_PERIOD_MS:
+            return now_ms + FOR_GRACE_PERIOD_MS - self.for_ms
+        return active_at_ms + now_ms - unseen_since_ms
 
     def _step(self, alert: ActiveAlert, now_ms: int, held: bool) -> bool:
         """Move one alert on; whether it is active afterwards."""

@@ -27,6 +27,7 @@ class Comparison:
 
 def comparison(expr: str) -> Comparison | None:
     """The comparison of a whole expression, or of its first operand of `and`, `or`, `unless`; None if it has none."""
+    expr = _TOKEN.sub(lambda token: " " if token[0].startswith("#") else token[0], expr)
     depth = 0
     end = len(expr)
     sign: re.Match[str] | None = None

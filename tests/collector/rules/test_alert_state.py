@@ -137,3 +137,22 @@ def test_restored_pending_alert_goes_on_where_it_stood_and_the_outage_does_not_c
 
 def test_restored_pending_alert_that_never_returns_is_dropped() -> None:
     assert states_of(restored(AlertState.PENDING, doubt_until_s=32), "....", start_s=30) == "pp--"
+
+
+@pytest.mark.parametrize(
+    ("pending_min", "left_min"),
+    [
+        pytest.param(5, 25, id="the outage does not count"),
+        pytest.param(25, 10, id="a long `for` is not over within the grace period"),
+    ],
+)
+def test_restored_pending_alert_of_a_long_for_waits_at_least_the_grace_period(pending_min: int, left_min: int) -> None:
+    table = AlertTable(for_ms=30 * 60_000)
+    down_ms = pending_min * 60_000
+    table.restore([ActiveAlert(LABELS, (), 1.0, 0, unseen_since_ms=down_ms)], doubt_until_ms=0)
+    up_ms = down_ms + 20 * 60_000
+    table.evaluate(held(), up_ms)
+    table.evaluate(held(), up_ms + left_min * 60_000 - 1)
+    assert table.state is AlertState.PENDING
+    table.evaluate(held(), up_ms + left_min * 60_000)
+    assert table.state is AlertState.FIRING

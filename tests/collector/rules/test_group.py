@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import pytest
+from prometheus_client import REGISTRY
 
 from collector.errors import ConfigError, TemporaryError
 from collector.model.series import SampleBatch, SampleSink, is_stale
 from collector.query.promql.engine import Engine
-from collector.rules.group import RuleGroup, first_slot, next_slot
+from collector.rules import metrics
+from collector.rules.group import Asked, RuleGroup, Work, first_slot, next_slot
 from collector.rules.rulefile import parse
 from collector.storage.metrics.store import MetricStore
 
@@ -206,3 +210,50 @@ def test_slots_of_a_group_have_a_phase_that_a_restart_keeps() -> None:
     assert 0 <= first - 1_000_000 < 1000
     assert (first_slot("r.yml;shop", 7_777_777, 1000) - first) % 1000 == 0
     assert first_slot("r.yml;other", 1_000_000, 1000) != first
+
+
+async def test_rule_reads_the_alerts_of_an_earlier_one_in_the_same_evaluation(
+    engine: Engine, store: MetricStore, ask: Ask, start_ms: int
+) -> None:
+    rules = "[{alert: A, expr: vector(1)}, {record: firing, expr: 'count(ALERTS{alertstate=\"firing\"})'}]"
+    group = group_of(f"groups: [{{name: g, rules: {rules}}}]", engine, store)
+    await group.evaluate(start_ms)
+    assert ask("firing", start_ms) == {(("__name__", "firing"),): 1.0}
+
+
+async def test_expressions_may_be_evaluated_in_a_thread_of_the_callers(
+    engine: Engine, store: MetricStore, ask: Ask, put: Put, start_ms: int
+) -> None:
+    threads = set()
+
+    async def run(work: Work) -> list[Asked]:
+        def watched() -> list[Asked]:
+            threads.add(threading.current_thread())
+            return work()
+
+        return await asyncio.to_thread(watched)
+
+    (spec,) = parse(RULES, "r.yml")
+    group = RuleGroup(
+        spec, engine=engine, sink=store, interval_ms=1000, resend_delay_ms=60_000, external_url="", run=run
+    )
+    await put(start_ms, {"cart": 0.7})
+    await group.evaluate(start_ms)
+    assert list(ask("ALERTS", start_ms).values()) == [1.0]
+    assert threading.main_thread() not in threads
+
+
+async def test_group_counts_what_it_evaluates_and_what_fails(engine: Engine, store: MetricStore, start_ms: int) -> None:
+    rules = '[{record: a, expr: vector(1)}, {record: b, expr: \'label_replace(vector(1), "x", "$1", "", "(")\'}]'
+    group = group_of(f"groups: [{{name: counted, rules: {rules}}}]", engine, store)
+    await group.evaluate(start_ms)
+
+    def value(name: str) -> float | None:
+        return REGISTRY.get_sample_value(name, {"rule_group": group.spec.key})
+
+    assert value("prometheus_rule_evaluations_total") == 2
+    assert value("prometheus_rule_evaluation_failures_total") == 1
+    assert value("prometheus_rule_group_last_evaluation_samples") == 1
+    assert value("prometheus_rule_group_last_evaluation_timestamp_seconds") == start_ms / 1000
+    metrics.forget(group.spec.key)
+    assert value("prometheus_rule_evaluations_total") is None
