@@ -33,7 +33,7 @@ from collector.query.promql.tree import (
     Subquery,
     Text,
 )
-from collector.query.promql.values import Floats, Frame, Times, stacked
+from collector.query.promql.values import Floats, Frame, Times
 from collector.query.promql.windows import Windows, windows_of
 
 # What a subquery without a step takes: Prometheus's global.evaluation_interval, by its default (1m).
@@ -91,13 +91,8 @@ class Evaluator:
         ends = self._lookup_times(node.offset_ms, node.at)
         start_ms, end_ms = int(ends.min()) - self.lookback_ms, int(ends.max())
         blocks, histograms = self._select(node.matchers, start_ms, end_ms)
-        frames = []
-        for block in blocks:
-            self.budget.spend(len(block.labels) * len(ends))
-            frame = latest(block, ends, self.lookback_ms, timestamps=timestamps)
-            seen = frame.present.any(axis=1)
-            frames.append(frame if seen.all() else frame.take(np.flatnonzero(seen)))
-        frame = stacked(frames, len(ends))
+        self.budget.spend(sum(len(block.labels) for block in blocks) * len(ends))
+        frame = latest(blocks, ends, self.lookback_ms, timestamps=timestamps)
         if histograms:
             self.budget.spend(len(histograms) * len(ends))
             other, when = latest_histograms(histograms, ends, self.lookback_ms, timestamps=timestamps)

@@ -8,9 +8,10 @@ import numpy as np
 
 from collector.model.histogram import HistogramSeries
 from collector.model.series import ABSENT_BITS, Block, Labels, is_absent, is_stale
+from collector.query.promql import windows
 from collector.query.promql.native import table_of
 from collector.query.promql.values import Cells, Floats, Frame, Mask, Rows, Times, merged, stacked
-from collector.query.promql.windows import LEFT_OPEN, first_inside
+from collector.query.promql.windows import first_inside
 
 _NEVER = np.iinfo(np.int64).min
 
@@ -19,8 +20,8 @@ def latest(blocks: Sequence[Block], ends_ms: Times, lookback_ms: int, *, timesta
     """
     Look up each series at each step: its latest sample in (end - lookback_ms, end].
 
-    A stale marker there, or nothing there, means that the series is not present at that step. Series that are at no step
-    are left out. With `timestamps` the values are the samples' times in seconds instead.
+    A stale marker there, or nothing there, means that the series is not present at that step. Series that are at no
+    step are left out. With `timestamps` the values are the samples' times in seconds instead.
     """
     sizes = [len(block.labels) for block in blocks]
     shape = (sum(sizes), len(ends_ms))
@@ -32,14 +33,14 @@ def latest(blocks: Sequence[Block], ends_ms: Times, lookback_ms: int, *, timesta
         row += size
         if not len(block.timestamps_ms):
             continue
-        last = block.timestamps_ms.searchsorted(ends_ms, side="right") - 1  # -1, clipped to 0, is no sample in the window
+        last = block.timestamps_ms.searchsorted(ends_ms, side="right") - 1  # -1: none, though clipped to the first
         times = block.timestamps_ms.take(last, mode="clip")
         if _has_marker(block):
             _with_markers(block, last, starts_ms, values[part], present[part])
-            times = times if not timestamps else _sample_times(block, last)
+            times = _sample_times(block, last) if timestamps else times
         else:
             block.values.take(last, axis=1, mode="clip", out=values[part])
-            present[part] = (times >= starts_ms + LEFT_OPEN) & (last >= 0)
+            present[part] = (times >= starts_ms + windows.LEFT_OPEN) & (last >= 0)
         if timestamps:
             values[part] = times / 1000
     labels = tuple(labels for block in blocks for labels in block.labels)
