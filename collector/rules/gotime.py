@@ -92,20 +92,24 @@ class GoTime:
         return pieces[piece]
 
 
-def method_of(value: object, name: str) -> Callable[..., object] | None:
+Method = Callable[..., object]
+
+
+def method_of(value: object, name: str) -> Method | None:
     """A method that a template may call; None if the value has none of that name."""
     if isinstance(value, GoDuration):
         nanos = value.nanoseconds
-        return {
+        methods: dict[str, Method] = {
             "String": lambda: str(value),
             "Hours": lambda: nanos / (3600 * _NANO),
             "Minutes": lambda: nanos / (60 * _NANO),
             "Seconds": lambda: nanos / _NANO,
             "Milliseconds": lambda: int(nanos / 10**6),
-        }.get(name)
+        }
+        return methods.get(name)
     if isinstance(value, GoTime):
         moment = value._moment  # noqa: SLF001  (of this module)
-        return {
+        methods = {
             "String": lambda: str(value),
             "Format": value.format,
             "UTC": lambda: value,
@@ -123,5 +127,6 @@ def method_of(value: object, name: str) -> Callable[..., object] | None:
             "YearDay": lambda: moment.timetuple().tm_yday,
             "Add": lambda other: GoTime(value.unix_nano + other.nanoseconds),
             "Sub": lambda other: GoDuration(value.unix_nano - other.unix_nano),
-        }.get(name)
+        }
+        return methods.get(name)
     return None
