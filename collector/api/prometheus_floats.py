@@ -38,8 +38,10 @@ def float_texts(values: NDArray[np.float64]) -> pa.StringArray:
     Args:
         values: [n], C-contiguous.
     """
-    texts = pa.array(values, pa.float64()).cast(pa.string())
     size = np.abs(values)
+    if _are_integers(values, size):  # counters and counts; some 4 times as fast
+        return pa.array(values.astype(np.int64)).cast(pa.string())
+    texts = pa.array(values, pa.float64()).cast(pa.string())
     with np.errstate(invalid="ignore"):  # NaN is in no bounds
         plain = ((size >= _ARROW_BELOW) & (size < _ARROW_FROM)) | (size == 0)
         if plain.all():
@@ -53,6 +55,12 @@ def float_texts(values: NDArray[np.float64]) -> pa.StringArray:
         others = pa.array(list(map(float_text, values[rest].tolist())), pa.string())
         texts = pc.replace_with_mask(texts, pa.array(rest), others)
     return texts
+
+
+def _are_integers(values: NDArray[np.float64], size: NDArray[np.float64]) -> bool:
+    """And no negative zeros, which integers do not have."""
+    with np.errstate(invalid="ignore"):
+        return bool(((np.floor(values) == values) & (size < _EXACT_INTEGERS)).all() and not np.signbit(values).any())
 
 
 def timestamp_text(timestamp_ms: int) -> str:

@@ -16,14 +16,15 @@ import numpy as np
 
 from collector.api.prometheus_ast import translated
 from collector.api.prometheus_encoding import (
+    SeriesJson,
     exemplar_text,
-    histogram_series_texts,
+    histogram_series_json,
     labels_text,
     matrix_data,
     plain,
     scalar_data,
     scalar_text,
-    series_texts,
+    series_json,
     vector_data,
 )
 from collector.api.prometheus_parameters import MAX_TIME_MS, MIN_TIME_MS, Parameters, invalid
@@ -158,7 +159,7 @@ def _replied(result: Result[Answer] | Result[Matrix], *, at_ms: int, limit: int,
     return Reply(pieces, (*result.warnings, *truncated), result.infos)
 
 
-def _pieces(answer: Answer | Matrix, at_ms: int, limit: int | None, stats: str) -> tuple[int, Iterator[str]]:
+def _pieces(answer: Answer | Matrix, at_ms: int, limit: int | None, stats: str) -> tuple[int, Iterator[str | bytes]]:
     """How many series there are, and the JSON of the first `limit` of them."""
     match answer:
         case Scalar():
@@ -180,12 +181,12 @@ def _pieces(answer: Answer | Matrix, at_ms: int, limit: int | None, stats: str) 
     raise TypeError(f"not an answer: {type(answer).__name__}")
 
 
-def _matrix_series(matrix: Matrix, limit: int | None) -> Iterator[tuple[Labels, str]]:
+def _matrix_series(matrix: Matrix, limit: int | None) -> Iterator[tuple[Labels, SeriesJson]]:
     kept = slice(0, limit)
     histograms = {
         matrix.labels[row]: _histogram_series(matrix, row, by_step) for row, by_step in matrix.histograms.items()
     }
-    return series_texts(matrix.labels[kept], matrix.timestamps_ms, matrix.values[kept], histograms)
+    return series_json(matrix.labels[kept], matrix.timestamps_ms, matrix.values[kept], histograms)
 
 
 def _histogram_series(matrix: Matrix, row: int, by_step: Mapping[int, NativeHistogram]) -> HistogramSeries:
@@ -193,14 +194,14 @@ def _histogram_series(matrix: Matrix, row: int, by_step: Mapping[int, NativeHist
     return HistogramSeries(matrix.labels[row], timestamps, tuple(by_step.values()))
 
 
-def _range_series(answer: RangeVector) -> Iterator[tuple[Labels, str]]:
+def _range_series(answer: RangeVector) -> Iterator[tuple[Labels, SeriesJson]]:
     """By labels, as Prometheus sorts every matrix."""
     alone = {one.labels: one for one in answer.histograms}
-    parts: list[Iterable[tuple[Labels, str]]] = []
+    parts: list[Iterable[tuple[Labels, SeriesJson]]] = []
     for block in answer.blocks:
         order = sorted(range(len(block.labels)), key=block.labels.__getitem__)
         labels = [block.labels[row] for row in order]
         mixed = {one: alone.pop(one) for one in labels if one in alone}
-        parts.append(series_texts(labels, block.timestamps_ms, block.values[order], mixed))
-    parts.append(histogram_series_texts([alone[labels] for labels in sorted(alone)]))
-    return heapq.merge(*parts)
+        parts.append(series_json(labels, block.timestamps_ms, block.values[order], mixed))
+    parts.append(histogram_series_json([alone[labels] for labels in sorted(alone)]))
+    return heapq.merge(*parts, key=lambda one: one[0])

@@ -20,13 +20,12 @@ from itertools import chain, islice
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from collector.api.prometheus_encoding import enveloped
+from collector.api.prometheus_encoding import PIECE_BYTES, enveloped
 from collector.api.prometheus_parameters import Parameters, read_parameters
 from collector.errors import BadRequestError, CollectorError, LimitExceededError, TemporaryError
 from collector.query.errors import QueryCancelledError, QueryTimeoutError, TooManySamplesError
 from steersman.runtime.http import error_response
 
-PIECE_BYTES = 256 * 1024  # what a client is sent at a time
 # An answer that ends within as many pieces is sent as a whole, with its length.
 WHOLE_PIECES = 4
 # gzip's level: level 1 takes a third of the time of Go's default, 6, for a tenth more bytes of such text.
@@ -46,7 +45,7 @@ _CORS = {
 class Reply:
     """What a handler answers. No data at all is answered 204."""
 
-    data: Iterable[str] | None  # pieces of JSON
+    data: Iterable[str | bytes] | Iterable[str] | Iterable[bytes] | None  # pieces of JSON
     warnings: tuple[str, ...] = ()
     infos: tuple[str, ...] = ()
 

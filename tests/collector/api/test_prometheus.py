@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from collector.api.prometheus import prometheus_router
-from collector.api.prometheus_encoding import matrix_data, series_texts, timestamp_text
+from collector.api.prometheus_encoding import matrix_data, series_json, timestamp_text
 from collector.api.prometheus_floats import float_text, float_texts
 from collector.api.prometheus_lookup import unescaped
 from collector.api.prometheus_parameters import MAX_FORM_BYTES, parse_api_duration_ms, parse_time_ms
@@ -426,9 +426,9 @@ async def test_event_loop_goes_on_while_a_query_is_evaluated() -> None:
 )
 def test_value_is_written_as_go_writes_it(value: float, text: str) -> None:
     assert float_text(value) == text
-    series = series_texts(((("a", "1.0"),),), np.array([1_500], dtype=np.int64), np.array([[value]]))
-    assert "".join(matrix_data(series)) == (
-        f'{{"resultType":"matrix","result":[{{"metric":{{"a":"1.0"}},"values":[[1.500,"{text}"]]}}]}}'
+    series = series_json(((("a", "1.0"),),), np.array([1_500], dtype=np.int64), np.array([[value]]))
+    assert b"".join(matrix_data(series)) == (
+        f'{{"resultType":"matrix","result":[{{"metric":{{"a":"1.0"}},"values":[[1.500,"{text}"]]}}]}}'.encode()
     )
 
 

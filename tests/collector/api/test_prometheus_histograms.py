@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from collector.api.prometheus_encoding import matrix_data, series_texts, vector_data
+from collector.api.prometheus_encoding import matrix_data, series_json, vector_data
 from collector.api.prometheus_histograms import bound, histogram_text
 from collector.model.histogram import NO_COUNTS, NO_INDEX, HistogramSeries, NativeHistogram
 from collector.model.series import ABSENT, labels_of
@@ -70,7 +70,7 @@ def test_series_of_floats_and_histograms_has_both() -> None:
     times = np.array([1_000, 2_000])
     found = {one: HistogramSeries(one, np.array([2_000]), (HISTOGRAM,)) for one in (labels, alone)}
     values = np.array([[1.5, ABSENT], [ABSENT, ABSENT]])
-    data = json.loads("".join(matrix_data(series_texts((labels, alone), times, values, found))))
+    data = json.loads(b"".join(matrix_data(series_json((labels, alone), times, values, found))))
     assert data["result"] == [
         {"metric": {"__name__": "x"}, "values": [[1, "1.5"]], "histograms": [[2, SHOWN]]},
         {"metric": {"__name__": "y"}, "histograms": [[2, SHOWN]]},
