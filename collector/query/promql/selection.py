@@ -9,8 +9,9 @@ import numpy as np
 from collector.model.histogram import HistogramSeries
 from collector.model.series import ABSENT_BITS, Block, Labels, is_absent, is_stale
 from collector.query.promql import windows
+from collector.query.promql.arrays import Rows
 from collector.query.promql.native import table_of
-from collector.query.promql.values import Cells, Floats, Frame, Mask, Rows, Times, merged, stacked
+from collector.query.promql.values import Cells, Floats, Frame, Mask, Times, merged, stacked
 from collector.query.promql.windows import first_inside
 
 _NEVER = np.iinfo(np.int64).min
