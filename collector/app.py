@@ -93,6 +93,7 @@ class Collector:
     otlp_app: Starlette
     jaeger_app: FastAPI
     alerting: Alerting
+    in_force: ConfigInForce
     background: Sequence[tuple[str, Callable[[], Awaitable[None]]]]  # name and what runs until cancelled
 
 
@@ -176,7 +177,9 @@ def _wired(
     _count_remote_write(counts, remote_write.stats)
     app.include_router(logs_router(LogReader(database)))
     app.include_router(traces_router(database))
-    return Collector(ingest, app, otlp_http_app(ingest), jaeger_app(TraceReader(database)), alerting, background)
+    return Collector(
+        ingest, app, otlp_http_app(ingest), jaeger_app(TraceReader(database)), alerting, in_force, background
+    )
 
 
 def token_file(data_dir: Path) -> Path:
