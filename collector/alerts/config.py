@@ -56,7 +56,8 @@ def _equal_matchers(value: object) -> tuple[Matcher, ...]:
 
 
 def _regex_matchers(value: object) -> tuple[Matcher, ...]:
-    return tuple(_pairs(value, MatchOp.REGEX))
+    """Their group keys show the anchors, as Alertmanager's do."""
+    return tuple(one._replace(value=f"^(?:{one.value})$") for one in _pairs(value, MatchOp.REGEX))
 
 
 def _pairs(value: object, op: MatchOp) -> Iterable[Matcher]:

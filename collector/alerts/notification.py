@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cmp_to_key
 
 from collector.model.alert import GO_ZERO_TIME, Alert, rfc3339
 from collector.model.series import Labels
@@ -92,10 +93,10 @@ def webhook_payload(
     The body of a webhook notification, version 4.
 
     Args:
-        alerts: At least one; in the body they come in the order of job, instance and then all labels.
+        alerts: At least one; in the body they come in Alertmanager's order, see `alert_order`.
         max_alerts: More are cut off and counted in truncatedAlerts; 0: no limit.
     """
-    ordered = sorted(alerts, key=_order)
+    ordered = sorted(alerts, key=alert_order)
     kept = ordered[:max_alerts] if max_alerts else ordered
     return {
         "receiver": receiver,
@@ -111,9 +112,23 @@ def webhook_payload(
     }
 
 
-def _order(alert: Alert) -> tuple[str, str, Labels]:
-    pairs = dict(alert.labels)
-    return pairs.get("job", ""), pairs.get("instance", ""), alert.labels
+def _compared(first: Alert, second: Alert) -> int:
+    """By job and instance (those without come last), by the number of labels, then by labels (LabelSet.Before)."""
+    ours, theirs = dict(first.labels), dict(second.labels)
+    for name in ("job", "instance"):
+        if ours.get(name) != theirs.get(name):
+            key, other = ((name not in pairs, pairs.get(name, "")) for pairs in (ours, theirs))
+            return -1 if key < other else 1
+    if len(ours) != len(theirs):
+        return -1 if len(ours) < len(theirs) else 1
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            key, other = ((name in pairs, pairs.get(name, "")) for pairs in (ours, theirs))
+            return -1 if key < other else 1
+    return 0
+
+
+alert_order = cmp_to_key(_compared)
 
 
 def _status(resolved: bool) -> str:

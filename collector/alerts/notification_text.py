@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from collector.alerts.notification import Notification
+from collector.alerts.notification import Notification, alert_order
 from collector.model.alert import Alert
 from collector.model.series import Labels
 
@@ -31,8 +31,9 @@ def subject(notification: Notification) -> str:
 def body(notification: Notification) -> str:
     """Labels, annotations and source of each alert, the firing ones first."""
     now_ms = notification.now_ms
-    firing = [one for one in notification.alerts if not one.resolved_at(now_ms)]
-    resolved = [one for one in notification.alerts if one.resolved_at(now_ms)]
+    ordered = sorted(notification.alerts, key=alert_order)
+    firing = [one for one in ordered if not one.resolved_at(now_ms)]
+    resolved = [one for one in ordered if one.resolved_at(now_ms)]
     parts = [_listed(title, alerts) for title, alerts in (("Firing", firing), ("Resolved", resolved)) if alerts]
     text = "\n".join(parts)
     return text if len(text) <= MAX_BODY_CHARS else text[: MAX_BODY_CHARS - 2] + "\n…"

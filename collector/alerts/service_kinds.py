@@ -31,6 +31,7 @@ class ServiceKind:
     needs: tuple[tuple[str, ...], ...] = ()  # of each tuple one key, here or in `global`
     only_one: tuple[tuple[str, ...], ...] = ()  # of each tuple one key at most
     from_global: Mapping[str, str] | None = None  # key here: key in `global`
+    address: tuple[str, str, str] | None = None  # key here, key in `global`, and the only URL that apprise knows
     send_resolved: bool = True
 
     def checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,6 +40,9 @@ class ServiceKind:
             ValueError: a key that is unknown, not built, or given twice over.
         """
         for key, value in options.items():
+            if self.address is not None and key == self.address[0]:
+                self._check_address(value)
+                continue
             if key not in self.used | self.ornaments:
                 raise ValueError(f"field {key!r} is not known in {self.name}_configs, or not built yet")
             if key in self.texts and "{{" in str(value) and not _DEFAULT_TEXT.fullmatch(str(value)):
@@ -56,6 +60,8 @@ class ServiceKind:
 
     def filled(self, options: Mapping[str, Any], global_: Mapping[str, Any]) -> dict[str, Any]:
         """With what `global` gives. Raises ValueError: what is needed is in neither."""
+        if self.address is not None:
+            self._check_address(global_.get(self.address[1]))
         given = dict(options)
         for group in self.needs:
             if any(given.get(key) for key in group):
@@ -70,6 +76,12 @@ class ServiceKind:
             if key not in given and not any(key in group for group in self.needs) and global_.get(name) is not None:
                 given[key] = global_[name]
         return given
+
+    def _check_address(self, url: object) -> None:
+        """Another address would be ignored, and the notification go where nobody meant it to go."""
+        assert self.address is not None  # noqa: S101  (asked before)
+        if url is not None and str(url).rstrip("/") != self.address[2].rstrip("/"):
+            raise ValueError(f"{self.name}_configs: another address than {self.address[2]} is not built yet")
 
 
 def _is_default(value: object) -> bool:
@@ -115,6 +127,7 @@ KINDS: dict[str, ServiceKind] = {
         ),
         ServiceKind(
             name="pagerduty",
+            address=("url", "pagerduty_url", "https://events.pagerduty.com/v2/enqueue"),
             used=_keys("routing_key routing_key_file description severity component group class source"),
             ornaments=_keys("client client_url details images links"),
             texts=_keys("description severity component group class source"),
@@ -123,6 +136,7 @@ KINDS: dict[str, ServiceKind] = {
         ),
         ServiceKind(
             name="opsgenie",
+            address=("api_url", "opsgenie_api_url", "https://api.opsgenie.com/"),
             used=_keys("api_key api_key_file message description priority entity tags"),
             ornaments=_keys("source details note actions update_alerts"),
             texts=_keys("message description priority entity tags"),
@@ -132,6 +146,7 @@ KINDS: dict[str, ServiceKind] = {
         ),
         ServiceKind(
             name="telegram",
+            address=("api_url", "telegram_api_url", "https://api.telegram.org"),
             used=_keys("bot_token bot_token_file chat_id message disable_notifications"),
             ornaments=_keys("parse_mode"),
             texts=_keys("message"),
@@ -171,6 +186,11 @@ KINDS: dict[str, ServiceKind] = {
         ),
         ServiceKind(
             name="victorops",
+            address=(
+                "api_url",
+                "victorops_api_url",
+                "https://alert.victorops.com/integrations/generic/20131114/alert/",
+            ),
             used=_keys("api_key api_key_file routing_key state_message entity_display_name"),
             ornaments=_keys("message_type monitoring_tool custom_fields"),
             texts=_keys("state_message entity_display_name"),
@@ -180,6 +200,7 @@ KINDS: dict[str, ServiceKind] = {
         ),
         ServiceKind(
             name="wechat",
+            address=("api_url", "wechat_api_url", "https://qyapi.weixin.qq.com/cgi-bin/"),
             used=_keys("api_secret corp_id message to_user agent_id"),
             ornaments=_keys("message_type"),
             texts=_keys("message to_user"),

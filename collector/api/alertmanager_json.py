@@ -82,7 +82,8 @@ def _posted(item: object, position: int, now_ms: int, resolve_timeout_ms: int) -
     ends_at_ms = read_time(item.get("endsAt"), f"{position}.endsAt")
     is_timeout = ends_at_ms is None
     if starts_at_ms is None:
-        starts_at_ms = now_ms if ends_at_ms is None else ends_at_ms
+        # Alertmanager says endsAt, even one to come: then each report of the alert would begin another one.
+        starts_at_ms = now_ms if ends_at_ms is None else min(ends_at_ms, now_ms)
     if ends_at_ms is None:
         ends_at_ms = now_ms + resolve_timeout_ms
     if ends_at_ms < starts_at_ms:
