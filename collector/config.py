@@ -4,7 +4,8 @@ The collector's configuration file: Prometheus's keys, and ours beside them.
     global: {scrape_interval, evaluation_interval, external_labels, …}
     rule_files, scrape_configs, scrape_config_files, alerting, otlp     as Prometheus has them
     storage: {tsdb: {out_of_order_time_window, retention}, exemplars}   as Prometheus has it, and of our own
-             {retention, metrics_retention}: how long spans and logs, and metrics, are kept
+             {retention, metrics_retention}: how long spans and logs, and metrics, are kept;
+             {series_limit, target_series_limit}: how many series in all, and of one target
     alertmanager: {route, receivers, …}         as Alertmanager has them
     alertmanager_file: PATH                     or its own file, unchanged
     limits: {max_body_bytes, max_request_bytes, max_requests, max_bytes_in_flight}
@@ -149,6 +150,9 @@ class ExemplarsConfig(_Section):
 class StorageConfig(_Section):
     retention: Duration = 3 * _DAY_S  # spans and logs
     metrics_retention: Duration = 15 * _DAY_S  # Prometheus's default (--storage.tsdb.retention.time)
+    # Series that the metric store takes in all and of one target; None: the store's own limits.
+    series_limit: int | None = Field(default=None, gt=0)
+    target_series_limit: int | None = Field(default=None, gt=0)
     tsdb: TsdbConfig = TsdbConfig()
     exemplars: ExemplarsConfig = ExemplarsConfig()
 
