@@ -25,12 +25,14 @@ from collector.query.traces.matching import matching
 from collector.query.traces.syntax import parse_filter
 from collector.storage.traces.database import TelemetryDatabase
 from collector.storage.traces.reader import TraceReader
+from collector.storage.traces.schema import TRACE_EXTENTS
 from collector.storage.traces.search import Range
 
 SPANS_A_TRACE = 8
 RATE = 1_000  # spans a second that the times stand for
 ORIGIN_NANO = 1_700_000_000_000_000_000
 BATCH_SPANS = 500_000
+COMMIT_MS = 100  # between two commits, as the collector's own (pipeline/commit.py)
 PAGE = 20  # Jaeger's page asks for this many
 EVERYTHING = Range(0, 2**63 - 1)
 
@@ -91,8 +93,11 @@ def fill(path: Path, spans: int) -> None:
         connection.execute(_RESOURCES)
         connection.execute("INSERT INTO scopes VALUES (1, 'shop', '1', ''::BLOB, '')")
         for first in range(0, spans, BATCH_SPANS):
+            received = ORIGIN_NANO // 10**6 + first * 1000 // RATE
             values = {"origin": ORIGIN_NANO, "first": first, "last": min(spans, first + BATCH_SPANS)}
             connection.execute(_FILL, values)
+            commits = f"(SELECT *, received_ms // {COMMIT_MS} FROM spans WHERE received_ms >= {received})"  # noqa: S608
+            connection.execute(TRACE_EXTENTS.format(source=commits) + f", received_ms // {COMMIT_MS}")
         connection.execute("CHECKPOINT")
 
 

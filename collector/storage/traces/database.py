@@ -21,6 +21,8 @@ from collector.storage.traces.schema import (
     RESOURCE_COLUMNS,
     SCOPE_COLUMNS,
     SPAN_COLUMNS,
+    TRACE_EXTENT_COLUMNS,
+    TRACE_EXTENTS,
     VERSION,
     create_table,
 )
@@ -30,6 +32,7 @@ MEMORY_LIMIT_MB = 96
 # A checkpoint rewrites what the log holds and stalls one commit; a longer log takes longer to replay at start.
 CHECKPOINT_AT_MB = 32
 FLUSH_AT_MB = 8  # DuckDB's allocator gives freed memory back from here on; its default of 128 is more than we may use
+_BEFORE_EXTENTS = 1  # the schema's version without trace_extents, which is brought up to date when it is opened
 READERS = 4  # queries at once; more would only share the same two threads
 
 
@@ -111,6 +114,7 @@ class TelemetryDatabase:
         """Delete what was received before, and the resources and scopes that nothing refers to any more."""
         with self._transaction():
             spans = self._delete("DELETE FROM spans WHERE received_ms < ?", received_ms)
+            self._delete("DELETE FROM trace_extents WHERE received_ms < ?", received_ms)
             logs = self._delete("DELETE FROM logs WHERE received_ms < ?", received_ms)
             if spans or logs:
                 for table, column in (("resources", "resource_id"), ("scopes", "scope_id")):
@@ -147,6 +151,8 @@ class TelemetryDatabase:
         self._connection.register("incoming", pa.concat_tables(parts))
         try:
             self._connection.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608
+            if table == "spans":
+                self._connection.execute(TRACE_EXTENTS.format(source="incoming"))
         finally:
             self._connection.unregister("incoming")
 
@@ -173,11 +179,22 @@ def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     row = connection.execute("SELECT version FROM schema_version").fetchone()
     if row is None:
         connection.execute("INSERT INTO schema_version VALUES (?)", [VERSION])
-    elif row[0] != VERSION:
+    elif row[0] not in (VERSION, _BEFORE_EXTENTS):
         raise CollectorError(f"{path} has schema version {row[0]}, this collector reads {VERSION}")
-    tables = {"spans": SPAN_COLUMNS, "logs": LOG_COLUMNS, "resources": RESOURCE_COLUMNS, "scopes": SCOPE_COLUMNS}
+    tables = {
+        "spans": SPAN_COLUMNS,
+        "logs": LOG_COLUMNS,
+        "resources": RESOURCE_COLUMNS,
+        "scopes": SCOPE_COLUMNS,
+        "trace_extents": TRACE_EXTENT_COLUMNS,
+    }
+    connection.execute("BEGIN")
     for name, columns in tables.items():
         connection.execute(create_table(name, columns))
+    if row is not None and row[0] == _BEFORE_EXTENTS:
+        connection.execute(TRACE_EXTENTS.format(source="spans"))
+        connection.execute("UPDATE schema_version SET version = ?", [VERSION])
+    connection.execute("COMMIT")
 
 
 _ATTRIBUTE_LIST = pa.list_(pa.struct([("k", pa.string()), ("t", pa.uint8()), ("v", pa.string())]))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import duckdb
 
 from collector.errors import LimitExceededError
 from collector.model.ids import TraceId, trace_id_halves, trace_id_of
-from collector.model.telemetry import Trace
+from collector.model.telemetry import Resource, Scope, Trace
 from collector.storage.traces.database import TelemetryDatabase
+from collector.storage.traces.extents import spans_of
 from collector.storage.traces.red import RedQuery, RedSeries, read_red
 from collector.storage.traces.rows import (
     RESOURCE_AT,
@@ -27,6 +29,7 @@ from collector.storage.traces.tag_search import TraceQuery, matching_spans
 
 # Of one answer. A span takes about 5 kB of Python objects and JSON, so this is some 250 MB at worst.
 MAX_SPANS = 50_000
+MAX_KNOWN = 4_096  # resources, and scopes, kept decoded: 1 kB each
 
 
 class Operation(NamedTuple):
@@ -45,6 +48,8 @@ class TraceReader:
 
     def __init__(self, database: TelemetryDatabase) -> None:
         self._database = database
+        self._resources: dict[int, Resource] = {}
+        self._scopes: dict[int, Scope] = {}
 
     def services(self) -> list[str]:
         with self._database.reading() as cursor:
@@ -67,13 +72,13 @@ class TraceReader:
     def traces(self, trace_ids: Sequence[TraceId]) -> list[Trace]:
         """Those of the traces that exist, in the order asked for."""
         with self._database.reading() as cursor:
-            return _traces(cursor, [trace_id_halves(trace_id) for trace_id in trace_ids])
+            return self._traces(cursor, trace_ids)
 
     def find(self, query: TraceQuery) -> list[Trace]:
         """Whole traces that have a matching span, those with the newest match first."""
         with self._database.reading() as cursor:
             page = newest(cursor, matching_spans(query), query.within, limit=query.limit)
-            return _traces(cursor, [position[1:] for position in page.positions])
+            return self._traces(cursor, [position.trace_id for position in page.positions])
 
     def find_summaries(
         self, matching: Matching, within: Range, *, limit: int, after: Position | None = None
@@ -103,24 +108,38 @@ class TraceReader:
             rows = cursor.execute(sql, [start_unix_nano, end_unix_nano]).fetchall()
         return [Dependency(*row) for row in rows]
 
+    def _traces(self, cursor: duckdb.DuckDBPyConnection, trace_ids: Sequence[TraceId]) -> list[Trace]:
+        sql = spans_of(cursor, trace_ids, SPAN_FIELDS) if trace_ids else None
+        if sql is None:
+            return []
+        found = cursor.execute(sql).fetchmany(MAX_SPANS + 1)
+        if len(found) > MAX_SPANS:
+            raise LimitExceededError(
+                f"the answer has more than {MAX_SPANS} spans; ask for fewer traces than {len(trace_ids)}"
+            )
+        wanted = {trace_id_halves(trace_id) for trace_id in trace_ids}
+        once = {row[:3]: row for row in found if (row[0], row[1]) in wanted}
+        rows = sorted(once.values(), key=lambda row: (row[0], row[1], row[7], row[2]))
+        resources = _known(self._resources, {row[RESOURCE_AT] for row in rows}, partial(read_resources, cursor))
+        scopes = _known(self._scopes, {row[SCOPE_AT] for row in rows}, partial(read_scopes, cursor))
+        traces: dict[TraceId, Trace] = {}
+        for key, group in groupby(rows, key=lambda row: (row[0], row[1])):
+            trace_id = trace_id_of(*key)
+            traces[trace_id] = Trace(trace_id, tuple(span_of_row(row, resources, scopes) for row in group))
+        return [traces[trace_id] for trace_id in dict.fromkeys(trace_ids) if trace_id in traces]
 
-def _traces(cursor: duckdb.DuckDBPyConnection, halves: Sequence[tuple[int, int]]) -> list[Trace]:
-    if not halves:
-        return []
-    # The halves are integers of ours, and as literals DuckDB can push them into the scan.
-    lows = ", ".join(str(int(low)) for _, low in halves)
-    sql = f"SELECT {SPAN_FIELDS} FROM spans WHERE trace_lo IN ({lows})"  # noqa: S608
-    wanted = set(halves)
-    found = cursor.execute(sql).fetchmany(MAX_SPANS + 1)
-    if len(found) > MAX_SPANS:
-        raise LimitExceededError(f"the answer has more than {MAX_SPANS} spans; ask for fewer traces than {len(halves)}")
-    rows = [row for row in found if (row[0], row[1]) in wanted]
-    once = {row[:3]: row for row in rows}
-    rows = sorted(once.values(), key=lambda row: (row[0], row[1], row[7], row[2]))
-    resources = read_resources(cursor, {row[RESOURCE_AT] for row in rows})
-    scopes = read_scopes(cursor, {row[SCOPE_AT] for row in rows})
-    traces: dict[tuple[int, int], Trace] = {}
-    for key, group in groupby(rows, key=lambda row: (row[0], row[1])):
-        spans = tuple(span_of_row(row, resources, scopes) for row in group)
-        traces[key] = Trace(trace_id_of(*key), spans)
-    return [traces[key] for key in dict.fromkeys(halves) if key in traces]
+
+_Value = TypeVar("_Value")
+
+
+def _known(
+    known: dict[int, _Value], ids: set[int], read: Callable[[set[int]], Mapping[int, _Value]]
+) -> Mapping[int, _Value]:
+    """What is not known yet is read. An id is a hash of its value, so what is known stays true."""
+    here = dict(known)
+    if missing := ids - here.keys():
+        here |= read(missing)
+        if len(here) > MAX_KNOWN:
+            known.clear()
+        known.update((id_, here[id_]) for id_ in ids if id_ in here)
+    return here

@@ -1,13 +1,15 @@
 """
 The DuckDB schema of spans and log records, and of the resources and scopes that both refer to.
 
-One wide row each, no index: rows arrive roughly by time, so DuckDB's own min-max of each row group prunes by
-`received_ms` and `start_unix_nano`; a look-up by trace id reads 8 bytes a span. An index would have to fit in memory.
+One wide row each: rows arrive roughly by time, so DuckDB's own min-max of each row group prunes by `received_ms` and
+`start_unix_nano`. An index of DuckDB's would have to fit in memory; instead `trace_extents` says, for each commit and
+each trace in it, between which starts the trace's spans are. To find a trace one reads 8 bytes of each of its rows,
+which are as few as the spans that a trace sends at once are many, and then only the row groups of the trace's time.
 """
 
 from __future__ import annotations
 
-VERSION = 1  # of the whole file; another version is refused, not guessed at
+VERSION = 2  # of the whole file; another version is refused, not guessed at
 
 ATTRIBUTES = "STRUCT(k VARCHAR, t UTINYINT, v VARCHAR)[]"  # model/attributes.py
 
@@ -68,6 +70,19 @@ RESOURCE_COLUMNS = {
     "attributes": ATTRIBUTES,
 }
 SCOPE_COLUMNS = {"id": "UBIGINT", "name": "VARCHAR", "version": "VARCHAR", "message": "BLOB", "schema_url": "VARCHAR"}
+
+
+TRACE_EXTENT_COLUMNS = {
+    "trace_hi": "UBIGINT",
+    "trace_lo": "UBIGINT",
+    "first_unix_nano": "UBIGINT",  # of its spans' starts; both inclusive
+    "last_unix_nano": "UBIGINT",
+    "received_ms": "BIGINT",
+}
+TRACE_EXTENTS = """
+    INSERT INTO trace_extents SELECT trace_hi, trace_lo, min(start_unix_nano), max(start_unix_nano), max(received_ms)
+    FROM {source} GROUP BY trace_hi, trace_lo
+"""
 
 
 def create_table(name: str, columns: dict[str, str]) -> str:

@@ -8,8 +8,11 @@ from typing import NamedTuple
 
 import duckdb
 
-from collector.model.ids import TraceId, trace_id_halves, trace_id_of
+from collector.model.ids import TraceId, trace_id_of
 from collector.model.telemetry import StatusCode
+from collector.storage.traces.extents import spans_of
+
+_COLUMNS = "trace_hi, trace_lo, span_id, parent_span_id, service, name, start_unix_nano, duration_nano, status_code"
 
 
 class ServiceSummary(NamedTuple):
@@ -33,14 +36,12 @@ class TraceSummary:
 
 def read_summaries(cursor: duckdb.DuckDBPyConnection, trace_ids: Sequence[TraceId]) -> list[TraceSummary]:
     """Of those of the traces that exist, in the order asked for. A span that was sent twice counts once."""
-    if not trace_ids:
+    spans = spans_of(cursor, trace_ids, _COLUMNS) if trace_ids else None
+    if spans is None:
         return []
-    halves = [trace_id_halves(trace_id) for trace_id in trace_ids]
-    lows = ", ".join(str(low) for _, low in halves)  # integers of ours: pushed into the scan
     sql = f"""
         WITH s AS MATERIALIZED (
-            SELECT DISTINCT ON (trace_hi, trace_lo, span_id) trace_hi, trace_lo, span_id, parent_span_id, service, name,
-                start_unix_nano, duration_nano, status_code FROM spans WHERE trace_lo IN ({lows})
+            SELECT DISTINCT ON (trace_hi, trace_lo, span_id) * FROM ({spans})
         ), placed AS (
             SELECT s.*, p.span_id IS NULL AND s.parent_span_id <> 0 AS orphan, (
                 CASE WHEN s.parent_span_id = 0 THEN 0 WHEN p.span_id IS NULL THEN 1 ELSE 2 END,

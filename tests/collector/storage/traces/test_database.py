@@ -72,3 +72,35 @@ def test_a_file_that_is_no_database_is_refused(path):
     path.write_bytes(b"something else" * 1000)
     with pytest.raises(CollectorError, match=r"telemetry\.duckdb"):
         TelemetryDatabase.open(path)
+
+
+def test_a_file_of_the_version_before_is_brought_up_to_date(path, new_trace_request):
+    database = TelemetryDatabase.open(path)
+    database.write([decode_spans(new_trace_request().SerializeToString(), received_ms=1_000)])
+    before = reader.TraceReader(database).trace(TRACE_ID)
+    database.close()
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("DROP TABLE trace_extents")
+        connection.execute("UPDATE schema_version SET version = 1")
+    database = TelemetryDatabase.open(path)
+    assert reader.TraceReader(database).trace(TRACE_ID) == before
+    assert database.remove_before(2_000).spans == 2
+    with database.reading() as cursor:
+        assert cursor.execute("SELECT count(*) FROM trace_extents").fetchall() == [(0,)]
+    database.close()
+
+
+def test_a_trace_in_many_commits_and_far_apart_is_found_whole(path, new_trace_request):
+    """Beside others whose ids end alike."""
+    database = TelemetryDatabase.open(path)
+    for hours in range(5):
+        request = new_trace_request()
+        root, child = request.resource_spans[0].scope_spans[0].spans
+        root.span_id, root.start_time_unix_nano = (hours + 1).to_bytes(8), 1_700_000_000 * 10**9 + hours * 3600 * 10**9
+        child.trace_id = b"other---" + child.trace_id[8:]
+        database.write([decode_spans(request.SerializeToString(), received_ms=hours)])
+    traces = reader.TraceReader(database)
+    assert [span.span_id for span in traces.trace(TRACE_ID).spans] == [1, 2, 3, 4, 5]
+    several = traces.traces([parse_trace_id(f"{number:x}") for number in range(1, 9)] + [TRACE_ID])
+    assert [len(trace.spans) for trace in several] == [5]
+    database.close()
