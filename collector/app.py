@@ -165,13 +165,19 @@ def _wired(
         dropped=scrapes.dropped_targets,
         pools=scrapes.scrape_pools,
         metadata=scrapes.targets_metadata,
+        alertmanagers=lambda: alerting.pusher.urls if alerting.pusher else [],
     )
     app.include_router(prometheus_router(engine=engine, source=metric_store, targets=targets))
     app.include_router(rules_router(rules))
     status = _status(in_force, engine, metric_store)
     app.include_router(status_router(status, token=ensure_token(token_file(data_dir))))
-    external_labels = config.global_.external_labels
-    app.include_router(federation_router(metric_store, lookback_ms=engine.lookback_ms, external_labels=external_labels))
+    app.include_router(
+        federation_router(
+            metric_store,
+            lookback_ms=engine.lookback_ms,
+            external_labels=lambda: in_force.config.global_.external_labels,
+        )
+    )
     remote_write = RemoteWrite(metric_store, metadata=metric_store.set_metadata, admission=ingest.admission)
     app.router.routes.append(remote_write.route())
     _count_remote_write(counts, remote_write.stats)

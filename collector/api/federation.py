@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from collector.api.prometheus_floats import float_texts
 from collector.api.prometheus_lookup import selections
 from collector.api.prometheus_parameters import Parameters, read_parameters
+from collector.api.prometheus_response import compressed, compression
 from collector.errors import BadRequestError, CollectorError
 from collector.model.series import METRIC_NAME, Block, Labels, SeriesSource, is_absent, is_stale
 
@@ -30,7 +31,9 @@ _ODD = re.compile(r"^[0-9]|[^A-Za-z0-9_:]", re.ASCII)
 Newest = tuple[str, Labels, str, int]  # name, labels, value, timestamp
 
 
-def federation_router(source: SeriesSource, *, lookback_ms: int, external_labels: Mapping[str, str]) -> APIRouter:
+def federation_router(
+    source: SeriesSource, *, lookback_ms: int, external_labels: Callable[[], Mapping[str, str]]
+) -> APIRouter:
     router = APIRouter()
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="federate")
 
@@ -43,7 +46,11 @@ def federation_router(source: SeriesSource, *, lookback_ms: int, external_labels
             return PlainTextResponse(f"{error}\n", 400)
         except CollectorError as error:
             return PlainTextResponse(f"{error}\n", 500)
-        return StreamingResponse(_pieces(found, external_labels), media_type=CONTENT_TYPE)
+        pieces = (piece.encode() for piece in _pieces(found, external_labels()))
+        encoding = compression(request.headers.get("accept-encoding", ""))
+        if not encoding:
+            return StreamingResponse(pieces, media_type=CONTENT_TYPE)
+        return StreamingResponse(compressed(pieces, encoding), 200, {"Content-Encoding": encoding}, CONTENT_TYPE)
 
     router.add_route("/federate", federate, methods=["GET"])
     return router

@@ -109,7 +109,7 @@ def _begun(handler: Handler, parameters: Parameters, encoding: str) -> _Begun:
         return _Begun([], None, empty=True)
     pieces = enveloped(reply.data, warnings=reply.warnings, infos=reply.infos)
     if encoding:
-        pieces = _compressed(pieces, encoding)
+        pieces = compressed(pieces, encoding)
     pieces = _gathered(pieces)
     first = list(islice(pieces, WHOLE_PIECES))
     following = next(pieces, None) if len(first) == WHOLE_PIECES else None
@@ -141,7 +141,7 @@ def compression(accepted: str) -> str:
     return ""
 
 
-def _compressed(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+def compressed(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP if encoding == "gzip" else _DEFLATE)
     for piece in pieces:
         if written := compressor.compress(piece):

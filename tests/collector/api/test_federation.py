@@ -31,7 +31,7 @@ async def federated(*chosen: str, external: dict[str, str] | None = None) -> htt
     )
     app = FastAPI()
     source = MemorySource([Block(series, times, values)])
-    app.include_router(federation_router(source, lookback_ms=300_000, external_labels=external or {}))
+    app.include_router(federation_router(source, lookback_ms=300_000, external_labels=lambda: external or {}))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://c") as client:
         return await client.get("/federate", params={"match[]": list(chosen)})
 
