@@ -7,6 +7,7 @@ The Prometheus scraper: one pool for each job, one task for each target.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -141,10 +142,9 @@ class ScrapeManager:
             while True:
                 self._changed.clear()
                 await self._follow()
-                try:
-                    await asyncio.wait_for(self._changed.wait(), LOOK_EVERY_S)
-                except TimeoutError:
-                    continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_EVERY_S):  # wait_for of Python 3.11 can lose a cancellation
+                        await self._changed.wait()
         finally:
             for pool in self._pools.values():
                 await pool.stop()
