@@ -1,7 +1,7 @@
 """
 Fifty kills of a writing metric store at random moments; after each one everything acknowledged is looked for.
 
-    python bench/soak/metric_kills.py [--kills 50] [--seed 1] [--most-s 0.8]
+    python bench/soak/metric_kills.py [--kills 50] [--seed 1] [--most-s 1.5]
 
 Prints what each kill left and the figures at the end; exits with 1 at the first fault.
 """
@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--most-s", type=float, default=0.8, help="a writer lives at most this long after its first ack"
+        "--most-s", type=float, default=1.5, help="a writer lives at most this long after its first ack"
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="metric-kills-") as directory:

@@ -37,12 +37,12 @@ from collector.model.series import (
 from collector.storage.metrics.store import MetricStore
 
 START_MS = 1_700_000_000_000
-STEP_MS = 10_000
+STEP_MS = 60_000  # two hours, and so a segment file, are 120 steps
 TARGETS, SERIES = 3, 100  # floats in each step
 TABLE_SERIES, TABLE_TIMES = 20, 8
 HISTOGRAM_SERIES = 4
 CHURN = 100  # steps after which the series of a target are new ones
-LATE_STEPS = 300  # of ten seconds: the time of a table's samples is sealed already
+LATE_STEPS = 300  # five hours: the time of a table's samples is sealed, and its file merged, already
 IN_FLIGHT = 4  # appends that wait for the disk together
 WINDOW_S = 3600.0
 OPTIONS = {"retention_s": 90 * 86_400.0, "out_of_order_s": WINDOW_S}

@@ -18,6 +18,8 @@ class ColumnSet:
         """(positions in `wanted`, columns) of those that are here."""
         if not len(self.ids):
             return np.empty(0, np.intp), np.empty(0, np.intp)
-        at = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
-        places = np.flatnonzero(self._sorted[at] == wanted)
-        return places, self._order[at[places]]
+        at = self._sorted.searchsorted(wanted)
+        here = self._sorted.take(at, mode="clip") == wanted
+        if here.all():
+            return np.arange(len(wanted)), self._order[at]
+        return (places := np.flatnonzero(here)), self._order[at[places]]

@@ -112,6 +112,8 @@ class Group:
 
 
 def _head_piece(head: Head, ids: NDArray[np.uint32], min_ms: int, max_ms: int) -> Piece | None:
+    if not head.rows:
+        return None
     low, high = _bounds(head.timestamps, min_ms, max_ms)
     if low == high:
         return None
@@ -170,7 +172,10 @@ def _without_empty(
     labels: tuple[Labels, ...], timestamps: NDArray[np.int64], values: NDArray[np.float64]
 ) -> Block | None:
     bits = values.view(np.uint64)
-    doubtful = np.flatnonzero((bits[:, 0] == ABSENT_BITS) & (bits[:, -1] == ABSENT_BITS))
+    open_ended = bits[:, 0] == ABSENT_BITS
+    if not open_ended.any():
+        return Block(labels, timestamps, values)
+    doubtful = np.flatnonzero(open_ended & (bits[:, -1] == ABSENT_BITS))
     empty = doubtful[(bits[doubtful] == ABSENT_BITS).all(axis=1)] if len(doubtful) else doubtful
     if not len(empty):
         return Block(labels, timestamps, values)
@@ -181,5 +186,5 @@ def _without_empty(
 
 
 def _bounds(timestamps: NDArray[np.int64], min_ms: int, max_ms: int) -> tuple[int, int]:
-    low, high = np.searchsorted(timestamps, [min_ms, max_ms + 1])
-    return int(low), max(int(low), int(high))
+    low = int(timestamps.searchsorted(min_ms))
+    return low, max(low, int(timestamps.searchsorted(max_ms, side="right")))

@@ -637,7 +637,9 @@ class MetricStore:
             if group is not None:
                 group.add_chunk(chunk)
                 ids = chunk.columns.ids
-                newest[ids] = np.maximum(newest[ids], chunk.max_ms)
+                # Its last sample is at least as new; the log knows that of the last minutes exactly. To take more
+                # than the window allows does no harm, to refuse what is in order would.
+                newest[ids] = np.maximum(newest[ids], chunk.min_ms)
         self._replay()
         self.stats = StoreStats(torn_log_bytes=self._log.torn_bytes)
 

@@ -150,6 +150,15 @@ def test_a_series_that_lags_behind_the_others_of_its_target_loses_nothing(rig):
     assert len(block.labels) == 2
 
 
+def test_a_series_that_lags_may_go_on_after_a_restart(rig):
+    store = rig.open(out_of_order_s=0)
+    ahead, behind = rig.series("ahead"), rig.series("behind")
+    rig.append(rig.batch(START_MS, {ahead: 1.0, behind: 1.0}), rig.batch(START_MS + 90_000, {ahead: 2.0}))
+    store.seal_up_to(START_MS + 90_000)
+    rig.open(out_of_order_s=0)
+    assert rig.append(rig.batch(START_MS + 30_000, {behind: 3.0})).stored == 1
+
+
 def test_a_sample_from_the_far_future_is_refused_with_the_limit(rig):
     store = rig.open()
     outcome = rig.append(rig.batch(START_MS + AHEAD_MS + 1, {rig.series("up"): 1.0}))
