@@ -107,7 +107,7 @@ class RuleManager:
         self._running = False
         self._restored = False
         self._fingerprint: dict[str, tuple[int, int]] = {}
-        self._saved: frozenset[tuple[Labels, AlertState]] = frozenset()
+        self._saved: dict[str, frozenset[tuple[Labels, AlertState]]] = {}  # by group: what the state file knows
         self._reloading = asyncio.Lock()
         self._saving = asyncio.Lock()
         self.load_error: str | None = None  # why the files as they stand are not in force
@@ -262,6 +262,7 @@ class RuleManager:
             else:
                 await former.group.end_orphans(self._now_ms(), all_series=True)
                 metrics.forget(key)
+                self._saved.pop(key, None)
         for key, group in groups.items():
             if key not in self._runners:
                 metrics.introduce(key, interval_s=group.interval_ms / 1000, rules=len(group.rules))
@@ -304,7 +305,7 @@ class RuleManager:
         alerts = group.due(at_ms)
         if alerts:
             await self._tell(group, alerts)
-        await self._save_if_changed()
+        await self._save_if_changed(group)
 
     async def _tell(self, group: RuleGroup, alerts: Sequence[Alert]) -> None:
         try:
@@ -313,17 +314,14 @@ class RuleManager:
             group.untell(alerts)
             logger.exception("%d alerts of rule group %r were not taken", len(alerts), group.spec.name)
 
-    async def _save_if_changed(self) -> None:
+    async def _save_if_changed(self, group: RuleGroup) -> None:
+        notable = frozenset((alert.labels, alert.state) for rule in group.alerting for alert in rule.notable())
+        if notable == self._saved.get(group.spec.key, frozenset()):
+            return
         async with self._saving:
-            groups = self.groups
-            notable = frozenset(
-                (alert.labels, alert.state) for group in groups for rule in group.alerting for alert in rule.notable()
-            )
-            if notable == self._saved:
-                return
             try:
-                await asyncio.to_thread(replace_file, self._state_path, file_content(groups))
+                await asyncio.to_thread(replace_file, self._state_path, file_content(self.groups))
             except OSError as error:
                 logger.warning("alert state file %s was not written: %s", self._state_path, error)
                 return
-            self._saved = notable
+            self._saved[group.spec.key] = notable

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.model.alert import ALERT_NAME
 from collector.model.series import METRIC_NAME, Labels, Matcher, MatchOp, SeriesSource, is_absent, is_stale, labels_of
 from collector.rules.alert_state import RESOLVED_RETENTION_MS, ActiveAlert, AlertState
 from collector.rules.evaluated_rule import ALERT_STATE, ALERTS, ALERTS_FOR_STATE, EvaluatedAlerting, EvaluatedRecording
@@ -104,12 +105,17 @@ def read_alerts(source: SeriesSource, now_ms: int) -> list[ActiveAlert]:
 def restore(groups: Iterable[RuleGroup], source: SeriesSource, path: Path, *, now_ms: int, doubt_until_ms: int) -> int:
     """Give the groups' rules their alerts back. Returns how many were restored."""
     remembered = read_file(path)
+    rules: Candidates = {}
     owned: dict[int, tuple[EvaluatedAlerting, list[ActiveAlert]]] = {}
     by_key = {group.spec.key: group for group in groups}
+    for group in by_key.values():
+        for position, one in enumerate(group.rules):
+            if isinstance(one, EvaluatedAlerting):
+                rules.setdefault(one.rule.name, []).append((group, position, one))
     count = 0
     for alert in read_alerts(source, now_ms):
         memory = remembered.get(alert.labels)
-        owner = _owner(alert, memory, by_key)
+        owner = _owner(alert, memory, rules)
         if owner is None:
             continue  # its rule is gone
         group, rule = owner
@@ -144,15 +150,14 @@ def _restore_recorded(group: RuleGroup, source: SeriesSource, now_ms: int) -> No
             )
 
 
+Candidates = dict[str, list[tuple[RuleGroup, int, EvaluatedAlerting]]]  # by alert name, with positions in the group
+
+
 def _owner(
-    alert: ActiveAlert, memory: Remembered | None, groups: Mapping[str, RuleGroup]
+    alert: ActiveAlert, memory: Remembered | None, rules: Candidates
 ) -> tuple[RuleGroup, EvaluatedAlerting] | None:
-    candidates = [
-        (group, position, rule)
-        for group in groups.values()
-        for position, rule in enumerate(group.rules)
-        if isinstance(rule, EvaluatedAlerting) and rule.may_own(alert.labels)
-    ]
+    name = dict(alert.labels).get(ALERT_NAME, "")
+    candidates = [one for one in rules.get(name, []) if one[2].may_own(alert.labels)]
     if memory is not None:
         # The remembered rule comes first, then others of its group.
         candidates.sort(key=lambda one: (one[0].spec.key != memory.group, one[1] != memory.rule))
