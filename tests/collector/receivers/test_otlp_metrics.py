@@ -10,10 +10,13 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
+from pydantic import ValidationError
 
 from collector.errors import BadRequestError, TemporaryError
 from collector.model.series import STALE_BITS
 from collector.receivers.otlp_metrics import MetricsIngest
+from collector.receivers.otlp_metrics_config import OtlpConfig
+from collector.receivers.otlp_metrics_decode import MetricsDecoder
 from collector.storage.metrics.store import MetricStore
 
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
@@ -271,3 +274,160 @@ async def test_the_cache_of_series_is_bounded(ingest, monkeypatch, query):
     assert len(decoder._resources) <= 3
     assert decoder._cached_points <= 12
     assert len(query.values("m")) == 40
+
+
+def exponential(
+    name: str, counts: list[int], *, temporality=CUMULATIVE, at_ms: int = NOW_MS, **fields: object
+) -> Metric:
+    metric = Metric(name=name, unit="s")
+    metric.exponential_histogram.aggregation_temporality = temporality
+    points = metric.exponential_histogram.data_points
+    values = {"scale": 2, "count": sum(counts), "sum": 2.5} | fields
+    add_point(points, at_ms, {"route": "/"}, **values).positive.bucket_counts.extend(counts)
+    return metric
+
+
+async def test_an_exponential_histogram_is_a_native_one_with_exemplars(ingest, metric_store):
+    metric = exponential("wait", [1, 0, 2])
+    exemplar = metric.exponential_histogram.data_points[0].exemplars.add(as_double=1.1)
+    exemplar.trace_id = bytes(range(16))
+    assert await ingest.ingest(request(metric).SerializeToString()) == (0, "")
+    (series,) = metric_store.select_histograms([], min_ms=0, max_ms=1 << 60)
+    assert dict(series.labels) == {
+        "__name__": "wait_seconds",
+        "job": "shop",
+        "instance": "shop-1",
+        "route": "/",
+    }
+    (found,) = series.histograms
+    assert (found.schema, found.count, found.sum) == (2, 3.0, 2.5)
+    assert dict(zip(found.positive_index.tolist(), found.positive.tolist(), strict=True)) == {1: 1.0, 3: 2.0}
+    ((labels, exemplars),) = metric_store.exemplars([], min_ms=0, max_ms=1 << 60)
+    assert (labels, exemplars[0].value) == (series.labels, 1.1)
+    assert [(entry.name, entry.kind) for entry in metric_store.metadata()] == [("wait_seconds", "histogram")]
+
+
+async def test_exponential_deltas_are_added_up_and_a_point_without_a_value_ends_the_series(ingest, metric_store):
+    for step in range(3):
+        metric = exponential("wait", [1, 1], temporality=DELTA, at_ms=NOW_MS + step * 1000, scale=2 - step)
+        await ingest.ingest(request(metric).SerializeToString())
+    metric = exponential("wait", [], temporality=DELTA, at_ms=NOW_MS + 3000, flags=1)
+    await ingest.ingest(request(metric).SerializeToString())
+    (series,) = metric_store.select_histograms([], min_ms=0, max_ms=1 << 60)
+    assert [each.count for each in series.histograms[:3]] == [2.0, 4.0, 6.0]
+    assert [each.schema for each in series.histograms[:3]] == [2, 1, 0]
+    assert series.histograms[3].stale
+
+
+async def test_single_points_that_cannot_be_are_refused_by_name_and_the_others_are_kept(ingest, query):
+    message = request(
+        exponential("coarse", [1], scale=-5),
+        exponential("liar", [5], count=1),
+        histogram("unordered", [1, 1, 1], [2.0, 1.0]),
+        gauge("fine", 1.0),
+    )
+    rejected, reason = await ingest.ingest(message.SerializeToString())
+    assert rejected == 3
+    for part in (
+        "coarse_seconds: exponential histogram's scale -5",
+        "liar_seconds: histogram count 1.0 is less",
+        "bounds do not increase",
+    ):
+        assert part in reason
+    assert query.last("fine") == 1.0
+
+
+async def test_a_delta_that_was_overtaken_is_refused(ingest, query):
+    for at_ms in (NOW_MS, NOW_MS - 5000):
+        answer = await ingest.ingest(request(counter("c", 2, temporality=DELTA, at_ms=at_ms)).SerializeToString())
+    assert answer == (1, "c_total: delta is 5000 ms behind the last of its stream (1)")
+    assert query.last("c_total") == 2.0
+
+
+def translated(**otlp: object) -> MetricsDecoder:
+    return MetricsDecoder(OtlpConfig.model_validate(otlp))
+
+
+def names_of(decoder: MetricsDecoder, message: ExportMetricsServiceRequest) -> list[dict[str, str]]:
+    decoded = decoder.decode(message.SerializeToString(), now_ms=NOW_MS)
+    assert not decoded.rejected
+    return [dict(labels) for batch in decoded.batches for labels in batch.labels]
+
+
+def scoped() -> ExportMetricsServiceRequest:
+    message = request(gauge("http.load", 1.0, unit="By"), deployment__environment="prod", cloud__region="eu")
+    scope = message.resource_metrics[0].scope_metrics[0]
+    scope.schema_url = "https://x/1"
+    scope.scope.name, scope.scope.version = "lib", "2"
+    scope.scope.attributes.add(key="team.name").value.string_value = "a"
+    return message
+
+
+BASE = {"job": "shop", "instance": "shop-1"}
+INFO = {"__name__": "target_info", "deployment_environment": "prod", "cloud_region": "eu"} | BASE
+
+
+@pytest.mark.parametrize(
+    ("otlp", "series", "info"),
+    [
+        ({}, {"__name__": "http_load_bytes", "n": "0"}, INFO),
+        ({"translation_strategy": "UnderscoreEscapingWithoutSuffixes"}, {"__name__": "http_load", "n": "0"}, INFO),
+        (
+            {"translation_strategy": "NoUTF8EscapingWithSuffixes"},
+            {"__name__": "http.load_bytes", "n": "0"},
+            {"__name__": "target_info", "deployment.environment": "prod", "cloud.region": "eu"},
+        ),
+        (
+            {"translation_strategy": "NoTranslation", "promote_resource_attributes": ["cloud.region"]},
+            {"__name__": "http.load", "n": "0", "cloud.region": "eu"},
+            {"__name__": "target_info", "deployment.environment": "prod", "cloud.region": "eu"},
+        ),
+        (
+            {"promote_all_resource_attributes": True, "ignore_resource_attributes": ["cloud.region"]},
+            {"__name__": "http_load_bytes", "n": "0", "deployment_environment": "prod"},
+            INFO,
+        ),
+        (
+            {"keep_identifying_resource_attributes": True},
+            {"__name__": "http_load_bytes", "n": "0"},
+            INFO | {"service_name": "shop", "service_instance_id": "shop-1"},
+        ),
+        (
+            {"promote_scope_metadata": True},
+            {
+                "__name__": "http_load_bytes",
+                "n": "0",
+                "otel_scope_name": "lib",
+                "otel_scope_version": "2",
+                "otel_scope_schema_url": "https://x/1",
+                "otel_scope_team_name": "a",
+            },
+            INFO,
+        ),
+    ],
+)
+def test_the_otlp_section_says_what_becomes_a_label(otlp, series, info):
+    assert names_of(translated(**otlp), scoped()) == [series | BASE, info | BASE]
+
+
+def test_another_configuration_names_anew():
+    decoder = translated()
+    names_of(decoder, scoped())
+    decoder.configure(OtlpConfig.model_validate({"translation_strategy": "NoTranslation"}))
+    assert names_of(decoder, scoped())[0]["__name__"] == "http.load"
+
+
+@pytest.mark.parametrize(
+    ("otlp", "message"),
+    [
+        ({"convert_histograms_to_nhcb": True}, "convert_histograms_to_nhcb: histograms with custom buckets"),
+        ({"promote_all_resource_attributes": True, "promote_resource_attributes": ["a"]}, "simultaneously"),
+        ({"ignore_resource_attributes": ["a"]}, "cannot be configured unless"),
+        ({"promote_resource_attributes": ["a", "a"]}, 'duplicated OTel resource attribute "a"'),
+        ({"promote_resource_attributes": [" "]}, "empty OTel resource attribute"),
+        ({"translation_strategy": "Shout"}, "translation_strategy"),
+    ],
+)
+def test_a_wrong_otlp_section_is_refused(otlp, message):
+    with pytest.raises(ValidationError, match=message):
+        OtlpConfig.model_validate(otlp)
