@@ -96,7 +96,7 @@ def fill(path: Path, spans: int) -> None:
             received = ORIGIN_NANO // 10**6 + first * 1000 // RATE
             values = {"origin": ORIGIN_NANO, "first": first, "last": min(spans, first + BATCH_SPANS)}
             connection.execute(_FILL, values)
-            commits = f"(SELECT *, received_ms // {COMMIT_MS} FROM spans WHERE received_ms >= {received})"  # noqa: S608
+            commits = f"(SELECT * FROM spans WHERE received_ms >= {received})"  # noqa: S608
             connection.execute(TRACE_EXTENTS.format(source=commits) + f", received_ms // {COMMIT_MS}")
         connection.execute("CHECKPOINT")
 

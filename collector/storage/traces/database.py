@@ -16,6 +16,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from collector.errors import CollectorError, TemporaryError
 from collector.model.attributes import attributes_of, text_of
 from collector.model.telemetry import LogBatch, Origin, SpanBatch
+from collector.storage.traces.extents import extents_of
 from collector.storage.traces.schema import (
     LOG_COLUMNS,
     RESOURCE_COLUMNS,
@@ -106,6 +107,7 @@ class TelemetryDatabase:
             self._append("resources", [_resource_table(new_resources)] if new_resources else [])
             self._append("scopes", [_scope_table(new_scopes)] if new_scopes else [])
             self._append("spans", spans)
+            self._append("trace_extents", [extents_of(part) for part in spans])
             self._append("logs", logs)
         self._known_resources |= new_resources.keys()
         self._known_scopes |= new_scopes.keys()
@@ -151,8 +153,6 @@ class TelemetryDatabase:
         self._connection.register("incoming", pa.concat_tables(parts))
         try:
             self._connection.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608
-            if table == "spans":
-                self._connection.execute(TRACE_EXTENTS.format(source="incoming"))
         finally:
             self._connection.unregister("incoming")
 

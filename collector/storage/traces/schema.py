@@ -73,15 +73,14 @@ SCOPE_COLUMNS = {"id": "UBIGINT", "name": "VARCHAR", "version": "VARCHAR", "mess
 
 
 TRACE_EXTENT_COLUMNS = {
-    "trace_hi": "UBIGINT",
     "trace_lo": "UBIGINT",
     "first_unix_nano": "UBIGINT",  # of its spans' starts; both inclusive
     "last_unix_nano": "UBIGINT",
     "received_ms": "BIGINT",
 }
 TRACE_EXTENTS = """
-    INSERT INTO trace_extents SELECT trace_hi, trace_lo, min(start_unix_nano), max(start_unix_nano), max(received_ms)
-    FROM {source} GROUP BY trace_hi, trace_lo
+    INSERT INTO trace_extents SELECT trace_lo, min(start_unix_nano), max(start_unix_nano), max(received_ms)
+    FROM {source} GROUP BY trace_lo
 """
 
 
