@@ -1,0 +1,117 @@
+"""The viewer's web application: Grafana's HTTP API beside the pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, HTTPException, Request
+from nicegui import ui
+
+from dashboards.errors import DashboardError
+from dashboards.viewer.library import Library
+from dashboards.viewer.pages.dashboard import DashboardPage, State
+from dashboards.viewer.pages.shell import page
+from dashboards.viewer.peers.prometheus import Prometheus
+from dashboards.viewer.settings import Settings
+from steersman.runtime.http import install_error_envelope
+
+
+def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
+    """
+    Args:
+        storage_secret: Signs the cookie that remembers a visitor's theme.
+    """
+    client = httpx.AsyncClient(trust_env=False)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with client:
+            yield
+
+    app = FastAPI(title="Steersman viewer", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    install_error_envelope(app)
+    library = Library(settings.data_dir / "dashboards")
+    prometheus = Prometheus(client, settings.prometheus_url)
+
+    @app.get("/-/healthy")
+    @app.get("/-/ready")
+    async def healthy() -> dict[str, str]:
+        return {"status": "ok"}
+
+    _add_pages(library, prometheus)
+    ui.run_with(
+        app, title="Steersman", storage_secret=storage_secret, show_welcome_message=False, reconnect_timeout=10.0
+    )
+    return app
+
+
+def _add_pages(library: Library, prometheus: Prometheus) -> None:
+    @ui.page("/")
+    @ui.page("/dashboards")
+    def dashboards() -> None:
+        with page("Dashboards", "dashboards"):
+            with ui.element("div").classes("bar-top"):
+                ui.html('<h1 class="title">Dashboards</h1>', sanitize=False)
+            with ui.element("div").classes("cards"):
+                for each in library.all():
+                    with ui.link(target=f"/d/{each.uid}").classes("card"):
+                        ui.label(each.title).classes("text-weight-bold")
+                        ui.label(each.description or f"{len(each.panels)} panels").classes("soft")
+
+    @ui.page("/d/{uid}")
+    async def dashboard(uid: str, request: Request) -> None:
+        found = library.get(uid)
+        if found is None:
+            raise HTTPException(404, f"no dashboard {uid[:80]!r}")
+        asked = request.query_params
+        state = State(
+            found,
+            start=asked.get("from") or found.time_from,
+            end=asked.get("to") or found.time_to,
+            refresh=asked.get("refresh", found.refresh),
+            chosen=_chosen(asked.multi_items()),
+        )
+        await DashboardPage(state, prometheus).build()
+
+    @ui.page("/d/{uid}/json")
+    def as_json(uid: str) -> None:
+        found = library.get(uid)
+        if found is None:
+            raise HTTPException(404, f"no dashboard {uid[:80]!r}")
+        with page(f"{found.title} as JSON", "dashboards"):
+            ui.html('<h1 class="title">Edit as JSON</h1>', sanitize=False)
+            editor = ui.codemirror(json.dumps(found.raw, indent=2, ensure_ascii=False), language="JSON").style(
+                "height: 70vh; width: 100%"
+            )
+
+            def save() -> None:
+                try:
+                    saved = library.save(_document(editor.value))
+                except DashboardError as error:
+                    ui.notify(str(error), type="negative")
+                    return
+                ui.navigate.to(f"/d/{saved.uid}")
+
+            ui.button("Save", on_click=save)
+
+
+def _document(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise DashboardError(f"not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise DashboardError("not a Grafana dashboard: it needs a title and panels")
+    return document
+
+
+def _chosen(parameters: list[tuple[str, str]] | Mapping[str, str]) -> dict[str, list[str]]:
+    chosen: dict[str, list[str]] = {}
+    for name, value in parameters if isinstance(parameters, list) else parameters.items():
+        if name.startswith("var-"):
+            chosen.setdefault(name.removeprefix("var-"), []).append(value)
+    return chosen

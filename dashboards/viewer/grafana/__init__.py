@@ -1,0 +1,1 @@
+"""Grafana's dashboard JSON, read leniently: ours and strangers'."""

@@ -1,0 +1,244 @@
+"""One dashboard: its panels on Grafana's grid, its variables, its range of time; every state is in the address."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from nicegui import ui
+
+from dashboards.errors import PeerError
+from dashboards.viewer.grafana.dashboard import Dashboard, Panel, Variable
+from dashboards.viewer.grafana.interpolation import ALL, builtin, interpolate
+from dashboards.viewer.grafana.timerange import Span, parse_interval, span_of
+from dashboards.viewer.pages.shell import is_dark, page
+from dashboards.viewer.panels.frames import Answer, Frame, frames_of
+from dashboards.viewer.panels.view import View, make_view
+from dashboards.viewer.peers.prometheus import Exemplar, Prometheus
+from dashboards.viewer.variables import choices, start_values, substituted
+
+RANGES = {
+    "now-5m": "5 minutes",
+    "now-15m": "15 minutes",
+    "now-30m": "30 minutes",
+    "now-1h": "1 hour",
+    "now-3h": "3 hours",
+    "now-6h": "6 hours",
+    "now-12h": "12 hours",
+    "now-24h": "24 hours",
+    "now-2d": "2 days",
+    "now-7d": "7 days",
+}
+REFRESHES = {"": "off", "1s": "1 s", "5s": "5 s", "10s": "10 s", "30s": "30 s", "1m": "1 min", "5m": "5 min"}
+SCRAPE_INTERVAL_S = 1.0  # of the shop; `$__rate_interval` is at least four of it
+SMALL_ROWS = 5  # grid rows up to which a panel needs little height on a phone
+POINTS_FOR_STATS = 120
+
+
+@dataclass(slots=True)
+class Placed:
+    panel: Panel
+    view: View
+    title: ui.label
+    error: ui.label
+
+
+@dataclass(slots=True)
+class State:
+    """What one visitor looks at."""
+
+    dashboard: Dashboard
+    start: str
+    end: str
+    refresh: str
+    chosen: dict[str, list[str]] = field(default_factory=dict)
+    offered: dict[str, list[str]] = field(default_factory=dict)
+
+    def values(self) -> dict[str, list[str]]:
+        return {
+            variable.name: substituted(
+                variable, self.chosen.get(variable.name, []), self.offered.get(variable.name, [])
+            )
+            for variable in self.dashboard.variables
+        }
+
+    def address(self) -> str:
+        pairs = [("from", self.start), ("to", self.end), ("refresh", self.refresh)]
+        pairs += [(f"var-{name}", value) for name, values in self.chosen.items() for value in values]
+        return f"/d/{self.dashboard.uid}?{urlencode(pairs)}"
+
+
+class DashboardPage:
+    def __init__(self, state: State, prometheus: Prometheus) -> None:
+        self._state = state
+        self._prometheus = prometheus
+        self._placed: list[Placed] = []
+        self._busy = False
+        self._timer: ui.timer | None = None
+
+    async def build(self) -> None:
+        state = self._state
+        await self._offer()
+        with page(state.dashboard.title, "dashboards"):
+            with ui.element("div").classes("bar-top"):
+                ui.html(f"<h1>{_escaped(state.dashboard.title)}</h1>", sanitize=False)
+                if state.dashboard.description:
+                    ui.icon("info_outline", size="18px").classes("soft").tooltip(state.dashboard.description)
+                ui.element("div").classes("grow")
+                for variable in state.dashboard.variables:
+                    if not variable.hidden and variable.kind != "datasource":
+                        self._select(variable)
+                self._time_controls()
+            with ui.element("div").classes("grid"):
+                for panel in state.dashboard.panels:
+                    self._place(panel)
+        ui.timer(0.05, self.refresh, once=True)
+        self._restart_timer()
+
+    async def _offer(self) -> None:
+        """Ask what each variable can be, in order: a later one may depend on an earlier one."""
+        span = self._span()
+        for variable in self._state.dashboard.variables:
+            try:
+                offered = await choices(variable, self._prometheus, self._state.values(), span)
+            except PeerError:
+                offered = list(variable.current)  # the panels will say what is wrong
+            self._state.offered[variable.name] = offered
+            if variable.name not in self._state.chosen:
+                self._state.chosen[variable.name] = start_values(variable, offered)
+
+    def _select(self, variable: Variable) -> None:
+        state = self._state
+        if variable.kind == "textbox":
+            ui.input(variable.label, value="".join(state.chosen[variable.name])).props("outlined dense").on(
+                "change", lambda event: self._choose(variable, [str(event.args)])
+            )
+            return
+        options = {value: value for value in state.offered[variable.name]}
+        if variable.include_all:
+            options = {ALL: "All", **options}
+        current = [value for value in state.chosen[variable.name] if value in options]
+        ui.select(
+            options,
+            label=variable.label,
+            multiple=variable.multi,
+            value=current if variable.multi else (current[0] if current else None),
+            with_input=len(options) > 12,
+            on_change=lambda event: self._choose(variable, event.value if variable.multi else [event.value]),
+        ).props("outlined dense options-dense" + (" use-chips" if variable.multi else ""))
+
+    async def _choose(self, variable: Variable, chosen: list[str]) -> None:
+        before = self._state.chosen.get(variable.name, [])
+        if ALL in chosen and len(chosen) > 1:  # All and something else: what was added last counts
+            chosen = [value for value in chosen if value != ALL] if ALL in before else [ALL]
+        if chosen == before:
+            return
+        self._state.chosen[variable.name] = chosen
+        ui.navigate.to(self._state.address())
+
+    def _time_controls(self) -> None:
+        state = self._state
+        ranges = RANGES if state.start in RANGES else {state.start: state.start, **RANGES}
+        ui.select(ranges, value=state.start, label="Range", on_change=lambda event: self._set_range(event.value)).props(
+            "outlined dense options-dense"
+        )
+        refreshes = REFRESHES if state.refresh in REFRESHES else {state.refresh: state.refresh, **REFRESHES}
+        ui.select(
+            refreshes, value=state.refresh, label="Refresh", on_change=lambda event: self._set_refresh(event.value)
+        ).props("outlined dense options-dense")
+        ui.button(icon="refresh", on_click=self.refresh).props('flat round dense aria-label="Refresh now"')
+        ui.button(icon="code", on_click=lambda: ui.navigate.to(f"/d/{state.dashboard.uid}/json")).props(
+            'flat round dense aria-label="Edit as JSON"'
+        )
+
+    async def _set_range(self, start: str) -> None:
+        self._state.start, self._state.end = start, "now"
+        self._remember()
+        await self.refresh()
+
+    def _set_refresh(self, refresh: str) -> None:
+        self._state.refresh = refresh
+        self._remember()
+        self._restart_timer()
+
+    def _remember(self) -> None:
+        ui.navigate.history.replace(self._state.address())
+
+    def _restart_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        every_s = parse_interval(self._state.refresh)
+        self._timer = ui.timer(max(1.0, every_s), self.refresh) if every_s else None
+
+    def _place(self, panel: Panel) -> None:
+        where = f"grid-column:{panel.x + 1}/span {panel.width};grid-row:{panel.y + 1}/span {panel.height}"
+        if panel.kind == "row":
+            ui.label(panel.title).classes("row-title").style(f"grid-row:{panel.y + 1}")
+            return
+        box = ui.element("section").classes("panel").style(where)
+        if panel.height <= SMALL_ROWS:
+            box.classes("small")
+        with box:
+            with ui.element("div").classes("head"):
+                title = ui.label(panel.title).classes("title")
+                if panel.description:
+                    ui.icon("info_outline").tooltip(panel.description)
+            error = ui.label("").classes("error")
+            error.set_visibility(False)
+            with ui.element("div").classes("body"):
+                view = make_view(panel, lambda trace: ui.navigate.to(f"/trace/{trace}"))
+        self._placed.append(Placed(panel, view, title, error))
+
+    def _span(self) -> Span:
+        now = time.time()
+        return span_of(self._state.start, self._state.end, now) or Span(now - 3600, now)
+
+    async def refresh(self) -> None:
+        """All panels at once. A refresh that comes while another is under way is left out."""
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            values = self._state.values()
+            span = self._span()
+            await asyncio.gather(*(self._fill(placed, values, span) for placed in self._placed))
+        finally:
+            self._busy = False
+
+    async def _fill(self, placed: Placed, values: dict[str, list[str]], span: Span) -> None:
+        answer = await self._answer(placed.panel, values, span)
+        placed.title.set_text(interpolate(placed.panel.title, values))
+        placed.error.set_text("\n".join(answer.errors))
+        placed.error.set_visibility(bool(answer.errors))
+        placed.view.show(answer, values, dark=is_dark())
+
+    async def _answer(self, panel: Panel, values: dict[str, list[str]], span: Span) -> Answer:
+        points = POINTS_FOR_STATS if panel.kind in ("stat", "gauge", "bargauge", "piechart") else panel.width * 40
+        step = span.step(points, SCRAPE_INTERVAL_S)
+        all_values = {**values, **builtin(span, step, SCRAPE_INTERVAL_S)}
+        frames: list[Frame] = []
+        exemplars: list[Exemplar] = []
+        errors: list[str] = []
+        for target in panel.targets:
+            if target.kind != "prometheus" or not target.expr:
+                if target.kind not in ("prometheus", "datasource"):
+                    errors.append(f"{target.ref_id}: the viewer asks no data source of type “{target.kind}”")
+                continue
+            expr = interpolate(target.expr, all_values, promql=True)
+            try:
+                if target.instant or target.format == "table":
+                    series = await self._prometheus.query(expr, span.end)
+                else:
+                    series = await self._prometheus.query_range(expr, span, step)
+                frames += frames_of(panel, target, series, all_values)
+                if target.raw.get("exemplar"):
+                    exemplars += await self._prometheus.exemplars(expr, span)
+            except PeerError as error:
+                errors.append(f"{target.ref_id}: {error}")
+        return Answer(frames, exemplars[-200:], errors, span, step)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,0 +1,55 @@
+"""What every page stands in: the navigation, the theme, the styles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nicegui import app, ui
+
+from dashboards.viewer.panels.chart import SCRIPT
+
+STYLE = (Path(__file__).parent / "style.css").read_text()
+NAVIGATION = (
+    ("dashboards", "Dashboards", "/dashboards"),
+    ("explore", "Explore", "/explore"),
+    ("traces", "Traces", "/traces"),
+    ("alerts", "Alerts", "/alerts"),
+    ("remediations", "Remediations", "/remediations"),
+)
+
+
+def is_dark() -> bool:
+    return bool(app.storage.user.get("dark", True))
+
+
+@contextmanager
+def page(title: str, here: str) -> Iterator[None]:
+    """
+    Args:
+        here: The first word of the entry of NAVIGATION that is current.
+    """
+    ui.page_title(f"{title} · Steersman")
+    ui.add_css(STYLE)
+    ui.add_head_html(f"<script>{SCRIPT}</script>")
+    dark = ui.dark_mode(value=is_dark())
+
+    def turn() -> None:
+        dark.value = not dark.value
+        app.storage.user["dark"] = dark.value
+        ui.navigate.reload()  # charts are drawn in the colours of one theme
+
+    with ui.header().classes("shell"):
+        ui.link("Steersman", "/").classes("brand")
+        with ui.element("nav").props('aria-label="Main"'):
+            for key, name, target in NAVIGATION:
+                link = ui.link(name, target)
+                if key == here:
+                    link.classes("here").props('aria-current="page"')
+        ui.space()
+        ui.button(icon="light_mode" if dark.value else "dark_mode", on_click=turn).props(
+            'flat round dense aria-label="Light or dark"'
+        )
+    with ui.element("main").classes("page"):
+        yield
