@@ -19,6 +19,8 @@ from collector.receivers.remote_write_series import RemoteSeries, RemoteSeriesTa
 from collector.receivers.remote_write_tables import Samples, TableBuilder
 from collector.receivers.remote_write_wire import METADATA_TYPES, WriteColumns, decode, parsed
 
+MAX_LABELS = 1_000  # of a series; the most that are known of in practice are some 60
+MAX_REASON = 500  # characters: it names labels, which a sender may make as long as it likes
 MAX_REASONS = 100  # kept of one request: thousands of bad series would make an answer that nobody reads
 _GAUGE_HINT = 3  # Histogram.ResetHint.GAUGE
 
@@ -34,6 +36,7 @@ class DecodedWrite:
     def refuse(self, reason: object, count: int) -> None:
         self.invalid += count
         text = str(reason)
+        text = text if len(text) <= MAX_REASON else f"{text[:MAX_REASON]}…"
         if text in self.reasons or len(self.reasons) < MAX_REASONS:
             self.reasons[text] += count
 
@@ -76,6 +79,9 @@ class WriteDecoder:
             if found[place] is not None:
                 continue
             number = int(columns.sample_counts[place])
+            if count > MAX_LABELS:
+                decoded.refuse(f"a series has {count} labels, more than {MAX_LABELS}", max(1, number))
+                continue
             first_ms = int(columns.timestamps_ms[ends[place] - number]) if number else 0
             try:
                 pairs = columns.labels(place)

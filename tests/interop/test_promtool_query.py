@@ -57,7 +57,23 @@ def write_request() -> bytes:
             if name == "requests_total":
                 exemplar = one.exemplars.add(value=0.25, timestamp=NOW_MS)
                 exemplar.labels.add(name="trace_id", value="abc")
+    _add_native_histograms(request)
     return bytes(request.SerializeToString())
+
+
+def _add_native_histograms(request: Any) -> None:
+    one = request.timeseries.add()
+    for label, value in (("__name__", "native_seconds"), ("instance", "a:1"), ("job", "shop")):
+        one.labels.add(name=label, value=value)
+    for number, at in enumerate(range(NOW_MS - 300_000, NOW_MS + 1, STEP_MS)):
+        sent = one.histograms.add(
+            count_int=2 + 9 * number, sum=1.5 * number, schema=2, zero_threshold=0.001, zero_count_int=2, timestamp=at
+        )
+        sent.positive_spans.add(offset=-3, length=2)
+        sent.positive_spans.add(offset=4, length=1)
+        sent.positive_deltas.extend([number, number, -number])
+        sent.negative_spans.add(offset=1, length=2)
+        sent.negative_deltas.extend([number * 2, number])
 
 
 def free_ports(count: int) -> list[int]:
@@ -110,7 +126,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     argv = [sys.executable, "-m", "collector", "--config", "collector.yml", "--data-dir", "ours"]
     argv += [f"--{flag}=127.0.0.1:{port}" for flag, port in ports.items()]
     peer_argv = ["prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=warn"]
-    peer_argv += ["--enable-feature=exemplar-storage", "--web.enable-remote-write-receiver"]
+    peer_argv += ["--enable-feature=exemplar-storage,native-histograms", "--web.enable-remote-write-receiver"]
     peer_argv += [f"--web.listen-address=127.0.0.1:{peer_port}"]
     with (
         running("collector", folder, argv, http) as ours,
@@ -221,7 +237,7 @@ def test_federation_has_one_type_line_for_each_name_and_each_series_once(servers
         "# TYPE load untyped", "# TYPE requests_total untyped", "# TYPE wait_seconds_bucket untyped"
     ]  # fmt: skip
     assert lines[1] == f'load{{instance="a:1",job="shop",site="here"}} 150 {NOW_MS}'
-    assert len(lines) == 3 + 8
+    assert len(lines) == 3 + 8  # native histograms have no text
     assert servers.ours.get("/federate").text == ""
     assert servers.ours.get("/federate", params={"match[]": "{"}).status_code == 400
 
@@ -236,6 +252,10 @@ SAME_ANSWERS: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "query", {"query": "load", "time": f"{END_S:.3f}"}),
     ("GET", "query", {"query": "load / 0", "time": f"{END_S:.3f}"}),
     ("GET", "query", {"query": 'load{instance="a:1"}[18s]', "time": f"{END_S:.3f}"}),
+    ("GET", "query", {"query": "native_seconds", "time": f"{END_S:.3f}"}),
+    ("GET", "query", {"query": "native_seconds[18s]", "time": f"{END_S:.3f}"}),
+    ("GET", "query", {"query": "sum(rate(native_seconds[57s]))", "time": f"{END_S:.3f}"}),
+    ("POST", "query_range", {"query": "native_seconds", "step": "17", **SPAN}),
     ("GET", "query", {"query": "1+1", "time": "4"}),
     ("GET", "query", {"query": '"text"', "time": "4.25"}),
     ("GET", "query", {"query": "histogram_quantile(0.5, wait_seconds_bucket)", "time": f"{END_S:.3f}"}),
@@ -305,6 +325,9 @@ def comparable(answer: Any) -> Any:
     if isinstance(answer, dict):
         kept = {name: comparable(one) for name, one in answer.items() if name not in ("warnings", "infos")}
         return {name: one for name, one in kept.items() if name != "droppedTargetCounts"}
+    if isinstance(answer, list) and len(answer) == 4 and isinstance(answer[0], int):
+        # a bucket: Prometheus's table has its bounds up to one unit in the last place lower than they are
+        return [answer[0], *(f"{float(one):.12g}" for one in answer[1:])]
     if isinstance(answer, list):
         items = [comparable(one) for one in answer]
         return sorted(items, key=str) if items and isinstance(items[0], dict) else items
@@ -336,9 +359,7 @@ def test_status_has_what_prometheus_has(servers: Servers, path: str) -> None:
 def test_cost_of_metrics_is_ranked_as_prometheus_ranks_it(servers: Servers) -> None:
     found = servers.ours.get("/api/v1/status/tsdb", params={"limit": "10000"}).json()["data"]
     assert {"name": "wait_seconds_bucket", "value": 4} in found["seriesCountByMetricName"]
-    assert {"name": "le=+Inf", "value": 2} in found["seriesCountByLabelValuePair"] or {
-        "name": "instance=a:1", "value": 4
-    } in found["seriesCountByLabelValuePair"]  # fmt: skip
+    assert {"name": "instance=b:1", "value": 4} in found["seriesCountByLabelValuePair"]
     for limit in ("0", "x"):
         answer = servers.ours.get("/api/v1/status/tsdb", params={"limit": limit})
         assert (answer.status_code, answer.json()["error"]) == (400, "limit must be a positive number")

@@ -31,7 +31,7 @@ from collector.receivers.remote_write import RemoteWrite
 from collector.receivers.remote_write_decode import WriteDecoder, histogram_of
 from collector.receivers.remote_write_series import InvalidLabelsError, RemoteSeriesTable, checked_labels
 from collector.receivers.remote_write_tables import Samples, TableBuilder
-from collector.receivers.remote_write_wire import decode, decompressed, message_class
+from collector.receivers.remote_write_wire import MAX_SERIES, decode, decompressed, message_class
 from collector.storage.metrics.store import MetricStore
 
 NOW_MS = time.time_ns() // 1_000_000
@@ -284,6 +284,21 @@ async def test_bodies_over_a_limit_are_refused(metric_store: MetricStore) -> Non
     message = request_of((series("up"), [(1.0, NOW_MS + number) for number in range(1000)]))
     assert (await post(remote_write(metric_store, max_request_bytes=1000), message)).status_code == 413
     assert (await post(remote_write(metric_store, max_body_bytes=100), message)).status_code == 413
+
+
+async def test_request_of_too_many_series_is_refused_before_they_are_looked_at(write: RemoteWrite) -> None:
+    answer = await post(write, b"\x0a\x00" * (MAX_SERIES + 1))
+    assert (answer.status_code, answer.text) == (413, "request of 100001 series exceeds the limit of 100000\n")
+
+
+async def test_series_of_too_many_labels_is_refused_in_few_words(write: RemoteWrite, query: Any) -> None:
+    many = [(METRIC_NAME, "x"), *((f"l{number}", "v") for number in range(1_001))]
+    long = [("job", "y" * 10_000)]
+    answer = await post(write, request_of(*((pairs, [(1.0, NOW_MS)]) for pairs in (many, long, series("fine")))))
+    assert answer.status_code == 400
+    assert "a series has 1002 labels, more than 1000" in answer.text
+    assert len(answer.text) < 1_000
+    assert query.last("fine") == 1.0
 
 
 async def test_too_many_at_once_are_told_to_come_back(metric_store: MetricStore) -> None:
