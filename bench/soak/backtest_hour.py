@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import httpx
 from loop import own_stack
 
 from collector.rules.moment import unix_ms
@@ -98,6 +100,13 @@ def fired(alerts: list[dict[str, Any]]) -> dict[str, list[int]]:
     return found
 
 
+def troubles(url: str) -> dict[str, float]:
+    """What would make a replay differ: evaluations that the live rules missed, and those that failed."""
+    text = httpx.get(f"{url}/metrics", trust_env=False, timeout=30).text
+    names = ("prometheus_rule_group_iterations_missed_total", "prometheus_rule_evaluation_failures_total")
+    return {name: sum(map(float, re.findall(rf"^{name}{{.*}} (\S+)$", text, re.MULTILINE))) for name in names}
+
+
 def report(document: dict[str, Any], passed: list[bool], took_s: float) -> int:
     """Print the figures; how many firings differ by more than an evaluation."""
     every = [one for rule in document["rules"] for one in compared(rule)]
@@ -139,7 +148,9 @@ def main() -> int:
         since_s = time.time()
         passed = rehearse(data_dir, options.drill, options.minutes)
         time.sleep(SETTLE_S)
-        document, took_s = backtest(Urls.of(state.ports).prometheus, since_s, options.picture)
+        url = Urls.of(state.ports).prometheus
+        document, took_s = backtest(url, since_s, options.picture)
+        print(*(f"{name}: {count:.0f}" for name, count in troubles(url).items()), *document["notices"], sep="\n")
     return 1 if report(document, passed, took_s) else 0
 
 

@@ -143,6 +143,7 @@ class _Canvas:
     def _chart(self, compared: Comparison, grid: Grid, table: Table) -> None:
         top = self._y
         rows = _loudest(table)
+        common = _common(table.labels)
         scale = _Scale.of([table.values[row] for row in rows], compared.threshold, top)
         for value in scale.ticks():
             y = scale.y(value)
@@ -153,7 +154,8 @@ class _Canvas:
             colour = _LINES[position % len(_LINES)]
             for path in self._paths(grid.times_ms, table.values[row], scale):
                 self._parts.append(f'<path d="{path}" class="line" stroke="{colour}"/>')
-            self._text(38, top + 14 + 15 * position, _shortened(_labels_text(table.labels[row]) or "value", 24))
+            name = _labels_text(_distinct(table.labels[row], common)) or "value"
+            self._text(38, top + 14 + 15 * position, _shortened(name, 24))
             self._parts.append(f'<rect x="24" y="{top + 5 + 15 * position:.1f}" width="8" height="8" fill="{colour}"/>')
         y = scale.y(compared.threshold)
         self._parts.append(f'<line x1="{LEFT}" x2="{LEFT + PLOT}" y1="{y:.1f}" y2="{y:.1f}" class="threshold"/>')
@@ -179,9 +181,10 @@ class _Canvas:
         today = _by_labels(result.today.episodes if result.today else ())
         own = {ALERT_NAME, *(name for name, _ in result.replayed.rule.labels)}
         every = sorted(rows.keys() | today.keys())
+        common = _common(every)
         for labels in every[:MAX_ROWS]:
-            name = _labels_text(tuple(pair for pair in labels if pair[0] not in own)) or "alert"
-            self._text(LEFT - 8, self._y + 11, _shortened(name, 32), anchor="end")
+            shown = tuple(pair for pair in _distinct(labels, common) if pair[0] not in own)
+            self._text(LEFT - 8, self._y + 11, _shortened(_labels_text(shown) or "alert", 29), anchor="end")
             height = ROW if result.today is None else ROW + 8
             self._bars(rows.get(labels, []), self._y + 1, BAR, (_PENDING, _FIRING))
             if result.today is not None:
@@ -292,6 +295,15 @@ def _told(one: Episode) -> str:
     parts += [f"firing {_moment(one.fired_at_ms)}"] if one.fired_at_ms is not None else []
     parts += [f"over {_moment(one.ended_at_ms)}"] if one.ended_at_ms is not None else []
     return ", ".join(parts)
+
+
+def _common(several: Sequence[Labels]) -> set[tuple[str, str]]:
+    """The labels that all of several series have, which tell nothing; none of a single series."""
+    return set.intersection(*map(set, several)) if len(several) > 1 else set()
+
+
+def _distinct(labels: Labels, common: set[tuple[str, str]]) -> Labels:
+    return tuple(pair for pair in labels if pair not in common)
 
 
 def _labels_text(labels: Labels) -> str:

@@ -14,7 +14,7 @@ from collector.rules.remote import Remote
 
 CHUNK_MS = 6 * 3600 * 1000  # asked for at once: at an evaluation a second 21,600 samples of a series
 # A series that is silent for this long is over: its staleness marker, which the API does not show, came before.
-MISSED = 2.5  # intervals
+MISSED = 1.5  # intervals
 
 Moments = dict[Labels, dict[int, float]]  # samples by labels and time
 
