@@ -91,7 +91,7 @@ class AlertGroup:
         self._refused: dict[str, tuple[Notified, int]] = {}  # by integration: what was refused, until when it rests
 
     def add(self, alert: Alert) -> None:
-        """Take an alert in; the first one starts the group."""
+        """Take an alert in, and plan when to tell of it; the first one starts the group."""
         self.members.add(alert.labels)
         now_ms = self._owner.now_ms()
         if self._timer is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,7 +124,7 @@ class Dispatcher:
         """Deliver until cancelled. May be run again after it ended."""
         self._integrations = Integrations(self.config)
         try:
-            self._route_all()
+            await self._route(self.alerts)
             while True:
                 await asyncio.sleep(MAINTENANCE_S)
                 self._forget_old()
@@ -151,12 +151,8 @@ class Dispatcher:
         self.tree = route_tree(config.route)
         self.muting = Muting(config, self.silences, self.alerts)
         if old is not None:
-            self._route_all()
+            await self._route(self.alerts)
             await old.close()
-
-    def _route_all(self) -> None:
-        for alert in self.alerts:
-            self._route(alert)
 
     async def _stop_groups(self) -> None:
         groups, self._groups = self._groups, {}
@@ -186,6 +182,7 @@ class Dispatcher:
         # Of one that resolved before anybody heard of it, nobody was told that it fires.
         news = [one for one in reports if one.alert.labels in self._taken or not one.alert.resolved_at(now_ms)]
         self._check_limit(news)
+        taken = []
         for position, report in enumerate(news):
             if position % SLICE == SLICE - 1:
                 await asyncio.sleep(0)  # others have their turn in a storm
@@ -195,7 +192,8 @@ class Dispatcher:
                 self._taken[merged.alert.labels] = merged
                 self._change().alerts[merged.alert.labels] = merged
                 self.muting.observe(merged.alert)
-            self._route(merged.alert)
+            taken.append(merged.alert)
+        await self._route(taken)
         await self.save()
 
     def _check_limit(self, reports: Sequence[Taken]) -> None:
@@ -206,7 +204,21 @@ class Dispatcher:
                 f"{len(labels)} new ones were sent, none was taken"
             )
 
-    def _route(self, alert: Alert) -> None:
+    async def _route(self, alerts: Sequence[Alert]) -> None:
+        """First all join their groups, then these are planned: a storm is told as a whole, not as it trickles in."""
+        joined_groups: list[tuple[AlertGroup, Alert]] = []
+        for position, alert in enumerate(alerts):
+            if position % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            for group in self._groups_of(alert):
+                group.members.add(alert.labels)
+                joined_groups.append((group, alert))
+        for group, alert in joined_groups:
+            if self._groups.get(group.key) is group:  # not replaced by another configuration meanwhile
+                group.add(alert)
+
+    def _groups_of(self, alert: Alert) -> Iterator[AlertGroup]:
+        """Those there are, and new ones that nobody has started yet."""
         if self._integrations is None:
             return
         for node in self.tree.match(alert.labels):
@@ -222,7 +234,7 @@ class Dispatcher:
                     external_url=self._external_url,
                     patience=self._patience,
                 )
-            group.add(alert)
+            yield group
 
     def alert(self, labels: Labels) -> Alert | None:
         taken = self._taken.get(labels)

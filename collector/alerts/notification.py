@@ -93,10 +93,10 @@ def webhook_payload(
     The body of a webhook notification, version 4.
 
     Args:
-        alerts: At least one; in the body they come in Alertmanager's order, see `alert_order`.
+        alerts: At least one; in the body they come in Alertmanager's order, see `in_order`.
         max_alerts: More are cut off and counted in truncatedAlerts; 0: no limit.
     """
-    ordered = sorted(alerts, key=alert_order)
+    ordered = in_order(alerts)
     kept = ordered[:max_alerts] if max_alerts else ordered
     return {
         "receiver": receiver,
@@ -112,8 +112,21 @@ def webhook_payload(
     }
 
 
-def _compared(first: Alert, second: Alert) -> int:
+def in_order(alerts: Sequence[Alert]) -> list[Alert]:
     """By job and instance (those without come last), by the number of labels, then by labels (LabelSet.Before)."""
+    names = {tuple(name for name, _ in alert.labels) for alert in alerts}
+    if len(names) == 1:  # as in any storm, where the comparison below would take a second
+        return sorted(alerts, key=_simple_order)
+    return sorted(alerts, key=cmp_to_key(_compared))
+
+
+def _simple_order(alert: Alert) -> tuple[str, str, Labels]:
+    """Among alerts that have the same label names."""
+    pairs = dict(alert.labels)
+    return pairs.get("job", ""), pairs.get("instance", ""), alert.labels
+
+
+def _compared(first: Alert, second: Alert) -> int:
     ours, theirs = dict(first.labels), dict(second.labels)
     for name in ("job", "instance"):
         if ours.get(name) != theirs.get(name):
@@ -126,9 +139,6 @@ def _compared(first: Alert, second: Alert) -> int:
             key, other = ((name in pairs, pairs.get(name, "")) for pairs in (ours, theirs))
             return -1 if key < other else 1
     return 0
-
-
-alert_order = cmp_to_key(_compared)
 
 
 def _status(resolved: bool) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from collector.alerts.notification import Notification, alert_order
+from collector.alerts.notification import Notification, in_order
 from collector.model.alert import Alert
 from collector.model.series import Labels
 
@@ -31,7 +31,7 @@ def subject(notification: Notification) -> str:
 def body(notification: Notification) -> str:
     """Labels, annotations and source of each alert, the firing ones first."""
     now_ms = notification.now_ms
-    ordered = sorted(notification.alerts, key=alert_order)
+    ordered = in_order(notification.alerts)
     firing = [one for one in ordered if not one.resolved_at(now_ms)]
     resolved = [one for one in ordered if one.resolved_at(now_ms)]
     parts = [_listed(title, alerts) for title, alerts in (("Firing", firing), ("Resolved", resolved)) if alerts]

@@ -182,7 +182,7 @@ def _matcher(item: object, position: int) -> Matcher:
 
 def time_json(unix_ms: int) -> str:
     """As strfmt.DateTime prints it: always milliseconds."""
-    return (_EPOCH + timedelta(milliseconds=unix_ms)).strftime("%Y-%m-%dT%H:%M:%S.") + f"{unix_ms % 1000:03d}Z"
+    return (_EPOCH + timedelta(milliseconds=unix_ms)).isoformat(timespec="milliseconds")[:23] + "Z"
 
 
 def alert_json(taken: Taken, receivers: Sequence[str], mutes: Mutes) -> dict[str, Any]:

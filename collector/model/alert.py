@@ -36,7 +36,7 @@ def fingerprint(labels: Labels) -> str:
 def rfc3339(unix_ms: int) -> str:
     """UTC, as Go's RFC3339Nano writes it: no trailing zeros in the fraction."""
     seconds, ms = divmod(unix_ms, 1000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")[:19]
     fraction = f".{ms:03d}".rstrip("0") if ms else ""
     return f"{text}{fraction}Z"
 
