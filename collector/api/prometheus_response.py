@@ -85,6 +85,9 @@ async def _unless_gone(request: Request, parameters: Parameters, running: asynci
     watching = asyncio.create_task(_gone(request, parameters))
     try:
         return await running
+    except asyncio.CancelledError:  # the server stops
+        parameters.cancelled.set()
+        raise
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

@@ -104,6 +104,7 @@ def status_router(status: ProcessStatus, *, token: str) -> APIRouter:
         "status/tsdb": api.tsdb,
         "status/walreplay": api.walreplay,
         "features": api.features,
+        "notifications": api.notifications,
     }
     for path, handler in handlers.items():
         router.add_route(f"/api/v1/{path}", endpoint(threads, handler), methods=["GET", "OPTIONS"])
@@ -181,6 +182,10 @@ class _Status:
     def walreplay(self, _parameters: Parameters) -> Reply:
         """Nothing listens before the log is replayed, so whoever asks finds it done."""
         return Reply([plain({"min": 0, "max": 0, "current": 0, "state": "done"})])
+
+    def notifications(self, _parameters: Parameters) -> Reply:
+        """What Prometheus's page shows on top, such as a failed reload; here that is in runtimeinfo and the log."""
+        return Reply(["[]"])
 
     def features(self, _parameters: Parameters) -> Reply:
         return Reply([plain({group: dict.fromkeys(names, True) for group, names in _FEATURES.items()})])

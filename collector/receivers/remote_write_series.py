@@ -23,9 +23,10 @@ class InvalidLabelsError(BadRequestError):
 
 @dataclass(frozen=True, slots=True)
 class RemoteSeries:
-    number: int  # counts up from 0; for as long as the series is remembered
+    number: int  # for as long as the series is remembered
     labels: Labels
     target: str
+    target_number: int  # likewise
     label_count: int  # as sent, with empty ones
 
 
@@ -34,6 +35,7 @@ class RemoteSeriesTable:
 
     def __init__(self) -> None:
         self._known: dict[bytes, RemoteSeries] = {}
+        self._targets: dict[str, int] = {}
         self._bytes = 0
         self._next = 0
 
@@ -64,11 +66,14 @@ class RemoteSeriesTable:
         values = dict(labels)
         phase = first_ms % PHASES
         target = f"remote_write|{values.get('job', '')}|{values.get('instance', '')}|{phase}"
-        series = RemoteSeries(self._next, labels, target, len(pairs))
-        self._next += 1
         if len(self._known) >= REMEMBERED_SERIES or self._bytes >= REMEMBERED_BYTES:
             self._known.clear()
+            self._targets.clear()
             self._bytes = 0
+        # Both numbers only ever go up: a request in progress may hold series that were forgotten meanwhile.
+        target_number = self._targets.setdefault(target, self._next)
+        series = RemoteSeries(self._next, labels, target, target_number, len(pairs))
+        self._next += 1
         self._known[key] = series
         self._bytes += len(key)
         return series

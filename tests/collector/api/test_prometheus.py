@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, MutableMapping, Sequence
+from typing import Any
 
 import httpx
 import numpy as np
@@ -404,6 +405,32 @@ async def test_event_loop_goes_on_while_a_query_is_evaluated() -> None:
         assert not slow.done()
         held.released.set()
         assert (await slow).json()["data"]["result"] == []
+
+
+async def test_query_ends_when_nobody_waits_for_it() -> None:
+    held, gone = _HeldSource(), asyncio.Event()
+    sent: list[MutableMapping[str, Any]] = []
+    arriving: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> MutableMapping[str, Any]:
+        if arriving:
+            return arriving.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/api/v1/query", "query_string": b"query=x-x", "headers": []}
+    asking = asyncio.create_task(app_of(held)(scope, receive, send))
+    assert await asyncio.to_thread(held.asked.wait, 10)
+    gone.set()
+    for _ in range(5):  # the watching task runs in this loop
+        await asyncio.sleep(0)
+    held.released.set()
+    await asking
+    assert sent[0]["status"] == 503
+    assert b'"errorType":"canceled"' in sent[1]["body"]
 
 
 @pytest.mark.parametrize(

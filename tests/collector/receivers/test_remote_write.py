@@ -350,7 +350,7 @@ _NAMES = st.sampled_from(["up", "load", "x"])
 _POINTS = st.lists(st.tuples(st.sampled_from([0.0, 1.5, float("nan"), -1.0]), st.integers(1, 6)), max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(_NAMES, st.sampled_from(["i1", "i2"]), _POINTS), max_size=8))
 def test_tables_hold_the_first_value_of_each_series_and_timestamp(
     sent: list[tuple[str, str, list[Point]]],
