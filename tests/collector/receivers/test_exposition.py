@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import math
 
 import pytest
@@ -181,3 +182,74 @@ def test_every_kind_of_metric_of_prometheus_client_is_read(parser):
 )
 def test_bounds_have_one_spelling(text, expected):
     assert canonical_float(text) == expected
+
+
+PAGE = '# HELP g Help {n}\n# TYPE g gauge\ng{{a="1"}} {n}\ng{{a="2"}} 5\nd 1\n# EOF\n'
+
+
+def dropping() -> ExpositionParser:
+    """Without the series named d."""
+    return ExpositionParser(
+        lambda series: None if series.name == "d" else labels_of(series.labels | {METRIC_NAME: series.name})
+    )
+
+
+def test_a_page_that_keeps_its_lines_keeps_its_labels_and_still_tells_what_changes():
+    parser = dropping()
+    first = parser.parse(PAGE.format(n=1), openmetrics=True)
+    assert (first.scraped, first.values) == (3, [1.0, 5.0])
+    again = parser.parse(PAGE.format(n=1).replace("d 1", "d 2"), openmetrics=True)
+    assert again.labels is first.labels
+    assert again.metadata == []
+    changed = parser.parse(PAGE.format(n=2), openmetrics=True)
+    assert changed.values == [2.0, 5.0]
+    assert [entry.help for entry in changed.metadata] == ["Help 2"]
+    fewer = parser.parse(PAGE.format(n=2).replace('g{a="2"} 5\n', ""), openmetrics=True)
+    assert (fewer.scraped, fewer.values) == (2, [2.0])
+
+
+def test_labels_that_look_like_exemplars_stay_apart_from_page_to_page(parser):
+    for name in ("b", "c", "b"):
+        found = parser.parse(f'm{{x="a # {{{name}"}} 1\n# EOF\n', openmetrics=True)
+        assert found.labels == (((METRIC_NAME, "m"), ("x", f"a # {{{name}")),)
+
+
+def test_exemplars_of_a_page_that_keeps_its_lines_are_seen_when_they_change(parser):
+    line = 'h_bucket{{le="1.0"}} {n} # {{trace_id="{n}"}} 0.5 1\nother{{x="y"}} 1\n# EOF\n'
+    for n in (1, 2, 3, 3):
+        found = parser.parse(line.format(n=n), openmetrics=True)
+        new = [each.labels for _, each in found.exemplars]
+    assert new == []
+    found = parser.parse(line.format(n=4), openmetrics=True)
+    assert [(place, each.labels) for place, each in found.exemplars] == [(0, (("trace_id", "4"),))]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{a="b"} 1', "expected a metric name"),
+        ('m{"n"} 1', "stands beside m"),
+        ('{"m","n"} 1', "two metric names"),
+        ('{"m",a} 1', "expected a label"),
+        ('{""} 1', "a name is empty"),
+        ('m{""="x"} 1', "a name is empty"),
+    ],
+)
+def test_wrong_quoted_names_are_refused(parser, line, message):
+    with pytest.raises(ExpositionError, match=message):
+        parser.parse(line, openmetrics=False)
+
+
+def test_quoted_names_are_understood_in_samples_and_comments(parser):
+    found = parser.parse('# TYPE "my metric" gauge\n{"my metric","a \\"b"="c",d="e",} 1\n', openmetrics=False)
+    assert found.labels == (((METRIC_NAME, "my metric"), ('a "b', "c"), ("d", "e")),)
+    assert parser.metadata() == [MetricMetadata("my metric", "gauge", "", "")]
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_parsed_or_refused_and_the_next_page_is_understood(text):
+    parser = new_parser()
+    for openmetrics in (False, True):
+        with contextlib.suppress(ExpositionError):
+            parser.parse(text, openmetrics=openmetrics)
+    assert samples(parser, 'up{job="a"} 1\n') == {"up,job=a": 1.0}

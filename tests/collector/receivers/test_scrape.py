@@ -18,6 +18,7 @@ from collector.errors import TemporaryError
 from collector.model.series import STALE_BITS
 from collector.receivers.scrape import ScrapeManager
 from collector.receivers.scrape_config import ScrapeConfig
+from collector.receivers.scrape_loop import INLINE_BYTES
 
 INTERVAL = "120ms"  # short, so that tests are; a scrape must fit into it on a busy machine
 
@@ -300,3 +301,60 @@ async def test_a_store_that_fails_does_not_stop_the_scraper(shop, failing_sink):
         await until(lambda: manager.stats.store_errors >= 3, "three refused scrapes")
         assert manager.targets()[0]["lastError"] == "the disk is full"
         assert manager.stats.loop_errors == 0
+
+
+async def test_targets_over_the_limit_are_all_down_and_say_so(shop, answer, metric_store, query):
+    settings = config(target_limit=1, static_configs=[{"targets": [shop.address, answer.address]}])
+    async with running(ScrapeManager([settings], metric_store)) as manager:
+        await until(lambda: [target["health"] for target in manager.targets()] == ["down"] * 2, "both down")
+        assert {target["lastError"] for target in manager.targets()} == {
+            "target_limit exceeded (number of targets: 2, limit: 1)"
+        }
+    assert answer.asked == []
+
+
+async def test_a_url_names_targets_and_what_it_cannot_answer_changes_nothing(shop, answer, metric_store, query):
+    answer.kind = "application/json"
+    answer.body = json.dumps([{"targets": [shop.address], "labels": {"zone": "a"}}]).encode()
+    discovery = {"url": f"http://{answer.address}/targets", "refresh_interval": "200ms"}
+    settings = config(static_configs=[], http_sd_configs=[discovery])
+    async with running(ScrapeManager([settings], metric_store)) as manager:
+        await until(lambda: query.last("up", zone="a") == 1.0, "the target")
+        (target,) = manager.targets()
+        assert target["discoveredLabels"]["__meta_url"] == discovery["url"]
+        assert answer.asked[0]["x-prometheus-refresh-interval-seconds"] == "0.2"
+        for body in (b"[{", b'{"targets": []}', b'[{"targets": 5}]'):
+            answer.body = body
+            before = len(answer.asked)
+            await until(lambda before=before: len(answer.asked) > before + 1, "more questions")
+            assert len(manager.targets()) == 1
+        answer.body = b"[]"
+        await until(lambda: query.bits("up")[-1] == STALE_BITS, "the end of the target")
+        assert manager.targets() == []
+
+
+async def test_a_name_stands_for_addresses(shop, metric_store, query):
+    port = int(shop.address.rpartition(":")[2])
+    names = {"names": ["localhost"], "type": "A", "port": port}
+    settings = config(static_configs=[], dns_sd_configs=[names])
+    async with running(ScrapeManager([settings], metric_store)) as manager:
+        await until(lambda: query.last("up") == 1.0, "the target")
+        assert manager.targets()[0]["discoveredLabels"]["__meta_dns_name"] == "localhost"
+        assert manager.targets()[0]["scrapeUrl"] == f"http://{shop.address}/metrics"
+
+
+async def test_a_page_that_is_parsed_in_a_thread_is_scraped_as_others_are(answer, metric_store, query):
+    answer.body = b"".join(b'measured{n="%d",label="of some length"} %d\n' % (n, n) for n in range(9_000))
+    assert len(answer.body) > INLINE_BYTES
+    async with running(ScrapeManager([config(answer.address, scrape_interval="2s")], metric_store)) as manager:
+        await until(lambda: query.last("scrape_samples_scraped") == 9_000.0, "the page")
+        assert query.last("measured", n="8999") == 8_999.0
+        assert manager.targets()[0]["lastError"] == ""
+
+
+async def test_what_is_left_out_of_a_page_is_shown_though_the_target_is_up(answer, metric_store, query):
+    answer.body = b"m 1\nm 2\n"
+    async with running(ScrapeManager([config(answer.address)], metric_store)) as manager:
+        await until(lambda: query.last("m") == 1.0, "the scrape")
+        assert "left out: 1 samples" in manager.targets()[0]["lastError"]
+        assert manager.targets()[0]["health"] == "up"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from collector.errors import BadRequestError, LimitExceededError
 from collector.model.series import METRIC_NAME, SampleBatch, is_stale, labels_of
 from collector.receivers.scrape_config import ScrapeConfig
 from collector.receivers.scrape_session import ScrapeReport, ScrapeSession
@@ -145,3 +146,90 @@ def test_a_nan_that_means_absent_here_is_a_plain_nan(session):
     (batch,) = session.succeeded(exposition, timestamp_ms=1000, duration_s=0.1).batches
     assert np.isnan(batch.values[0])
     assert batch.values.view(np.uint64)[0] != 0x7FF0000000000003
+
+
+DROP_DEBUG = [{"source_labels": ["__name__"], "regex": "debug_.*", "action": "drop"}]
+
+
+def test_metric_relabelling_drops_and_renames_and_the_report_counts_what_stays():
+    rules = [
+        *DROP_DEBUG,
+        {"source_labels": ["__name__"], "regex": "(m)", "target_label": "__name__", "replacement": "${1}_x"},
+    ]
+    session = new_session(metric_relabel_configs=rules)
+    for at in (1000, 2000, 3000):
+        (batch,) = scraped(session, f"debug_a {at}\nm {at}\ndebug_b 2\n", at)
+        assert named(batch)["m_x"] == at
+        assert (named(batch)["scrape_samples_scraped"], named(batch)["scrape_samples_post_metric_relabeling"]) == (3, 1)
+        assert "debug_a" not in named(batch)
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ({"label_limit": 3}, "label_limit exceeded (metric: metric, number of labels: 4, limit: 3)"),
+        (
+            {"label_name_length_limit": 8},
+            "label_name_length_limit exceeded (metric: metric, label name: long_label, length: 10, limit: 8)",
+        ),
+        (
+            {"label_value_length_limit": 11},
+            "label_value_length_limit exceeded (metric: metric, label name: long_label, length: 12, limit: 11)",
+        ),
+    ],
+)
+def test_a_limit_on_labels_is_named_with_metric_and_number(limit, message):
+    session = new_session(**limit)
+    with pytest.raises(LimitExceededError) as caught:
+        session.parser.parse('metric{long_label="a long value"} 1\n', openmetrics=False)
+    assert str(caught.value) == message
+    assert session.parser.progress == (1, 0)
+
+
+def test_names_of_the_new_form_are_taken_unless_the_job_says_legacy():
+    text = '{"http.requests",route="/"} 1\n{"größe","l.abel"="x"} 2\n'
+    (batch,) = scraped(new_session(), text, 1000)
+    assert [dict(each)[METRIC_NAME] for each in batch.labels[:2]] == ["http.requests", "größe"]
+    assert dict(batch.labels[1])["l.abel"] == "x"
+    with pytest.raises(BadRequestError, match=r"invalid metric name 'http\.requests'"):
+        scraped(new_session(metric_name_validation_scheme="legacy"), text, 1000)
+    with pytest.raises(BadRequestError, match=r"invalid label name 'l\.abel'"):
+        scraped(new_session(metric_name_validation_scheme="legacy"), 'm{"l.abel"="x"} 2\n', 1000)
+
+
+def test_the_extra_report_tells_the_jobs_bounds_and_the_size_of_the_page():
+    session = new_session(extra_scrape_metrics=True, sample_limit=9, scrape_timeout="7s")
+    exposition = session.parser.parse("m 1\n", openmetrics=False)
+    (batch,) = session.succeeded(exposition, timestamp_ms=1000, duration_s=0.1, body_bytes=4).batches
+    extra = ("scrape_timeout_seconds", "scrape_sample_limit", "scrape_body_size_bytes")
+    assert [named(batch)[name] for name in extra] == [7.0, 9.0, 4.0]
+    batch = session.failed(ScrapeReport(False, 0.1, body_bytes=-1), timestamp_ms=2000)
+    assert named(batch)["scrape_body_size_bytes"] == -1.0
+
+
+def test_what_is_left_out_of_a_good_page_is_said(session):
+    exposition = session.parser.parse("m 1\nm 2\nup 7\nlate 1 99999999999999\n", openmetrics=False)
+    brought = session.succeeded(exposition, timestamp_ms=1000, duration_s=0.1)
+    assert brought.left_out == (
+        "left out: 2 samples of series that are on the page before, or are the report's "
+        "and 1 samples more than 10 minutes ahead of the scrape"
+    )
+    assert named(brought.batches[0])["up"] == 1.0
+
+
+def test_series_with_their_own_time_end_only_where_the_job_tracks_them():
+    for tracks in (True, False):
+        session = new_session(track_timestamps_staleness=tracks)
+        scraped(session, 'm{n="1"} 1 900\nm{n="2"} 1 900\n', 1000)
+        (batch, *_) = scraped(session, 'm{n="2"} 1 1900\n', 2000)
+        assert named(batch).get("m1") == ("stale" if tracks else None)
+        assert "m2" not in named(batch)
+
+
+def test_another_configuration_goes_on_with_the_series_and_ends_those_that_it_leaves_out(session):
+    scraped(session, "debug_a 1\nm 1\n", 1000)
+    changed = new_session(metric_relabel_configs=DROP_DEBUG)
+    changed.follow(session)
+    (batch,) = scraped(changed, "debug_a 2\nm 2\n", 2000)
+    assert (named(batch)["debug_a"], named(batch)["m"]) == ("stale", 2.0)
+    assert named(batch)["scrape_series_added"] == 0.0
