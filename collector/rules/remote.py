@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.errors import BadRequestError, LimitExceededError, TemporaryError
+from collector.errors import BadRequestError, LimitExceededError, TemporaryError, UnsupportedError
 from collector.model.series import ABSENT, Labels, labels_of
 
 MAX_POINTS = 11_000  # steps that Prometheus answers at once (web/api/v1/api.go, queryRange)
@@ -71,6 +71,7 @@ class Remote:
         TemporaryError: no answer, or none now; names the URL.
         BadRequestError: the query is refused; with the peer's words.
         LimitExceededError: the answer is larger than MAX_ANSWER_BYTES.
+        UnsupportedError: the answer holds native histograms.
 
     Args:
         url: e.g. `http://127.0.0.1:9090`, with a path if the API is below one.
@@ -114,6 +115,7 @@ class Remote:
         with _understood(self.url):
             if data["resultType"] == "scalar":
                 return [((), float(data["result"][1]))]
+            _refuse_histograms(expr, data)
             return [(labels_of(one["metric"]), float(one["value"][1])) for one in data["result"]]
 
     def samples(self, selector: str, *, min_ms: int, max_ms: int) -> list[Samples]:
@@ -122,6 +124,7 @@ class Remote:
         data = self.ask("query", {"query": f"{selector}[{window_ms}ms]", "time": _seconds(max_ms)}, method="POST")
         found = []
         with _understood(self.url):
+            _refuse_histograms(selector, data)
             for one in data["result"]:
                 times = np.array([round(float(at) * 1000) for at, _ in one.get("values", [])], dtype=np.int64)
                 values = np.array([float(value) for _, value in one.get("values", [])])
@@ -141,6 +144,7 @@ class Remote:
             }
             data = self.ask("query_range", parameters, method="POST")
             with _understood(self.url):
+                _refuse_histograms(expr, data)
                 for one in data["result"]:
                     row = rows.setdefault(labels_of(one["metric"]), np.full(grid.count, ABSENT))
                     points = one.get("values", [])
@@ -163,6 +167,11 @@ class Remote:
         data = self.ask("rules", {})
         with _understood(self.url):
             return list(data["groups"])
+
+
+def _refuse_histograms(expr: str, data: Any) -> None:
+    if any("histogram" in one or "histograms" in one for one in data["result"]):
+        raise UnsupportedError(f"{expr!r} yields native histograms, which are not replayed")
 
 
 def _seconds(unix_ms: int) -> str:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -172,3 +177,36 @@ def test_rule_group_metrics_are_those_of_prometheus(live: Any) -> None:
         "prometheus_config_last_reload_successful 1.0",
     ):
         assert name in text
+
+
+def test_rules_are_read_again_on_sighup_and_bad_ones_change_nothing(live: Any) -> None:
+    """The files keep their time and size, so that nothing but the signal tells of the change."""
+    before = live.rules.stat()
+    text = live.rules.read_text()
+
+    def signalled(changed: str) -> None:
+        live.rules.write_text(changed)
+        os.utime(live.rules, ns=(before.st_atime_ns, before.st_mtime_ns))
+        os.kill(live.pid, signal.SIGHUP)
+
+    def metric(name: str) -> float:
+        found = re.search(rf"^{name} (\S+)$", httpx.get(f"{live.url}/metrics", trust_env=False).text, re.MULTILINE)
+        return float(found[1]) if found else math.nan
+
+    def queries() -> str:
+        return httpx.get(f"{live.url}/api/v1/rules", trust_env=False).text
+
+    signalled(text.replace("load > 2", "load > 3"))
+    eventually(lambda: "load \\u003e 3" in queries() or "load > 3" in queries())
+    signalled(text.replace("load > 2", "load >> "))
+    eventually(lambda: metric("prometheus_config_last_reload_successful") == 0)
+    assert "load > 3" in queries().replace("\\u003e", ">")
+    signalled(text)
+    eventually(lambda: metric("prometheus_config_last_reload_successful") == 1)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "not within 20 s"
+        time.sleep(0.05)
