@@ -1,16 +1,17 @@
 """
-PromQL beside Prometheus: `sum by (job) (rate(x[5m]))` over 1,400 steps, at 100 and 1,000 series.
+PromQL beside Prometheus: range queries over 1,400 steps, at 1, 100, 1,000 and 10,000 series.
 
-    python bench/promql.py [--repeat 7] [--series 100 1000]
+    python bench/promql.py [--repeat 7] [--series 1 100 1000 10000] [--query 'x'…]
 
-The engine is measured alone, over series in memory, and with the HTTP API's answer encoded; Prometheus, when it is on
-PATH, over its HTTP API on this machine, from a TSDB that promtool writes. Prints medians in milliseconds.
+The engine is measured alone, over series in memory, and with the HTTP API's answer encoded (but not sent); Prometheus,
+when it is on PATH, over its HTTP API on this machine, from a TSDB that promtool writes.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import shutil
 import socket
 import statistics
@@ -23,13 +24,22 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from collector.api.prometheus_encoding import query_data
+from collector.api.prometheus_encoding import matrix_data, series_json
 from collector.model.series import METRIC_NAME, Block, labels_of
 from collector.query.memory import MemorySource
 from collector.query.promql.engine import Engine
 from collector.query.promql.values import Matrix, display
 
-QUERY = "sum by (job) (rate(x[5m]))"
+QUERIES = (
+    "x",
+    "rate(x[5m])",
+    "sum by (job) (rate(x[5m]))",
+    "sum(x)",
+    "x / on (instance) x",
+    "max_over_time(x[5m])",
+    "quantile by (job) (0.9, x)",
+    "topk(5, x)",
+)
 STEPS, STEP_MS, SCRAPE_MS, WINDOW_MS = 1_400, 10_000, 10_000, 300_000
 ORIGIN_MS = 1_600_000_000_000
 START_MS = ORIGIN_MS + WINDOW_MS + 3_137  # off the scrapes, so that closed and open windows hold the same samples
@@ -104,37 +114,50 @@ def _ready(client: httpx.Client) -> bool:
         return False
 
 
-def ours_ms(block: Block, repeat: int) -> tuple[float, float]:
+def encoded(matrix: Matrix) -> int:
+    """How many bytes the answer has; all of them are made."""
+    return sum(map(len, matrix_data(series_json(matrix.labels, matrix.timestamps_ms, matrix.values))))
+
+
+def ours_ms(block: Block, expr: str, repeat: int) -> tuple[float, float]:
     """Medians of the evaluation alone, and with the answer encoded."""
-    query = Engine(MemorySource([block])).prepare(QUERY)
+    query = Engine(MemorySource([block])).prepare(expr)
 
     def evaluated() -> Matrix:
         return query.range(start_ms=START_MS, end_ms=END_MS, step_ms=STEP_MS)
 
-    return median_ms(evaluated, repeat), median_ms(lambda: query_data(evaluated()), repeat)
+    return median_ms(evaluated, repeat), median_ms(lambda: encoded(evaluated()), repeat)
 
 
-def theirs(block: Block, repeat: int) -> str:
+def theirs_ms(block: Block, queries: list[str], repeat: int) -> dict[str, float]:
     times: dict[str, str | float] = {"start": START_MS / 1000, "end": END_MS / 1000, "step": STEP_MS / 1000}
     with prometheus(block) as client:
-        median = median_ms(lambda: client.get("/api/v1/query_range", params=times | {"query": QUERY}), repeat)
-        version = client.get("/api/v1/status/buildinfo").json()["data"]["version"]
-    return f"Prometheus {version} {median:7.1f} ms"
+
+        def asked(expr: str) -> bytes:
+            return client.get("/api/v1/query_range", params=times | {"query": expr}).raise_for_status().content
+
+        return {expr: median_ms(functools.partial(asked, expr), repeat) for expr in queries}
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--repeat", type=int, default=7)
-    arguments.add_argument("--series", type=int, nargs="+", default=[100, 1_000])
+    arguments.add_argument("--series", type=int, nargs="+", default=[1, 100, 1_000, 10_000])
+    arguments.add_argument("--query", nargs="+", default=list(QUERIES))
+    arguments.add_argument("--alone", action="store_true", help="without Prometheus")
     options = arguments.parse_args()
-    print(f"{QUERY}, {STEPS} steps, median of {options.repeat}")
+    beside = not options.alone and shutil.which("prometheus") and shutil.which("promtool")
+    print(f"{STEPS} steps, medians of {options.repeat} in milliseconds")
+    print(f"{'series':>7}  {'query':<30} {'engine':>9} {'with JSON':>9} {'Prometheus':>10} {'ratio':>6}")
     for series in options.series:
         block = counters(series)
-        engine, encoded = ours_ms(block, options.repeat)
-        line = f"{series:>6} series: engine {engine:7.1f} ms, with JSON {encoded:7.1f} ms"
-        if shutil.which("prometheus") and shutil.which("promtool"):
-            line += f", {theirs(block, options.repeat)}"
-        print(line)
+        theirs = theirs_ms(block, options.query, options.repeat) if beside else {}
+        for expr in options.query:
+            engine, whole = ours_ms(block, expr, options.repeat)
+            line = f"{series:>7}  {expr:<30} {engine:>9.1f} {whole:>9.1f}"
+            if beside:
+                line += f" {theirs[expr]:>10.1f} {whole / theirs[expr]:>6.2f}"
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

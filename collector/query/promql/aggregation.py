@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from collector.model.series import METRIC_NAME, Labels, labels_of
 from collector.query.errors import ExecutionError
 from collector.query.promql.annotations import Annotations
+from collector.query.promql.group_sums import grouped_count, grouped_sum
 from collector.query.promql.native import summed
 from collector.query.promql.native_text import text_of
 from collector.query.promql.numerals import format_float
@@ -32,8 +33,12 @@ class Groups:
         self._values, self.present = frame.values, frame.present
         self._order = None if np.array_equal(order, np.arange(len(order))) else order
 
-    def reduce(self, ufunc: np.ufunc, values: Floats | NDArray[np.int64], fill: float) -> Floats:
+    def reduce(self, ufunc: np.ufunc, values: Floats, fill: float) -> Floats:
         """`ufunc` over the rows of each group, [g, k], with `fill` for what is not present."""
+        if ufunc is np.add and fill == 0.0:
+            sums = grouped_sum(values, self.present, self.group_of, len(self.keys))
+            if sums is not None:
+                return sums
         if not self.present.all():
             values = np.where(self.present, values, fill)
         if len(self.keys) == 1:
@@ -46,6 +51,9 @@ class Groups:
         if self.present.all():
             sizes = np.bincount(self.group_of, minlength=len(self.keys))
             return np.broadcast_to(sizes[:, None], (len(self.keys), self.present.shape[1])).astype(np.int64)
+        counts = grouped_count(self.present, self.group_of, len(self.keys))
+        if counts is not None:
+            return counts
         ordered = self.present if self._order is None else self.present[self._order]
         return np.asarray(np.add.reduceat(ordered.astype(np.int64), self._starts, axis=0))
 
@@ -193,17 +201,42 @@ def _ranked(frame: Frame, groups: Groups, limits: Floats, *, largest: bool) -> F
     for group in range(len(groups.keys)):
         rows = groups.rows(group)
         values, present = frame.values[rows], frame.present[rows]
-        # Rising key: best first, NaN after every number, what is not present last. Equal values keep their order.
-        key = -values if largest else values
-        category = np.where(present, np.where(np.isnan(values), 1, 0), 2)
-        order = np.lexsort((np.where(category == 0, key, 0.0), category), axis=0)
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.broadcast_to(np.arange(len(rows))[:, None], order.shape), axis=0)
-        chosen = present & (rank < wanted)
-        # Instant answers list the best first, so the rows take the order of the first step.
-        by_first = order[:, 0]
-        kept.append(Frame(tuple(frame.labels[row] for row in rows[by_first]), values[by_first], chosen[by_first]))
-    return stacked(kept, frame.values.shape[1])
+        chosen = _best(values, present, wanted, largest=largest)
+        if chosen is None:
+            chosen, by_first = _sorted_best(values, present, wanted, largest=largest)
+            rows, values, chosen = rows[by_first], values[by_first], chosen[by_first]
+        seen = np.flatnonzero(chosen.any(axis=1))
+        kept.append(Frame(tuple(frame.labels[row] for row in rows[seen]), values[seen], chosen[seen]))
+    return stacked(kept, frame.steps)
+
+
+def _best(values: Floats, present: Mask, wanted: Floats, *, largest: bool) -> Mask | None:
+    """Which series are among the best, by a partial sort of each step; None where that would not do."""
+    limit = int(wanted[0])
+    if len(wanted) == 1 or not 0 < limit < len(values) or (wanted != limit).any() or not np.isfinite(values).all():
+        return None
+    key = np.where(present, -values if largest else values, np.inf)
+    bound = np.partition(np.ascontiguousarray(key.T), limit - 1, axis=1)[:, limit - 1]
+    chosen = present & (key <= bound)
+    if (chosen.sum(axis=0) > limit).any():  # of equals the first ones
+        better = key < bound
+        equals = chosen & ~better
+        chosen = better | (equals & (np.cumsum(equals, axis=0) <= limit - better.sum(axis=0)))
+    return chosen
+
+
+def _sorted_best(values: Floats, present: Mask, wanted: Floats, *, largest: bool) -> tuple[Mask, NDArray[np.intp]]:
+    """
+    Returns:
+        which series are among the best, and their order at the first step: instant answers list the best first.
+    """
+    # Rising key: best first, NaN after every number, what is not present last. Equal values keep their order.
+    key = -values if largest else values
+    category = np.where(present, np.where(np.isnan(values), 1, 0), 2)
+    order = np.lexsort((np.where(category == 0, key, 0.0), category), axis=0)
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.broadcast_to(np.arange(len(values))[:, None], order.shape), axis=0)
+    return np.asarray(present & (rank < wanted)), order[:, 0]
 
 
 def _limited(frame: Frame, groups: Groups, limits: Floats) -> Frame:

@@ -22,8 +22,9 @@ from collector.query.promql.values import Floats, Mask, Times
 LEFT_OPEN = True
 # Elements of [series, steps] worked on at once: three or four such arrays of float64 fit a core's L2 cache (1 MB).
 CHUNK_ELEMENTS = 32_768
-# Elements of [series, steps, window] laid out at once, 32 MB of float64.
-_PADDED_ELEMENTS = 4_000_000
+# Elements of [series, steps, window] laid out at once. By measurement of stddev_over_time and quantile_over_time at 300
+# series, 1,400 steps and 30 samples a window: 100,000 take half the time of 4,000,000; an array is then 0.8 MB.
+_PADDED_ELEMENTS = 100_000
 
 
 def first_inside(timestamps_ms: Times, starts_ms: Times) -> NDArray[np.intp]:
