@@ -284,7 +284,7 @@ def _intrinsic(comparison: Comparison, parameters: Parameters) -> str:
             column = "name" if field is Intrinsic.ROOT_NAME else "service"
             return _of_traces(f"AND parent_span_id = 0 AND {_text(column, op, value, parameters)}")
         case (Intrinsic.TRACE_DURATION, Duration(nano)):
-            longest = "max(start_unix_nano::BIGINT + duration_nano) - min(start_unix_nano)"
+            longest = "max(start_unix_nano::HUGEINT + duration_nano) - min(start_unix_nano)"
             having = f"{longest} {_sql_op(op)} {parameters.bind(nano)}"
             return _of_traces(f"GROUP BY trace_hi, trace_lo HAVING {having}")
     raise AssertionError(f"the parser lets no {field} be compared with {value!r}")

@@ -165,7 +165,7 @@ def _check_size(found: Filter) -> None:
 
 @cache
 def _parser() -> Lark:
-    from lark import Lark  # 8 MB, which only who searches pays
+    from lark import Lark  # 3 MB, which only who searches pays
 
     return Lark(_GRAMMAR, parser="lalr", transformer=_Reader())
 

@@ -35,6 +35,9 @@ CHECKPOINT_AT_MB = 32
 FLUSH_AT_MB = 8  # DuckDB's allocator gives freed memory back from here on; its default of 128 is more than we may use
 _BEFORE_EXTENTS = 1  # the schema's version without trace_extents, which is brought up to date when it is opened
 READERS = 4  # queries at once; more would only share the same two threads
+# A query that takes longer is broken off, and so is the wait for one's turn. Jaeger's page waits for 10 s; a structural
+# search of 10 million spans takes 2 s.
+READ_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +134,27 @@ class TelemetryDatabase:
         A cursor that sees one state of the file throughout.
 
         Raises:
-            TemporaryError: DuckDB could not answer, e.g. it would need more memory than it may use.
+            TemporaryError: DuckDB could not answer within READ_WITHIN_S, or would need more memory than it may use.
         """
-        with self._readers:
+        if not self._readers.acquire(timeout=READ_WITHIN_S):
+            raise TemporaryError(f"{READERS} other queries of spans and logs have not ended within {READ_WITHIN_S} s")
+        try:
             cursor = self._connection.cursor()
+            late = threading.Timer(READ_WITHIN_S, cursor.interrupt)
+            late.daemon = True
+            late.start()
             try:
                 cursor.execute("BEGIN TRANSACTION READ ONLY")
                 yield cursor
+            except duckdb.InterruptException as error:
+                raise TemporaryError(f"the query of spans and logs took longer than {READ_WITHIN_S} s") from error
             except duckdb.Error as error:
                 raise TemporaryError(f"spans and logs could not be read: {error}") from error
             finally:
+                late.cancel()
                 cursor.close()
+        finally:
+            self._readers.release()
 
     def _delete(self, sql: str, received_ms: int) -> int:
         row = self._connection.execute(sql, [received_ms]).fetchone()

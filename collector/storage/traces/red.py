@@ -56,7 +56,7 @@ def read_red(cursor: duckdb.DuckDBPyConnection, query: RedQuery) -> list[RedSeri
     first = query.start_unix_nano - query.window_nano
     sql = f"""
         SELECT service, {"name" if query.by_operation else "''"} AS operation,
-            ((start_unix_nano::BIGINT - $first) // $step)::BIGINT AS slot,
+            ((start_unix_nano::HUGEINT - $first) // $step)::BIGINT AS slot,
             ceil(ln(greatest(duration_nano, 1)) / {math.log(GROWTH)})::BIGINT AS bucket,
             count(*), count(*) FILTER (status_code = {int(StatusCode.ERROR)})
         FROM spans WHERE start_unix_nano BETWEEN greatest($first, 0) AND $last

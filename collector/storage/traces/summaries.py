@@ -13,6 +13,7 @@ from collector.model.telemetry import StatusCode
 from collector.storage.traces.extents import spans_of
 
 _COLUMNS = "trace_hi, trace_lo, span_id, parent_span_id, service, name, start_unix_nano, duration_nano, status_code"
+_LAST = 2**64 - 1  # the last nanosecond that OTLP can say; a span with a wrong clock may end after it
 
 
 class ServiceSummary(NamedTuple):
@@ -50,12 +51,13 @@ def read_summaries(cursor: duckdb.DuckDBPyConnection, trace_ids: Sequence[TraceI
             FROM s LEFT JOIN s p ON p.trace_hi = s.trace_hi AND p.trace_lo = s.trace_lo AND p.span_id = s.parent_span_id
         ), per_service AS (
             SELECT trace_hi, trace_lo, service, min_by(name, place) AS name, min(place) AS place,
-                min(start_unix_nano) AS began, max(start_unix_nano + greatest(duration_nano, 0)::UBIGINT) AS ended,
+                min(start_unix_nano) AS began,
+                max(least(start_unix_nano::HUGEINT + greatest(duration_nano, 0), {_LAST})) AS ended,
                 count(*) AS spans, count(*) FILTER (status_code = {int(StatusCode.ERROR)}) AS errors,
                 count(*) FILTER (orphan) AS orphans
             FROM placed GROUP BY trace_hi, trace_lo, service
         )
-        SELECT trace_hi, trace_lo, min_by(service, place), min_by(name, place), min(began), max(ended),
+        SELECT trace_hi, trace_lo, min_by(service, place), min_by(name, place), min(began), max(ended)::UBIGINT,
             sum(spans)::BIGINT, sum(errors)::BIGINT, sum(orphans)::BIGINT,
             list({{'name': service, 'spans': spans, 'errors': errors}} ORDER BY service)
         FROM per_service GROUP BY trace_hi, trace_lo

@@ -3,9 +3,10 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from collector.errors import CollectorError, LimitExceededError
+from collector.errors import CollectorError, LimitExceededError, TemporaryError
 from collector.model.ids import parse_trace_id
 from collector.pipeline.spans import decode_spans
+from collector.storage.traces import database as database_module
 from collector.storage.traces import reader
 from collector.storage.traces.database import TelemetryDatabase
 
@@ -103,4 +104,14 @@ def test_a_trace_in_many_commits_and_far_apart_is_found_whole(path, new_trace_re
     assert [span.span_id for span in traces.trace(TRACE_ID).spans] == [1, 2, 3, 4, 5]
     several = traces.traces([parse_trace_id(f"{number:x}") for number in range(1, 9)] + [TRACE_ID])
     assert [len(trace.spans) for trace in several] == [5]
+    database.close()
+
+
+def test_a_query_that_takes_too_long_is_broken_off(path, monkeypatch):
+    monkeypatch.setattr(database_module, "READ_WITHIN_S", 0.05)
+    database = TelemetryDatabase.open(path)
+    with pytest.raises(TemporaryError, match=r"longer than 0\.05 s"), database.reading() as cursor:
+        cursor.execute("SELECT count(*) FROM range(100000000) a(i), range(1000) b(j) WHERE hash(i) = hash(j) + 1")
+    with database.reading() as cursor:
+        assert cursor.execute("SELECT 1").fetchall() == [(1,)]
     database.close()
