@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from collector.model.series import METRIC_NAME, Labels, labels_of
 from collector.query.errors import ExecutionError
+from collector.query.promql import group_runs
 from collector.query.promql.annotations import Annotations
-from collector.query.promql.group_sums import grouped_count, grouped_sum
 from collector.query.promql.native import summed
 from collector.query.promql.native_text import text_of
 from collector.query.promql.numerals import format_float
@@ -35,10 +35,8 @@ class Groups:
 
     def reduce(self, ufunc: np.ufunc, values: Floats, fill: float) -> Floats:
         """`ufunc` over the rows of each group, [g, k], with `fill` for what is not present."""
-        if ufunc is np.add and fill == 0.0:
-            sums = grouped_sum(values, self.present, self.group_of, len(self.keys))
-            if sums is not None:
-                return sums
+        if group_runs.worthwhile(self.group_of, values.shape[1]):
+            return group_runs.reduced(ufunc, values, self.present, self.group_of, len(self.keys), fill)
         if not self.present.all():
             values = np.where(self.present, values, fill)
         if len(self.keys) == 1:
@@ -51,9 +49,8 @@ class Groups:
         if self.present.all():
             sizes = np.bincount(self.group_of, minlength=len(self.keys))
             return np.broadcast_to(sizes[:, None], (len(self.keys), self.present.shape[1])).astype(np.int64)
-        counts = grouped_count(self.present, self.group_of, len(self.keys))
-        if counts is not None:
-            return counts
+        if group_runs.worthwhile(self.group_of, self.present.shape[1]):
+            return group_runs.counted(self.present, self.group_of, len(self.keys))
         ordered = self.present if self._order is None else self.present[self._order]
         return np.asarray(np.add.reduceat(ordered.astype(np.int64), self._starts, axis=0))
 
