@@ -149,8 +149,14 @@ def _wired(
         run=asyncio.to_thread,
     )
     in_force = ConfigInForce(
-        config=config, scrapes=scrapes, rules=rules, otlp=otlp_metrics, follow_alerts=alerting.reconfigure
+        config=config,
+        scrapes=scrapes,
+        rules=rules,
+        otlp=otlp_metrics,
+        follow_alerts=alerting.reconfigure,
+        reloaded=ReloadState(time.time_ns() // 1_000_000),
     )
+    _count_reloads(counts, in_force.reloaded)
     background: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         ("scrapes", scrapes.run),
         ("rules", rules.run),
@@ -200,6 +206,9 @@ def _store_options(storage: StorageConfig) -> dict[str, Any]:
         options["retention_bytes"] = storage.tsdb.retention.size
     if storage.tsdb.out_of_order_time_window is not None:
         options["out_of_order_s"] = storage.tsdb.out_of_order_time_window
+    for limit in ("series_limit", "target_series_limit"):
+        if (given := getattr(storage, limit)) is not None:
+            options[limit] = given
     return options
 
 
@@ -224,8 +233,15 @@ def _status(in_force: ConfigInForce, engine: Engine, store: MetricStore) -> Proc
         corruptions=lambda: store.stats.corrupt_chunks,
         cardinality=lambda top: store.cardinality(top=top),
         reload=in_force.reload,
-        reloaded=ReloadState(now_ms),
+        reloaded=in_force.reloaded,
     )
+
+
+def _count_reloads(counts: SelfMetrics, reloaded: ReloadState) -> None:
+    succeeded = "Whether the configuration was loaded when it was asked for last."
+    counts.gauge("prometheus_config_last_reload_successful", succeeded, lambda: float(reloaded.succeeded))
+    when = "When that was, in Unix seconds."
+    counts.gauge("prometheus_config_last_reload_success_timestamp_seconds", when, lambda: reloaded.at_ms / 1000)
 
 
 def _count_remote_write(counts: SelfMetrics, stats: WriteStats) -> None:
@@ -248,15 +264,27 @@ def _count_metrics(counts: SelfMetrics, store: MetricStore, scrapes: ScrapeManag
     counters: dict[str, tuple[str, Callable[[], float]]] = {
         "prometheus_tsdb_head_samples_appended": ("Samples stored.", lambda: store.stats.samples),
         "prometheus_tsdb_out_of_order_samples": (
-            "Samples refused: older than what is sealed.",
-            lambda: store.stats.too_old,
+            "Samples refused: older than the newest of their series by more than the window.",
+            lambda: store.stats.out_of_order,
         ),
-        "steersman_metrics_duplicate_samples": ("Samples that were there already.", lambda: store.stats.duplicates),
-        "steersman_metrics_refused_series": ("New series over the limit.", lambda: store.stats.refused_series),
+        "prometheus_tsdb_too_old_samples": ("Samples refused: older than the retention.", lambda: store.stats.too_old),
+        "prometheus_tsdb_out_of_bound_samples": (
+            "Samples refused: too far in the future.",
+            lambda: store.stats.too_far_ahead,
+        ),
+        "steersman_metrics_duplicate_samples": (
+            "Samples refused: another value was there at that timestamp.",
+            lambda: store.stats.duplicates,
+        ),
+        "steersman_metrics_repeated_samples": ("Samples that were there already.", lambda: store.stats.repeated),
+        "steersman_metrics_refused_series": ("New series over a limit.", lambda: store.stats.refused_series),
+        "prometheus_tsdb_compactions": ("Segment files merged.", lambda: store.stats.merged_segments),
         "steersman_metrics_commits": ("Group commits of the metric store.", lambda: store.stats.commits),
         "steersman_metrics_corrupt_chunks": ("Chunks left out of answers.", lambda: store.stats.corrupt_chunks),
         "steersman_scrapes": ("Scrapes done.", lambda: scrapes.stats.scrapes),
         "steersman_scrapes_failed": ("Scrapes that failed.", lambda: scrapes.stats.failed),
+        "steersman_scrapes_over_limits": ("Scrapes that failed over a limit.", lambda: scrapes.stats.over_limits),
+        "steersman_scrapes_left_out": ("Good pages with samples left out.", lambda: scrapes.stats.left_out),
         "steersman_scrape_store_errors": ("Scrapes that the store refused.", lambda: scrapes.stats.store_errors),
     }
     for name, (text, read) in gauges.items():
