@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter
 
 from collector.api.prometheus_encoding import plain
+from collector.api.prometheus_format import one_line
 from collector.api.prometheus_lookup import selections
 from collector.api.prometheus_parameters import Parameters, invalid, parse_int
 from collector.api.prometheus_response import Reply, endpoint
@@ -161,12 +162,12 @@ def _rule(one: EvaluatedRule, *, with_alerts: bool) -> JsonObject:
     }
     if not isinstance(one, EvaluatedAlerting):
         labels: JsonObject = {"labels": dict(one.rule.labels)} if one.rule.labels else {}
-        return {"name": one.rule.name, "query": one.rule.expr, **labels, **tail, "type": "recording"}
+        return {"name": one.rule.name, "query": one_line(one.rule.expr), **labels, **tail, "type": "recording"}
     rule = one.rule
     return {
         "state": one.table.state.value,
         "name": rule.name,
-        "query": rule.expr,
+        "query": one_line(rule.expr),
         "duration": rule.for_ms / 1000,
         "keepFiringFor": rule.keep_firing_for_ms / 1000,
         "labels": dict(rule.labels),

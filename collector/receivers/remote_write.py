@@ -1,7 +1,8 @@
 """
 Prometheus remote write 1.0: POST /api/v1/write.
 
-Like OTLP it asks for no token: it adds samples, and listens on this machine only.
+Like OTLP it asks for no token: it adds samples, and listens on this machine only. A page in a browser here could reach
+it too, and is refused.
 
 Source: prometheus.io/docs/specs/prw/remote_write_spec and prometheus/storage/remote/write_handler.go. Unlike there,
 what can be stored of a request is stored before the rest is refused, as remote write 2.0 has it.
@@ -62,6 +63,8 @@ class RemoteWrite:
 
     async def _write(self, request: Request) -> Response:
         self.stats.requests += 1
+        if "origin" in request.headers:  # no sender of samples says so, and every browser does
+            return _text(403, "remote write takes nothing from web pages")
         try:
             with self.admission.request():
                 require_version_one(request.headers.get("content-type", ""))

@@ -32,6 +32,28 @@ pytestmark = pytest.mark.peer
 STEP_MS = 5_000
 NOW_MS = time.time_ns() // 1_000_000 // STEP_MS * STEP_MS
 START_S, END_S = NOW_MS / 1000 - 300, NOW_MS / 1000
+RULES = {
+    "groups": [
+        {
+            "name": "shown",
+            "interval": "10h",  # not evaluated while the test runs
+            "limit": 5,
+            "rules": [
+                {"record": "job:load:sum", "expr": "sum(load)\n  by(job)", "labels": {"team": "a"}},
+                {"record": "one", "expr": "vector(1.0)"},
+                {
+                    "alert": "High",
+                    "expr": 'load{job="shop"}>1e3 and on(job)\n(up==1 or absent(up) and rate(requests_total[90s])!=0)',
+                    "for": "5m",
+                    "keep_firing_for": "1m",
+                    "labels": {"severity": "page"},
+                    "annotations": {"summary": "{{ $labels.job }} has {{ $value }}"},
+                },
+            ],
+        },
+        {"name": "more", "interval": "5h", "rules": [{"alert": "Never", "expr": "vector(0) > 1"}]},
+    ]
+}
 SPAN = {"start": f"{START_S:.3f}", "end": f"{END_S:.3f}"}
 
 
@@ -120,8 +142,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         pytest.skip("prometheus and promtool are not on PATH")
     folder = tmp_path_factory.mktemp("interop")
     http, grpc, otlp, jaeger, alertmanager, peer_port = free_ports(6)
-    (folder / "collector.yml").write_text(json.dumps({"global": {"external_labels": {"site": "here"}}}))
-    (folder / "prometheus.yml").write_text(json.dumps(_peer_configuration(http, peer_port)))
+    rules = folder / "rules.yml"
+    rules.write_text(json.dumps(RULES))
+    configuration = {"global": {"external_labels": {"site": "here"}}, "rule_files": [str(rules)]}
+    (folder / "collector.yml").write_text(json.dumps(configuration))
+    (folder / "prometheus.yml").write_text(json.dumps(_peer_configuration(http, peer_port, rules)))
     ports = {"http": http, "otlp-grpc": grpc, "otlp-http": otlp, "jaeger": jaeger, "alertmanager": alertmanager}
     argv = [sys.executable, "-m", "collector", "--config", "collector.yml", "--data-dir", "ours"]
     argv += [f"--{flag}=127.0.0.1:{port}" for flag, port in ports.items()]
@@ -139,7 +164,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         yield Servers(ours, peer, f"http://127.0.0.1:{http}")
 
 
-def _peer_configuration(ours: int, peer: int) -> dict[str, Any]:
+def _peer_configuration(ours: int, peer: int, rules: Path) -> dict[str, Any]:
     federated = {
         "job_name": "federated",
         "honor_labels": True,
@@ -161,6 +186,7 @@ def _peer_configuration(ours: int, peer: int) -> dict[str, Any]:
     }
     return {
         "global": {"scrape_interval": "1s", "external_labels": {"origin": "peer"}},
+        "rule_files": [str(rules)],
         "scrape_configs": [federated, itself],
         "remote_write": [sender],
     }

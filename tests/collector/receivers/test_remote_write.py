@@ -301,6 +301,11 @@ async def test_series_of_too_many_labels_is_refused_in_few_words(write: RemoteWr
     assert query.last("fine") == 1.0
 
 
+async def test_web_page_writes_nothing(write: RemoteWrite, query: Any) -> None:
+    answer = await post(write, request_of((series("up"), [(1.0, NOW_MS)])), Origin="http://page")
+    assert (answer.status_code, query.values("up")) == (403, {})
+
+
 async def test_too_many_at_once_are_told_to_come_back(metric_store: MetricStore) -> None:
     write = remote_write(metric_store, max_requests=1)
     message = request_of((series("up"), [(1.0, NOW_MS)]))
