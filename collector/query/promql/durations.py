@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable
 
+import numpy as np
 import promql_parser as pp
 
 from collector.errors import UnsupportedError
@@ -25,7 +26,7 @@ _OPERATORS: dict[str, Callable[[float, float], float]] = {
     "*": lambda a, b: a * b,
     "/": lambda a, b: a / b if b else math.nan,
     "%": lambda a, b: math.fmod(a, b) if b else math.nan,
-    "^": lambda a, b: a**b,
+    "^": lambda a, b: float(np.power(a, b)),
 }
 _CHOICES: dict[str, Callable[[float, float], float]] = {"min_of": min, "max_of": max}
 
@@ -88,7 +89,8 @@ def _closing(expr: str, start: int) -> int | None:
 
 def _written(expr: str, text: str, *, positive: bool) -> str:
     try:
-        seconds = _value(pp.parse(text))
+        with np.errstate(all="ignore"):
+            seconds = _value(pp.parse(text))
     except ValueError:
         return text  # promql-parser says what is wrong, in its place
     milliseconds = seconds * 1000
