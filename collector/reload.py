@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from collector.api.status import ReloadState
 from collector.config import CollectorConfig, load
 from collector.errors import ConfigError
 from collector.receivers.otlp_metrics import MetricsIngest
@@ -29,6 +31,7 @@ class ConfigInForce:
     scrapes: ScrapeManager
     rules: RuleManager
     otlp: MetricsIngest
+    reloaded: ReloadState
     follow_alerts: Callable[[CollectorConfig], Awaitable[None]]  # raises ConfigError; the old one goes on then
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -42,7 +45,9 @@ class ConfigInForce:
         async with self._lock:
             try:
                 await self._follow()
+                self.reloaded.at_ms, self.reloaded.succeeded = time.time_ns() // 1_000_000, True
             except ConfigError as error:
+                self.reloaded.succeeded = False
                 _log.error("the configuration stays as it was: %s", error)
                 raise
 
