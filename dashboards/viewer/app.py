@@ -13,9 +13,15 @@ from nicegui import ui
 
 from dashboards.errors import DashboardError
 from dashboards.viewer.library import Library
+from dashboards.viewer.pages.alerts import AlertsPage
 from dashboards.viewer.pages.dashboard import DashboardPage, State
+from dashboards.viewer.pages.explore import ExplorePage
+from dashboards.viewer.pages.remediations import RecordPage, RemediationsPage
 from dashboards.viewer.pages.shell import page
+from dashboards.viewer.pages.traces import SearchPage, TracePage
+from dashboards.viewer.peers.jaeger import Jaeger
 from dashboards.viewer.peers.prometheus import Prometheus
+from dashboards.viewer.peers.remediation import Remediation
 from dashboards.viewer.settings import Settings
 from steersman.runtime.http import install_error_envelope
 
@@ -42,14 +48,16 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     async def healthy() -> dict[str, str]:
         return {"status": "ok"}
 
-    _add_pages(library, prometheus)
+    _add_dashboards(library, prometheus)
+    _add_traces(Jaeger(client, settings.jaeger_url))
+    _add_operations(prometheus, Remediation(client, settings.remediation_url))
     ui.run_with(
         app, title="Steersman", storage_secret=storage_secret, show_welcome_message=False, reconnect_timeout=10.0
     )
     return app
 
 
-def _add_pages(library: Library, prometheus: Prometheus) -> None:
+def _add_dashboards(library: Library, prometheus: Prometheus) -> None:
     @ui.page("/")
     @ui.page("/dashboards")
     def dashboards() -> None:
@@ -97,6 +105,34 @@ def _add_pages(library: Library, prometheus: Prometheus) -> None:
                 ui.navigate.to(f"/d/{saved.uid}")
 
             ui.button("Save", on_click=save)
+
+
+def _add_traces(jaeger: Jaeger) -> None:
+    @ui.page("/traces")
+    async def search(request: Request) -> None:
+        await SearchPage(jaeger, request.query_params).build()
+
+    @ui.page("/trace/{trace_id}")
+    async def trace(trace_id: str) -> None:
+        await TracePage(jaeger, trace_id).build()
+
+
+def _add_operations(prometheus: Prometheus, remediation: Remediation) -> None:
+    @ui.page("/explore")
+    async def explore(request: Request) -> None:
+        await ExplorePage(prometheus, request.query_params).build()
+
+    @ui.page("/alerts")
+    async def alerts() -> None:
+        await AlertsPage(prometheus).build()
+
+    @ui.page("/remediations")
+    async def remediations(service: str = "") -> None:
+        await RemediationsPage(remediation, service[:128]).build()
+
+    @ui.page("/remediation/{run_id}")
+    async def record(run_id: str) -> None:
+        await RecordPage(remediation, run_id).build()
 
 
 def _document(text: str) -> dict[str, Any]:

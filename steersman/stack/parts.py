@@ -118,6 +118,22 @@ def worker(settings: Settings) -> Part:
     return _part(settings, "worker", argv, environment, settings.ports.remediation, "/-/ready")
 
 
+def viewer(settings: Settings) -> Part:
+    data_dir, urls = settings.data_dir, settings.urls
+    environment = {
+        "HOST": HOST,
+        "PORT": str(settings.ports.dashboards),
+        "VIEWER_DATA_DIR": str(data_dir.part("viewer")),
+        "VIEWER_PROMETHEUS_URL": urls.prometheus,
+        "VIEWER_JAEGER_URL": urls.jaeger,
+        "VIEWER_ALERTMANAGER_URL": urls.alertmanager,
+        "VIEWER_REMEDIATION_URL": urls.remediation,
+        "VIEWER_ORCHESTRATOR_URL": urls.orchestrator,
+    }
+    argv = [sys.executable, "-m", "dashboards.viewer"]
+    return _part(settings, "viewer", argv, environment, settings.ports.dashboards, "/-/ready")
+
+
 def load(settings: Settings) -> Part:
     environment = {
         "HOST": HOST,

@@ -14,6 +14,7 @@ TOKENS = ("orchestrator", "remediation", "faults", "load", "nats", "alertmanager
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Urls:
+    dashboards: str
     prometheus: str
     remediation: str
     orchestrator: str
@@ -29,6 +30,7 @@ class Urls:
     @classmethod
     def of(cls, ports: Ports) -> Urls:
         return cls(
+            dashboards=f"http://{HOST}:{ports.dashboards}",
             prometheus=f"http://{HOST}:{ports.prometheus}",
             remediation=f"http://{HOST}:{ports.remediation}",
             orchestrator=f"http://{HOST}:{ports.orchestrator}",
@@ -68,6 +70,7 @@ class Settings:
         """What the stack itself listens on, by use; replicas take what is free in their range."""
         ports = self.ports
         used = {
+            "dashboards": ports.dashboards,
             "gateway, web": ports.gateway,
             "gateway, mesh": ports.mesh,
             "gateway, API": ports.traefik,

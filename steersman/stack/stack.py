@@ -126,9 +126,10 @@ class Stack:
         self._supervisor.start(parts.worker(settings))
         self._ground_laid.set()
         await asyncio.gather(self._ready("collector"), self._ready("worker"), self._shop_ready())
-        if settings.load:
-            self._supervisor.start(parts.load(settings))
-            await self._ready("load")
+        last = [parts.viewer(settings), *([parts.load(settings)] if settings.load else [])]
+        for part in last:
+            self._supervisor.start(part)
+        await asyncio.gather(*(self._ready(part.name) for part in last))
 
     async def _ready(self, name: str) -> None:
         await self._supervisor.wait_ready(name, timeout_s=self._time_left())

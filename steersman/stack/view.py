@@ -91,7 +91,13 @@ def remediations_text(overview: Overview) -> Text:
 
 
 def urls_text(urls: Urls, *, load: bool) -> Text:
-    shown = {"shop": urls.web, "Prometheus": urls.prometheus, "Jaeger": urls.jaeger, "worker": urls.remediation}
+    shown = {
+        "dashboards": urls.dashboards,
+        "shop": urls.web,
+        "Prometheus": urls.prometheus,
+        "Jaeger": urls.jaeger,
+        "worker": urls.remediation,
+    }
     shown |= {"load": urls.load} if load else {}
     return Text("\n".join(f"{name:<11} {url}" for name, url in shown.items()), style="dim")
 

@@ -1,0 +1,1 @@
+"""A trace as a tree: what it waited for, and where the time went. Pure."""
