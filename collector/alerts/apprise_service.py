@@ -5,11 +5,14 @@ Telling the services that apprise knows: Slack, PagerDuty, mail and the like. ap
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from collector.alerts.integration import CONCURRENT_DELIVERIES, RefusedError
 from collector.alerts.notification import Notification
@@ -27,6 +30,30 @@ RETRY_AFTER_S = 1.0
 DELIVERY_TIMEOUT_S = 60.0  # apprise's own time-outs are 4 s to connect and 4 s to read, for each target
 
 Options = Mapping[str, Any]
+
+
+class _Quiet(logging.Filter):
+    """apprise logs an address that it does not take, secrets and all, and when it is talkative those it does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING and not getattr(self._thread, "held", False)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """This thread logs nothing of apprise's."""
+        self._thread.held = True
+        try:
+            yield
+        finally:
+            self._thread.held = False
+
+
+_QUIET = _Quiet()
+logging.getLogger("apprise").addFilter(_QUIET)
 
 
 class AppriseService:
@@ -70,7 +97,8 @@ class AppriseService:
             address = _ADDRESSES[self.kind](options, notification)
             title = str(options.get(_TITLES.get(self.kind, ""), "") or title)
             text = str(options.get(_TEXTS.get(self.kind, ""), "") or text)
-        service = apprise.Apprise.instantiate(address, suppress_exceptions=True)
+        with _QUIET.held():
+            service = apprise.Apprise.instantiate(address, suppress_exceptions=True)
         if service is None:
             raise RefusedError(f"{self.name}: apprise does not take its configuration")
         kind = apprise.NotifyType.FAILURE if firing else apprise.NotifyType.SUCCESS
@@ -141,6 +169,7 @@ def _opsgenie(options: Options, notification: Notification) -> dict[str, Any]:
     tags = str(options.get("tags") or "")
     return {
         "schema": "opsgenie",
+        "targets": None,
         "apikey": _secret(options, "api_key"),
         "alias": hashlib.sha256(notification.group_key.encode()).hexdigest(),
         "priority": options.get("priority"),
@@ -162,6 +191,21 @@ def _telegram(options: Options, _notification: Notification) -> dict[str, Any]:
 
 def _by_webhook_url(options: Options, _notification: Notification) -> str:
     return _secret(options, "webhook_url")
+
+
+def _mattermost(options: Options, _notification: Notification) -> dict[str, Any]:
+    parts = urlsplit(_secret(options, "webhook_url"))
+    path, _, token = parts.path.rstrip("/").rpartition("/hooks/")
+    secure = parts.scheme == "https"
+    return {
+        "schema": "mmosts" if secure else "mmost",
+        "secure": secure,
+        "host": parts.hostname,
+        "port": parts.port,
+        "fullpath": path or None,
+        "token": token,
+        "targets": [str(options["channel"])] if options.get("channel") else None,
+    }
 
 
 def _pushover(options: Options, _notification: Notification) -> dict[str, Any]:
@@ -212,7 +256,7 @@ _ADDRESSES: Mapping[str, Callable[[Options, Notification], str | dict[str, Any]]
     "telegram": _telegram,
     "discord": _by_webhook_url,
     "msteamsv2": _by_webhook_url,
-    "mattermost": _by_webhook_url,
+    "mattermost": _mattermost,
     "pushover": _pushover,
     "sns": _sns,
     "victorops": _victorops,

@@ -400,3 +400,42 @@ async def test_nothing_runs_on_after_the_dispatcher_was_cancelled(
         await one.accept([firing(make_alert)])
         await asyncio.sleep(0.05)
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("notify ")]
+
+
+async def test_resolved_alert_waits_for_the_interval_unless_told_otherwise(
+    receiver: Receiver, tmp_path: Path, make_alert: MakeAlert
+) -> None:
+    async with running(dispatcher(receiver.url, tmp_path / "waits", group_interval="1h")) as one:
+        alert = firing(make_alert)
+        await one.accept([alert])
+        await receiver.next()
+        await one.accept([resolved(alert)])
+        assert await receiver.stays_silent()
+    async with running(dispatcher(receiver.url, tmp_path / "tells", group_interval="1h", resolve_wait="50ms")) as one:
+        alert, joins = firing(make_alert, instance="1"), firing(make_alert, instance="2")
+        await one.accept([alert])
+        await receiver.next()
+        await one.accept([joins])
+        assert await receiver.stays_silent()
+        await one.accept([resolved(alert)])
+        assert summary(await receiver.next()) == [("cart", "firing"), ("cart", "resolved")]
+
+
+async def test_hundreds_of_groups_are_all_told(receiver: Receiver, tmp_path: Path, make_alert: MakeAlert) -> None:
+    async with running(dispatcher(receiver.url, tmp_path, group_by=["..."], group_interval="1h")) as one:
+        await one.accept([firing(make_alert, instance=str(number)) for number in range(300)])
+        told = {(await receiver.next())["alerts"][0]["labels"]["instance"] for _ in range(300)}
+    assert len(told) == 300
+
+
+async def test_reconfigured_dispatcher_repeats_nothing_and_routes_anew(
+    receiver: Receiver, tmp_path: Path, make_alert: MakeAlert
+) -> None:
+    async with running(dispatcher(receiver.url, tmp_path)) as one:
+        alert = firing(make_alert)
+        await one.accept([alert])
+        await receiver.next()
+        await one.reconfigure(one.config)
+        assert await receiver.stays_silent()
+        await one.accept([resolved(alert)])
+        assert (await receiver.next())["status"] == "resolved"
