@@ -9,7 +9,7 @@ from collections.abc import Callable
 from collector.model.series import SampleSink
 from collector.receivers.otlp_metrics_config import OtlpConfig
 from collector.receivers.otlp_metrics_decode import DecodedMetrics, MetricsDecoder
-from collector.storage.metrics.store import MetricStore, SeriesLimitError
+from collector.storage.metrics.store import MetricStore
 
 INLINE_BYTES = 256 << 10  # a request of some 1,500 points, which takes about 10 ms
 REASONS = 3  # named in an answer; the rest is counted
@@ -53,12 +53,12 @@ class MetricsIngest:
         if decoded.metadata:
             self._store.set_metadata(decoded.metadata)
         try:
-            await self._sink.append(decoded.batches)
-        except SeriesLimitError as error:
-            decoded.rejected[str(error)] += min(error.refused, decoded.points)
+            outcome = await self._sink.append_tables([batch.as_table() for batch in decoded.batches])
         except BaseException:
             self._decoder.take_back(decoded)
             raise
+        for refusal in outcome.refusals:
+            decoded.rejected[f"{refusal.reason.value}: {refusal.example}"] += refusal.count
         return _partial_success(decoded)
 
     async def _decoded(self, request: bytes) -> DecodedMetrics:

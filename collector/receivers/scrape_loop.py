@@ -162,11 +162,16 @@ class ScrapeLoop:
 
     async def store(self, batches: list[SampleBatch]) -> None:
         try:
-            await self._scraper.sink.append(batches)
+            outcome = await self._scraper.sink.append_tables([batch.as_table() for batch in batches])
         except CollectorError as error:
             self._scraper.stats.store_errors += 1
             self.last_error = str(error)
             _log.warning("samples of %s: %s", batches[0].target, error)
+            return
+        if outcome.refusals:
+            self._scraper.stats.left_out += 1
+            told = [f"{each.count} samples left out, {each.reason.value}: {each.example}" for each in outcome.refusals]
+            self.last_error = "; ".join(filter(None, [self.last_error, *told]))
 
     def described(self) -> dict[str, Any]:
         """As one of `activeTargets` of Prometheus's /api/v1/targets."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collector.model.series import ABSENT_BITS, Labels, Matcher, MatchOp, SampleBatch
+from collector.model.series import ABSENT_BITS, AppendOutcome, Labels, Matcher, MatchOp, SampleTable
 from collector.storage.metrics.store import MetricStore
 
 
@@ -57,7 +57,7 @@ class FailingSink:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    async def append(self, _batches: Sequence[SampleBatch]) -> None:
+    async def append_tables(self, _tables: Sequence[SampleTable]) -> AppendOutcome:
         raise self.error
 
 

@@ -431,3 +431,13 @@ def test_another_configuration_names_anew():
 def test_a_wrong_otlp_section_is_refused(otlp, message):
     with pytest.raises(ValidationError, match=message):
         OtlpConfig.model_validate(otlp)
+
+
+async def test_points_that_the_store_refuses_are_told_in_the_partial_success(ingest, query):
+    await ingest.ingest(request(gauge("g", 1.0)).SerializeToString())
+    rejected, reason = await ingest.ingest(request(gauge("g", 2.0), gauge("other", 1.0)).SerializeToString())
+    assert rejected == 1
+    assert "duplicate sample for timestamp" in reason
+    assert (query.last("g"), query.last("other")) == (1.0, 1.0)
+    rejected, reason = await ingest.ingest(request(gauge("g", 2.0, at_ms=1000)).SerializeToString())
+    assert (rejected, "too old sample" in reason) == (1, True)

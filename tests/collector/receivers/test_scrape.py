@@ -358,3 +358,13 @@ async def test_what_is_left_out_of_a_page_is_shown_though_the_target_is_up(answe
         await until(lambda: query.last("m") == 1.0, "the scrape")
         assert "left out: 1 samples" in manager.targets()[0]["lastError"]
         assert manager.targets()[0]["health"] == "up"
+
+
+async def test_samples_that_the_store_refuses_are_named_and_the_others_are_kept(answer, metric_store, query):
+    answer.body = b"now 1\nlong_ago 1 1000\n"
+    async with running(ScrapeManager([config(answer.address)], metric_store)) as manager:
+        await until(lambda: query.last("now") == 1.0, "the scrape")
+        await until(lambda: "1 samples left out, too old sample" in manager.targets()[0]["lastError"], "the reason")
+        assert "long_ago" in manager.targets()[0]["lastError"]
+        assert manager.targets()[0]["health"] == "up"
+    assert query.last("long_ago") is None
