@@ -21,6 +21,9 @@ from collector.rules.lint import PartialAnswer
 from collector.rules.moment import unix_ms
 from collector.rules.remote import Remote
 
+# What was evaluated just now may not be stored yet, and would seem to be over.
+SETTLE_MS = 2000
+
 
 def backtest(
     files: Sequence[Path],
@@ -45,7 +48,7 @@ def backtest(
     if not url:
         raise ConfigError("no stack is running: say with --url whose data to replay")
     now_ms = time.time_ns() // 1_000_000
-    window = Window(unix_ms(from_, now_ms), min(unix_ms(to, now_ms), now_ms), _step_ms(step))
+    window = Window(unix_ms(from_, now_ms), min(unix_ms(to, now_ms), now_ms - SETTLE_MS), _step_ms(step))
     notices: list[str] = []
     with Remote(url, token=token) as remote:
         results, replay = run(

@@ -18,7 +18,7 @@ from collector.model.series import Labels, NativeHistogram, Vector, is_absent
 from collector.model.text import quote
 from collector.query.promql.syntax import parse
 from collector.rules.backtest.expressions import Expressions, leaves, reach_ms
-from collector.rules.backtest.stored import evaluation_phase
+from collector.rules.backtest.stored import evaluation_phase, missed_evaluations
 from collector.rules.backtest.timeline import Episode, Recorder, within
 from collector.rules.evaluated_rule import ALERTS, EvaluatedRecording, evaluated_alerting
 from collector.rules.group import first_slot
@@ -72,6 +72,7 @@ class Replay:
     notice: Notice = print
     expressions: Expressions = field(init=False)
     _phases: dict[str, int] = field(default_factory=dict)
+    _missed_at: dict[tuple[str, Grid], NDArray[np.bool_]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.expressions = Expressions(self.remote)
@@ -141,7 +142,10 @@ class Replay:
         one = evaluated_alerting(replace(rule, annotations=()), column, group.limit)
         recorder = Recorder()
         errors: dict[str, int] = {}
+        missed = self._missed(group, grid)
         for position, at_ms in enumerate(grid.times_ms.tolist()):
+            if missed[position]:
+                continue
             column.position = position
             if recorder.idle and not one.table.alerts and not column.any_present:
                 continue
@@ -151,9 +155,26 @@ class Replay:
                 if at_ms >= self.window.from_ms:
                     errors[str(error)] = errors.get(str(error), 0) + 1
             recorder.observe(one.table.alerts.values(), at_ms)
-        inside = int(np.count_nonzero(grid.times_ms >= self.window.from_ms))
+        inside = int(np.count_nonzero((grid.times_ms >= self.window.from_ms) & ~missed))
         found = within(recorder.episodes(), self.window.from_ms, self.window.to_ms)
         return Replayed(group, rule, grid.step_ms, inside, tuple(found), tuple(errors.items()))
+
+    def _missed(self, group: RuleGroupSpec, grid: Grid) -> NDArray[np.bool_]:
+        """
+        The evaluations that the live group missed, as far as its recordings tell: they are left out here too, or an
+        alert could fire at one of them. None are known when the times are not the live group's.
+        """
+        if (group.key, grid) in self._missed_at:
+            return self._missed_at[group.key, grid]
+        names = [rule.name for rule in group.rules if isinstance(rule, RecordingRule)]
+        if self.window.step_ms:
+            names = []
+        self._missed_at[group.key, grid] = missed = missed_evaluations(
+            self.remote, names, grid, offset_ms=group.query_offset_ms
+        )
+        if count := int(np.count_nonzero(missed & (grid.times_ms >= self.window.from_ms))):
+            self.notice(f'group "{group.name}": {count} evaluations are left out, as the live group missed them')
+        return missed
 
     def context(self, at_ms: int) -> TemplateContext:
         def query(expr: str) -> Samples:

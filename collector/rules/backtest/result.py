@@ -77,7 +77,7 @@ def as_json(results: Sequence[Result], *, url: str, window: Window, notices: Seq
 
 
 def _rule(result: Result) -> JsonObject:
-    group, rule = result.replayed.group, result.replayed.rule
+    group, rule, from_ms = result.replayed.group, result.replayed.rule, result.window.from_ms
     same = result.same_firings
     today: JsonObject | None = None
     if result.today is not None and result.today_summary is not None and same is not None:
@@ -87,7 +87,7 @@ def _rule(result: Result) -> JsonObject:
             "sameFirings": same[0],
             "onlyHere": same[1],
             "onlyToday": same[2],
-            "alerts": [_episode(one, None) for one in result.today.episodes],
+            "alerts": [_episode(one, None, from_ms) for one in result.today.episodes],
         }
     return {
         "name": rule.name,
@@ -102,7 +102,7 @@ def _rule(result: Result) -> JsonObject:
         "evaluations": result.replayed.evaluations,
         "errors": [{"error": text, "evaluations": count} for text, count in result.replayed.errors],
         "summary": _summary(result.summary),
-        "alerts": [_episode(one, result.policies.get(one.labels)) for one in result.replayed.episodes],
+        "alerts": [_episode(one, result.policies.get(one.labels), from_ms) for one in result.replayed.episodes],
         "remediations": dict(result.remediations),
         "today": today,
     }
@@ -120,11 +120,16 @@ def _summary(one: Summary) -> JsonObject:
     }
 
 
-def _episode(one: Episode, policy: str | None) -> JsonObject:
+def _episode(one: Episode, policy: str | None, from_ms: int) -> JsonObject:
+    """What began before the window did so at a time that is not known: the replay begins only just early enough."""
+    active_before = one.active_at_ms < from_ms
+    fired_before = one.fired_at_ms is not None and one.fired_at_ms < from_ms
     return {
         "labels": dict(one.labels),
-        "activeAt": rfc3339(one.active_at_ms),
-        "firedAt": None if one.fired_at_ms is None else rfc3339(one.fired_at_ms),
+        "activeBefore": active_before,
+        "activeAt": None if active_before else rfc3339(one.active_at_ms),
+        "firedBefore": fired_before,
+        "firedAt": None if one.fired_at_ms is None or fired_before else rfc3339(one.fired_at_ms),
         "endedAt": None if one.ended_at_ms is None else rfc3339(one.ended_at_ms),
         "value": one.value if math.isfinite(one.value) else None,
         "policy": policy,

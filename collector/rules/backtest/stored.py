@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from collector.model.series import METRIC_NAME, Labels
+from collector.model.series import METRIC_NAME, Labels, is_absent
 from collector.model.text import quote
 from collector.rules.backtest.timeline import Episode
 from collector.rules.evaluated_rule import ALERT_STATE, ALERTS, ALERTS_FOR_STATE
-from collector.rules.remote import Remote
+from collector.rules.remote import Grid, Remote
 
 CHUNK_MS = 6 * 3600 * 1000  # asked for at once: at an evaluation a second 21,600 samples of a series
-# A series that is silent for this long is over: its staleness marker, which the API does not show, came before.
-MISSED = 1.5  # intervals
+# How far beyond the window is looked, in intervals: an alert that goes on there was not over within it, even if the
+# evaluations at the end were missed. (The API does not show the staleness markers that would tell.)
+BEYOND = 3
 
 Moments = dict[Labels, dict[int, float]]  # samples by labels and time
 
@@ -31,7 +33,7 @@ def stored_episodes(
         offset_ms: The group's `query_offset`, by which what it writes is older than the evaluation that wrote it.
     """
     name = quote(alertname)
-    bounds = (from_ms - offset_ms, to_ms - offset_ms, offset_ms)
+    bounds = (from_ms - offset_ms, to_ms - offset_ms + BEYOND * interval_ms, offset_ms)
     firing = _moments(remote, f'{ALERTS}{{alertname={name},{ALERT_STATE}="firing"}}', *bounds)
     since = _moments(remote, f"{ALERTS_FOR_STATE}{{alertname={name}}}", *bounds)
     return [
@@ -65,7 +67,7 @@ def _episodes(
         run = times[begin : position + 1]
         begin = position + 1
         fired = next((moment for moment in run if moment in fires), None)
-        over = not last or to_ms - at_ms > MISSED * interval_ms
+        over = not last or at_ms + interval_ms <= to_ms
         # The first sample is exact to the millisecond where the series, which counts seconds, is not.
         active_at_ms = run[0] if abs(run[0] - since[at_ms] * 1000) < 1000 else int(since[at_ms] * 1000)
         yield Episode(labels, active_at_ms, fired, at_ms + interval_ms if over else None, np.nan)
@@ -90,3 +92,21 @@ def evaluation_phase(
         if phases:
             break
     return max(phases, key=lambda phase: (phases[phase], -phase)) if phases else None
+
+
+def missed_evaluations(remote: Remote, names: Sequence[str], grid: Grid, *, offset_ms: int) -> NDArray[np.bool_]:
+    """
+    At which times of the grid the live group was not evaluated, although what it had written before was still there.
+
+    Args:
+        names: Of the metrics that the group's recording rules write; nothing is known to be missed without any.
+        offset_ms: As of `stored_episodes`.
+    """
+    if not grid.count:
+        return np.zeros(0, dtype=np.bool_)
+    latest_ms = np.full(grid.count, -np.inf)
+    for name in dict.fromkeys(names):  # one by one, for `timestamp` drops the names that tell them apart
+        table = remote.range(f"max(timestamp({{__name__={quote(name)}}}))", grid.shifted(-offset_ms))
+        for values in table.values:
+            latest_ms = np.maximum(latest_ms, np.where(is_absent(values), -np.inf, values) * 1000 + offset_ms)
+    return np.isfinite(latest_ms) & (latest_ms < grid.times_ms - grid.step_ms / 2)
