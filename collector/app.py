@@ -98,9 +98,14 @@ class Collector:
 
 
 @contextlib.asynccontextmanager
-async def open_collector(config: CollectorConfig, data_dir: Path, *, external_url: str) -> AsyncIterator[Collector]:
+async def open_collector(
+    config: CollectorConfig, data_dir: Path, *, external_url: str, token_file: Path | None = None
+) -> AsyncIterator[Collector]:
     """
     Open the stores under `data_dir` and wire the parts; nothing listens yet. Leaving commits and closes.
+
+    Args:
+        token_file: whose token /-/reload asks for; made if it is not there. None: secrets/collector.token of `data_dir`
 
     Raises:
         CollectorError: a store cannot be opened.
@@ -114,7 +119,8 @@ async def open_collector(config: CollectorConfig, data_dir: Path, *, external_ur
         commit = await stack.enter_async_context(GroupCommit(database.write, observe=counts.committed))
         alerting = Alerting.open(config, data_dir, external_url=external_url)
         stack.callback(alerting.close)
-        yield _wired(config, data_dir, external_url, metric_store, database, commit, counts, alerting)
+        token = ensure_token(token_file or data_dir / "secrets" / "collector.token")
+        yield _wired(config, data_dir, external_url, metric_store, database, commit, counts, alerting, token)
 
 
 def _wired(
@@ -126,6 +132,7 @@ def _wired(
     commit: GroupCommit,
     counts: SelfMetrics,
     alerting: Alerting,
+    token: str,
 ) -> Collector:
     otlp_metrics = MetricsIngest(metric_store, metric_store, config=config.otlp)
     ingest = OtlpIngest(
@@ -176,7 +183,7 @@ def _wired(
     app.include_router(prometheus_router(engine=engine, source=metric_store, targets=targets))
     app.include_router(rules_router(rules))
     status = _status(in_force, engine, metric_store)
-    app.include_router(status_router(status, token=ensure_token(token_file(data_dir))))
+    app.include_router(status_router(status, token=token))
     app.include_router(
         federation_router(
             metric_store,
@@ -192,11 +199,6 @@ def _wired(
     return Collector(
         ingest, app, otlp_http_app(ingest), jaeger_app(TraceReader(database)), alerting, in_force, background
     )
-
-
-def token_file(data_dir: Path) -> Path:
-    """What /-/reload asks for: the collector's own audience."""
-    return data_dir / "secrets" / "collector.token"
 
 
 def _store_options(storage: StorageConfig) -> dict[str, Any]:
@@ -365,12 +367,14 @@ async def run(
     addresses: Addresses,
     *,
     external_url: str,
+    token_file: Path | None = None,
     alertmanager_token_file: Path | None = None,
 ) -> None:
     """
     Serve until SIGTERM or SIGINT.
 
     Args:
+        token_file: as of `open_collector`.
         alertmanager_token_file: whose token may silence and post alerts; made if it is not there. None: a file of that
             name among the collector's own secrets.
 
@@ -378,7 +382,7 @@ async def run(
         OSError: a port is taken.
         CollectorError: a store cannot be opened.
     """
-    async with open_collector(config, data_dir, external_url=external_url) as collector:
+    async with open_collector(config, data_dir, external_url=external_url, token_file=token_file) as collector:
         grpc_server, _ = otlp_grpc_server(
             collector.ingest, host=addresses.otlp_grpc.host, port=addresses.otlp_grpc.port
         )
@@ -429,6 +433,11 @@ def _arguments() -> argparse.ArgumentParser:
     ):
         parser.add_argument(flag, type=Address.parse, default=Address.parse(default), metavar="HOST:PORT", help=what)
     parser.add_argument(
+        "--token-file",
+        type=Path,
+        help="whose token may reload the configuration; default DATA_DIR/secrets/collector.token, made if not there",
+    )
+    parser.add_argument(
         "--alertmanager-token-file",
         type=Path,
         help="whose token may silence and post alerts; default DATA_DIR/secrets/alertmanager.token, made if not there",
@@ -461,6 +470,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments.data_dir.resolve(),
                 addresses,
                 external_url=external_url,
+                token_file=arguments.token_file,
                 alertmanager_token_file=arguments.alertmanager_token_file,
             )
         )
