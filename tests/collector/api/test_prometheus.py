@@ -253,6 +253,24 @@ async def test_answer_cut_to_its_limit_says_so(client: httpx.AsyncClient) -> Non
         assert "warnings" not in (await client.get("/query", params=params | {"limit": "2"})).json()
 
 
+async def test_query_says_what_it_cost_to_who_asks(client: httpx.AsyncClient) -> None:
+    params = {"query": "sum(requests_total)", "start": "0", "end": "20", "step": "10"}
+    assert "stats" not in (await client.get("/query_range", params=params)).json()["data"]
+    for wanted, per_step in (("1", None), ("all", [[0, 2], [10, 2], [20, 2]])):
+        stats = (await client.get("/query_range", params=params | {"stats": wanted})).json()["data"]["stats"]
+        assert stats["samples"]["totalQueryableSamples"] == 6
+        assert stats["samples"].get("totalQueryableSamplesPerStep") == per_step
+        assert stats["timings"]["execTotalTime"] >= stats["timings"]["evalTotalTime"] > 0
+    scalar = (await client.get("/query", params={"query": "1", "time": "1", "stats": "1"})).json()["data"]
+    assert scalar["result"] == [1, "1"]
+    assert scalar["stats"]["samples"]["totalQueryableSamples"] == 0
+
+
+async def test_query_says_what_is_doubtful_beside_its_result(client: httpx.AsyncClient) -> None:
+    answer = (await client.get("/query", params={"query": "quantile(2, requests_total)", "time": "10"})).json()
+    assert answer["warnings"] == ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:10)"]
+
+
 async def test_metadata_and_exemplars_are_listed(client: httpx.AsyncClient) -> None:
     assert (await client.get("/metadata")).json()["data"] == {
         "requests": [{"type": "counter", "help": "What was asked.", "unit": ""}]
