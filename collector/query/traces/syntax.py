@@ -245,7 +245,8 @@ def _is_field(token: Token) -> bool:
 
 def _not_a_field(token: Token) -> str:
     if token.type == "WORD":
-        return f"{_shown(token)} is not a field; an attribute has a dot, such as span.{token} or .{token}"
+        hint = f"; an attribute has a dot, such as span.{token} or .{token}" if len(token) <= MAX_SHOWN else ""
+        return f"{_shown(token)} is not a field{hint}"
     return f"a comparison needs a field, {_shown(token)} is a value"
 
 

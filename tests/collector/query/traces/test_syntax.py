@@ -134,6 +134,9 @@ def test_stages_follow_a_bar():
         ("(" * (MAX_LENGTH - 1), (1, MAX_LENGTH), "unexpected end"),
         (" " * (MAX_LENGTH + 1), (1, 1), f"limit of {MAX_LENGTH}"),
         ("x" * 1_000_000, (1, 1), f"limit of {MAX_LENGTH}"),
+        ("x" * 9_000, (1, 1), "xxx…' is not a field"),
+        ("span." + "x" * 9_000 + " = span.b", (1, 9_009), "'span.b' is a field"),
+        ("y" * 9_000 + ".x = 1", (1, 1), "yyy…' is not one of"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(text, place, words):
