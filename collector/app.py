@@ -153,6 +153,7 @@ def _wired(
         evaluation_interval_s=config.global_.evaluation_interval,
         external_url=external_url,
         external_labels=config.global_.external_labels,
+        query_offset_s=config.global_.rule_query_offset,
         run=asyncio.to_thread,
     )
     in_force = ConfigInForce(
@@ -163,7 +164,6 @@ def _wired(
         follow_alerts=alerting.reconfigure,
         reloaded=ReloadState(time.time_ns() // 1_000_000),
     )
-    _count_reloads(counts, in_force.reloaded)
     background: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         ("scrapes", scrapes.run),
         ("rules", rules.run),
@@ -237,13 +237,6 @@ def _status(in_force: ConfigInForce, engine: Engine, store: MetricStore) -> Proc
         reload=in_force.reload,
         reloaded=in_force.reloaded,
     )
-
-
-def _count_reloads(counts: SelfMetrics, reloaded: ReloadState) -> None:
-    succeeded = "Whether the configuration was loaded when it was asked for last."
-    counts.gauge("prometheus_config_last_reload_successful", succeeded, lambda: float(reloaded.succeeded))
-    when = "When that was, in Unix seconds."
-    counts.gauge("prometheus_config_last_reload_success_timestamp_seconds", when, lambda: reloaded.at_ms / 1000)
 
 
 def _count_remote_write(counts: SelfMetrics, stats: WriteStats) -> None:

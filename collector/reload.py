@@ -18,6 +18,7 @@ from collector.config import CollectorConfig, load
 from collector.errors import ConfigError
 from collector.receivers.otlp_metrics import MetricsIngest
 from collector.receivers.scrape import ScrapeManager
+from collector.rules import metrics
 from collector.rules.manager import RuleManager
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class ConfigInForce:
                 self.reloaded.at_ms, self.reloaded.succeeded = time.time_ns() // 1_000_000, True
             except ConfigError as error:
                 self.reloaded.succeeded = False
+                metrics.RELOAD_SUCCESSFUL.set(0)
                 _log.error("the configuration stays as it was: %s", error)
                 raise
 
