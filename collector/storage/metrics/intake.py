@@ -96,7 +96,7 @@ class Intake:
                 present &= ~disordered
         if not present.any():
             return
-        self._advance(part.layout.ids, newest, _last(timestamps, present))
+        self._advance(part.layout.ids, newest, last_of(timestamps, present))
         late = int(np.searchsorted(timestamps, self._table.groups[part.layout.group].sealed.floats_ms, side="right"))
         if late:
             yield LoggedSamples(part.layout, timestamps[:late], values[:, :late], late=True)
@@ -159,7 +159,7 @@ def _by_group(table: SampleTable, resolved: Resolved, cut: slice) -> dict[int, l
     return found
 
 
-def _last(timestamps: NDArray[np.int64], present: NDArray[np.bool_]) -> NDArray[np.int64]:
+def last_of(timestamps: NDArray[np.int64], present: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Of each series, its last timestamp in the table; 0 if it has none."""
     if present[:, -1].all():
         return np.full(len(present), timestamps[-1])

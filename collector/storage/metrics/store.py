@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,27 +43,18 @@ from collector.storage.metrics.group import Group, Piece, chunk_piece, joined
 from collector.storage.metrics.histogram_head import HistogramRow, merged
 from collector.storage.metrics.index import InvertedIndex
 from collector.storage.metrics.intake import Intake, TimeRules
-from collector.storage.metrics.merge import CHUNK_ROWS, worthwhile
-from collector.storage.metrics.merger import Merge, Merger
-from collector.storage.metrics.segment import Chunk, CorruptChunkError, Segment, SegmentStore, StripCache
-from collector.storage.metrics.strips import arranged
+from collector.storage.metrics.replay import replay
+from collector.storage.metrics.sealing import AHEAD_MS, SEAL_EVERY_MS, SEAL_WAIT_MS, Sealing
+from collector.storage.metrics.segment import Chunk, CorruptChunkError, SegmentStore, StripCache
 from collector.storage.metrics.table import SeriesTable
 from collector.storage.metrics.tally import Tally
-from collector.storage.metrics.wal import LoggedExemplar, LoggedHistograms, LoggedSamples, LogRecord, WriteAheadLog
+from collector.storage.metrics.wal import LoggedExemplar, LoggedHistograms, LogRecord, WriteAheadLog
 
 _log = logging.getLogger(__name__)
 
-# What stays uncompressed: rules look back five minutes (Prometheus's lookback delta), so they never unpack anything.
-HEAD_MS = 330_000
-SEAL_EVERY_MS = 240_000  # 240 rows at one sample a second: longer chunks would compress 5 % better and cost memory
-SEAL_ROWS = 120  # a target with fewer that are old enough waits (Prometheus's chunks have 120 samples)
-SEAL_WAIT_MS = 3_600_000  # but not longer: the log keeps what is not sealed, and a start reads it
-HEAD_BYTES = 96 * 1024 * 1024  # over this, seal early
-HEAD_MINIMUM_MS = 60_000
-LOG_FILE_BYTES = 64 * 1024 * 1024  # rotated then, so that a replay maps little at once
-CACHE_BYTES = 8 * 1024 * 1024  # 130 strips: the series of the rules and of one dashboard, one chunk back
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_MS = 2 * 3_600_000  # a file goes as a whole, so this (or an eighth of the retention) is how exact retention is
+CACHE_BYTES = 8 * 1024 * 1024  # 130 strips: the series of the rules and of one dashboard, one chunk back
 PURGE_EVERY_MS = 3_600_000
 SERIES_LIMIT = 200_000  # at some 1.5 KB of labels and index each, 300 MB
 TARGET_SERIES_LIMIT = 100_000  # half of all: one target gone wrong leaves room for the others
@@ -72,10 +63,8 @@ TARGET_SERIES_LIMIT = 100_000  # half of all: one target gone wrong leaves room 
 # five minutes (the OpenTelemetry Collector's retry_on_failure.max_elapsed_time) while later ones already came, and
 # several queue consumers or remote-write shards overtake one another.
 OUT_OF_ORDER_MS = 300_000
-AHEAD_MS = 600_000  # how far a sender's clock may be ahead: Prometheus scrape/manager.go, maxAheadTime
 METADATA_LIMIT = 20_000
 _NO_MIN_MS = (1 << 63) - 1
-_EVER = 1 << 62  # later than any timestamp
 MATCH_CACHE = 500  # sets of matchers: rules and dashboards ask for the same ones again and again
 
 
@@ -132,26 +121,31 @@ class MetricStore:
         self.stats = StoreStats()
         self._directory = directory
         self._retention_ms = retention_ms
-        self._retention_bytes = retention_bytes
         self._out_of_order_ms = out_of_order_ms
         self._clock = clock
         self._lock = threading.RLock()  # heads, chunks, index and exemplars: changed under it, read under it
+        file_ms = max(SEAL_EVERY_MS, retention_ms // 8)
         self._catalog = Catalog(directory)
         self._table = SeriesTable(self._catalog, limit=series_limit, limit_per_target=target_series_limit)
         self._log = WriteAheadLog(directory)
-        self._segments = SegmentStore(
-            directory, roll_bytes=SEGMENT_BYTES, roll_ms=min(SEGMENT_MS, max(SEAL_EVERY_MS, retention_ms // 8))
+        self._segments = SegmentStore(directory, roll_bytes=SEGMENT_BYTES, roll_ms=min(SEGMENT_MS, file_ms))
+        self._sealing = Sealing(
+            self._table,
+            self._log,
+            self._segments,
+            lock=self._lock,
+            retention_ms=retention_ms,
+            retention_bytes=retention_bytes,
+            wait_ms=min(SEAL_WAIT_MS, file_ms),
+            now_ms=clock(),
         )
-        self._merger = Merger(self._table.metric_of)
-        self._unmergeable: set[Segment] = set()
         self._index = InvertedIndex()
         self._exemplars = ExemplarRings()
         self._intake = Intake(self._table, self._exemplars)
         self._metadata: dict[str, MetricMetadata] = {}
         self._cache = StripCache(CACHE_BYTES)
         self._matches: dict[tuple[Matcher, ...], list[_Match]] = {}
-        self._sealed_at = self._purged_at = clock()
-        self._seal_wait_ms = min(SEAL_WAIT_MS, max(SEAL_EVERY_MS, retention_ms // 8))
+        self._purged_at = clock()
         self._lock_fd = -1
         self._committer: Committer | None = None
 
@@ -203,7 +197,7 @@ class MetricStore:
         if self._committer is None or self._lock_fd < 0:
             return
         self._committer.close()
-        self._merger.close()
+        self._sealing.close()
         self._log.close()
         self._catalog.close()
         os.close(self._lock_fd)
@@ -236,11 +230,7 @@ class MetricStore:
     def submit(self, tables: Sequence[SampleTable]) -> Future[AppendOutcome]:
         """`append_tables` for callers without an event loop. The arrays must not change any more."""
         for table in tables:
-            if table.values.shape != (len(table.labels), len(table.timestamps_ms)):
-                shape = f"{len(table.labels)} series at {len(table.timestamps_ms)} timestamps"
-                raise ValueError(f"{table.target}: values of shape {table.values.shape} for {shape}")
-            if len(table.timestamps_ms) > 1 and not (np.diff(table.timestamps_ms) > 0).all():
-                raise ValueError(f"{table.target}: timestamps do not increase")
+            _check(table)
         if self._committer is None:
             raise TemporaryError("the metric store is not open")
         return self._committer.submit(tables)
@@ -342,8 +332,7 @@ class MetricStore:
 
     @property
     def head_bytes(self) -> int:
-        with self._lock:
-            return sum(group.nbytes for group in self._table.groups.values())
+        return self._sealing.head_bytes
 
     @property
     def segment_bytes(self) -> int:
@@ -353,11 +342,12 @@ class MetricStore:
         """Which metrics and labels have most series, the `top` of each list (Prometheus's default is 10 too)."""
         with self._lock:
             pairs, metrics, values, sizes, by_pair = costs_of(self._index.postings, top=top)
-            heads = [group.head.timestamps for group in self._groups() if group.head.rows]
+            groups = self._table.groups.values()
+            heads = [group.head.timestamps for group in groups if group.head.rows]
             return Cardinality(
                 series=len(self._index),
                 label_pairs=pairs,
-                chunks=sum(len(group.chunks) for group in self._groups()),
+                chunks=sum(len(group.chunks) for group in groups),
                 min_ms=min((int(each[0]) for each in heads), default=_NO_MIN_MS),
                 max_ms=max((int(each[-1]) for each in heads), default=-_NO_MIN_MS - 1),
                 series_by_metric=metrics,
@@ -437,6 +427,9 @@ class MetricStore:
         except OSError as error:
             self._intake.undo()
             raise TemporaryError(f"the metric store cannot write to {self._directory}: {error}") from error
+        except BaseException:
+            self._intake.undo()
+            raise
         self._intake.keep()
         with self._lock:
             self._publish(records)
@@ -461,7 +454,7 @@ class MetricStore:
             head = self._table.groups[record.group].histograms
             for number, at, histogram in zip(record.series, record.timestamps_ms, record.histograms, strict=True):
                 put = head.put(number, at, histogram)
-                self.stats.histograms += put.stored
+                tally.histograms += put.stored
                 tally.put(put, number, self._table)
         else:
             put = self._table.groups[record.layout.group].apply(record)
@@ -469,6 +462,8 @@ class MetricStore:
 
     def _count(self, tally: Tally) -> None:
         self.stats.samples += tally.stored
+        self.stats.histograms += tally.histograms
+        self.stats.merged_segments = self._sealing.merged
         self.stats.repeated += tally.repeated
         self.stats.duplicates += tally.refused(RefusalReason.DUPLICATE)
         self.stats.out_of_order += tally.refused(RefusalReason.OUT_OF_ORDER)
@@ -476,133 +471,24 @@ class MetricStore:
         self.stats.too_far_ahead += tally.refused(RefusalReason.TOO_FAR_AHEAD)
         self.stats.refused_series += tally.refused(RefusalReason.SERIES_LIMIT)
 
-    # --- sealing and retention, on the same thread
+    # --- housekeeping, on the same thread
 
     def _tick(self) -> None:
         now_ms = self._clock()
-        try:
-            if now_ms - self._sealed_at >= SEAL_EVERY_MS:
-                self._seal_due(now_ms)
-                self._sealed_at = now_ms
-                self._expire(now_ms)
-                self._begin_merge()
-            elif self.head_bytes > HEAD_BYTES:
-                self._seal_early(now_ms)
-            elif self._log.size > LOG_FILE_BYTES:
-                self._log.rotate()
-            self._end_merge()
-        except OSError as error:
-            self._sealed_at = now_ms  # not again at once: the log still has everything
-            _log.error("cannot seal samples in %s: %s", self._directory, error)
-
-    def _seal_due(self, now_ms: int) -> None:
-        through_ms = now_ms - HEAD_MS
-        due = [
-            (group, through_ms)
-            for group in self._groups()
-            if group.late.rows
-            or group.histograms.rows
-            or np.searchsorted(group.head.timestamps, through_ms, side="right") >= SEAL_ROWS
-            or (group.head.rows and group.head.timestamps[0] < now_ms - self._seal_wait_ms)
-        ]
-        self._seal_groups(due)
-
-    def _seal_early(self, now_ms: int) -> None:
-        """Until it fits, leave what rules look back to, then a minute; then the newest row alone; then nothing."""
-        for age_ms in (HEAD_MS, HEAD_MINIMUM_MS):
-            if self.head_bytes > HEAD_BYTES:
-                self.seal_up_to(now_ms - age_ms)
-        if self.head_bytes > HEAD_BYTES:
-            due = [(group, int(group.head.timestamps[-2])) for group in self._groups() if group.head.rows > 1]
-            self._seal_groups(due)
-        if self.head_bytes > HEAD_BYTES:
-            self.seal_up_to(now_ms + AHEAD_MS)
-
-    def _groups(self) -> Iterable[Group]:
-        return self._table.groups.values()
-
-    def seal_up_to(self, through_ms: int) -> None:
-        """Move samples up to `through_ms` from the heads to a segment. For the committing thread, and tests."""
-        self._seal_groups([(group, through_ms) for group in self._groups()])
-
-    def _seal_groups(self, due: list[tuple[Group, int]]) -> None:
-        """Late samples go as a whole: afterwards all that is older than what is sealed is in a segment."""
-        sealed = [(group, through_ms, self._write_chunks(group, through_ms)) for group, through_ms in due]
-        self._segments.sync()
-        with self._lock:
-            for group, through_ms, chunks in sealed:
-                histograms_ms = max(through_ms, group.sealed.histograms_ms)
-                for chunk in chunks:
-                    group.add_chunk(chunk)
-                group.head.drop(through_ms)
-                group.late.drop(_EVER)
-                group.histograms.drop(histograms_ms)
-        self._log.rotate()
-        self._log.remove_sealed({group.number: group.sealed_safely for group in self._groups()})
-
-    def _write_chunks(self, group: Group, through_ms: int) -> list[Chunk]:
-        chunks = []
-        for head, until_ms in ((group.late, _EVER), (group.head, through_ms)):
-            taken = head.up_to(until_ms)
-            if taken is None or not len(taken[0]):
-                continue
-            ids, timestamps, values = taken
-            order, sizes = arranged(ids, min(CHUNK_ROWS, len(timestamps)), self._table.metric_of)
-            ids, values = ids[order], values[order]
-            for start in range(0, len(timestamps), CHUNK_ROWS):
-                cut = slice(start, start + CHUNK_ROWS)
-                chunks.append(self._segments.write(group.number, ids, sizes, timestamps[cut], values[:, cut]))
-        rows = group.histograms.up_to(max(through_ms, group.sealed.histograms_ms))  # the late ones too
-        if rows:
-            chunks.append(self._segments.write_histograms(group.number, rows))
-        return chunks
-
-    def _begin_merge(self) -> None:
-        if self._merger.busy:
-            return
-        by_segment: dict[Segment, list[Chunk]] = {}
-        for group in self._groups():
-            for chunk in group.chunks:
-                by_segment.setdefault(chunk.segment, []).append(chunk)
-        for segment in self._segments.finished():
-            chunks = by_segment.get(segment, [])
-            if segment not in self._unmergeable and worthwhile(chunks):
-                self._merger.begin(Merge(segment, chunks, self._segments.draft_path(segment)))
-                return
-
-    def _end_merge(self) -> None:
-        merge = self._merger.take()
-        if merge is None:
-            return
-        self._unmergeable = {each for each in self._unmergeable if each in self._segments.finished()}
-        chunks = None if merge.failed else self._segments.replace(merge.segment, merge.draft)
-        if chunks is not None:
-            fresh: dict[int, list[Chunk]] = {}
-            for chunk in chunks:
-                fresh.setdefault(chunk.group, []).append(chunk)
-            with self._lock:
-                for group in self._groups():
-                    group.replace_chunks(merge.segment, fresh.get(group.number, []))
-            self.stats.merged_segments += 1
-        elif merge.failed:
-            self._unmergeable.add(merge.segment)
-        self._begin_merge()
-
-    def _expire(self, now_ms: int) -> None:
-        removed = self._segments.remove_old(before_ms=now_ms - self._retention_ms, limit_bytes=self._retention_bytes)
-        if removed:
-            with self._lock:
-                for group in self._groups():
-                    group.chunks = [chunk for chunk in group.chunks if chunk.segment not in removed]
+        removed = self._sealing.tick(now_ms)
         if (removed or now_ms - self._purged_at >= PURGE_EVERY_MS) and not self._catalog.pending:
             self._purged_at = now_ms
             self._purge()
 
+    def seal_up_to(self, through_ms: int) -> None:
+        """Move samples up to `through_ms` from the heads to a segment. For tests."""
+        self._sealing.seal_up_to(through_ms)
+
     def _purge(self) -> None:
         """Forget series that have no sample left."""
-        columns = {chunk.columns for group in self._groups() for chunk in group.chunks}
+        columns = {chunk.columns for group in self._table.groups.values() for chunk in group.chunks}
         kept = [each.ids for each in columns]
-        for group in self._groups():
+        for group in self._table.groups.values():
             kept += [group.head.ids, group.late.ids, np.array(list(group.histograms.rows), np.uint32)]
         alive = set(np.unique(np.concatenate(kept)).tolist()) if kept else set()
         with self._lock:
@@ -640,53 +526,26 @@ class MetricStore:
                 # Its last sample is at least as new; the log knows that of the last minutes exactly. To take more
                 # than the window allows does no harm, to refuse what is in order would.
                 newest[ids] = np.maximum(newest[ids], chunk.min_ms)
-        self._replay()
-        self.stats = StoreStats(torn_log_bytes=self._log.torn_bytes)
-
-    def _replay(self) -> None:
-        """
-        Put what the log holds and no segment into the heads. Acknowledged is acknowledged: no limit is asked again.
-        Of a seal that a crash interrupted the late samples may come twice; queries give the first.
-        """
-        tally = Tally()
-        newest = self._table.newest_ms
-        for record in self._log.load():
-            if isinstance(record, LoggedSamples):
-                group = self._table.groups.get(record.layout.group)
-                if group is not None and (rest := _unsealed(record, group.sealed.floats_ms)) is not None:
-                    self._apply(rest, tally)
-                    ids = rest.layout.ids
-                    newest[ids] = np.maximum(newest[ids], rest.timestamps_ms[-1])
-            elif isinstance(record, LoggedHistograms):
-                group = self._table.groups.get(record.group)
-                if group is not None and (left := _unsealed_histograms(record, group.sealed.histograms_ms)) is not None:
-                    self._apply(left, tally)
-                    np.maximum.at(newest, np.array(left.series), np.array(left.timestamps_ms))
-            else:
-                self._apply(record, tally)
+        tally = Tally()  # of samples that were counted when they came
+        replay(self._log.load(), self._table, lambda record: self._apply(record, tally))
+        self.stats.torn_log_bytes = self._log.torn_bytes
 
 
-def _unsealed(record: LoggedSamples, sealed_ms: int) -> LoggedSamples | None:
-    if record.late or record.timestamps_ms[0] > sealed_ms:
-        return record
-    start = int(np.searchsorted(record.timestamps_ms, sealed_ms, side="right"))
-    if start == len(record.timestamps_ms):
-        return None
-    return replace(record, timestamps_ms=record.timestamps_ms[start:], values=record.values[:, start:])
-
-
-def _unsealed_histograms(record: LoggedHistograms, sealed_ms: int) -> LoggedHistograms | None:
-    if record.late or min(record.timestamps_ms) > sealed_ms:
-        return record
-    left = [place for place, at in enumerate(record.timestamps_ms) if at > sealed_ms]
-    if not left:
-        return None
-    return LoggedHistograms(
-        record.group,
-        tuple(record.series[place] for place in left),
-        tuple(record.timestamps_ms[place] for place in left),
-        tuple(record.histograms[place] for place in left),
-    )
+def _check(table: SampleTable) -> None:
+    """One wrong table must not fail the appends that share its commit."""
+    series, rows = len(table.labels), len(table.timestamps_ms)
+    if table.values.shape != (series, rows):
+        raise ValueError(
+            f"{table.target}: values of shape {table.values.shape} for {series} series at {rows} timestamps"
+        )
+    if table.values.dtype != np.float64 or table.timestamps_ms.dtype != np.int64:
+        raise ValueError(f"{table.target}: {table.values.dtype} values at {table.timestamps_ms.dtype} timestamps")
+    if rows > 1 and not (np.diff(table.timestamps_ms) > 0).all():
+        raise ValueError(f"{table.target}: timestamps do not increase")
+    places = [place for place, _ in table.exemplars] + [place for place, _, _ in table.histograms]
+    columns = [column for _, column, _ in table.histograms]
+    if not all(0 <= place < series for place in places) or not all(0 <= column < rows for column in columns):
+        raise ValueError(f"{table.target}: an exemplar or histogram is of none of {series} series, {rows} timestamps")
 
 
 def _raise_over_limit(outcome: AppendOutcome) -> None:

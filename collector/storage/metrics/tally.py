@@ -13,6 +13,7 @@ from collector.storage.metrics.table import SeriesTable
 @dataclass(slots=True)
 class Tally:
     stored: int = 0
+    histograms: int = 0  # among the stored
     repeated: int = 0
     refusals: dict[RefusalReason, Refusal] = field(default_factory=dict)
 

@@ -23,7 +23,7 @@ def histogram(count: float) -> NativeHistogram:
 def filled(rig, *, hours: float, targets: int = 3) -> None:
     """Floats of a few targets every 15 s, series that come and go, late samples and native histograms."""
     store = rig.open(retention_s=86_400)
-    store._begin_merge = lambda: None  # not before the test wants it
+    store._sealing.begin_merge = lambda: None  # not before the test wants it
     for step in range(int(hours * 240)):
         rig.now_ms = START_MS + step * 15_000
         batches = []
@@ -37,13 +37,13 @@ def filled(rig, *, hours: float, targets: int = 3) -> None:
             each = ((0, histogram(7.0 + step)),)
             batches.append(SampleBatch("t1", rig.now_ms, name, np.array([ABSENT]), histograms=each))
         rig.append(*batches)
-    del store._begin_merge
+    del store._sealing.begin_merge
 
 
 def chunks_of(rig) -> dict[str, int]:
     """Segment file to the number of its chunks, as the open store knows them."""
     found: dict[str, int] = {}
-    for group in rig.store._groups():
+    for group in rig.store._table.groups.values():
         for chunk in group.chunks:
             found[chunk.segment.path.name] = found.get(chunk.segment.path.name, 0) + 1
     return found
@@ -52,7 +52,7 @@ def chunks_of(rig) -> dict[str, int]:
 def merged_all(rig) -> None:
     """Let the clock tick until nothing is left to merge."""
     deadline = time.monotonic() + 20
-    while rig.store._merger.busy or rig.store.stats.merged_segments == 0:
+    while rig.store._sealing.merger.busy or rig.store.stats.merged_segments == 0:
         assert time.monotonic() < deadline, "nothing was merged"
         rig.now_ms += 240_000
         rig.append(rig.batch(rig.now_ms, {rig.series("tick"): 1.0}, "tick"))
@@ -89,7 +89,7 @@ def test_of_two_samples_at_one_time_the_first_stays_when_their_chunks_are_merged
     rig.append(rig.batch(START_MS, {one: 9.0, two: 3.0}), rig.batch(START_MS + 3, {one: 4.0}))
     store.seal_up_to(START_MS + 5)
     before = rig.everything()
-    (group,) = store._groups()
+    (group,) = store._table.groups.values()
     segment = group.chunks[0].segment
     store._segments._writing = None
     write_merged(rig.directory / "x.merging", group.chunks, store._table.metric_of, lambda: None)
@@ -109,7 +109,7 @@ def test_a_merge_is_cut_into_chunks_that_are_not_too_long(rig, monkeypatch):
         rig.append(SampleTable("t", name, times, np.arange(start, start + 10.0)[np.newaxis]))
         store.seal_up_to(START_MS + start + 9)
     before = rig.everything()
-    (group,) = store._groups()
+    (group,) = store._table.groups.values()
     assert worthwhile(group.chunks)
     segment = group.chunks[0].segment
     write_merged(rig.directory / "x.merging", group.chunks, store._table.metric_of, lambda: None)
@@ -121,7 +121,7 @@ def test_a_merge_is_cut_into_chunks_that_are_not_too_long(rig, monkeypatch):
 
 def test_a_query_that_runs_while_a_file_is_replaced_or_removed_still_reads_it(rig):
     filled(rig, hours=2.5)
-    chunks = [chunk for group in rig.store._groups() for chunk in group.chunks]
+    chunks = [chunk for group in rig.store._table.groups.values() for chunk in group.chunks]
     merged_all(rig)
     for path in rig.directory.glob("*.segment"):
         path.unlink()
@@ -131,7 +131,7 @@ def test_a_query_that_runs_while_a_file_is_replaced_or_removed_still_reads_it(ri
 def test_a_store_that_closes_in_the_middle_of_a_merge_leaves_nothing_behind(rig):
     filled(rig, hours=2.5)
     before = content(rig)
-    (chunks,) = [group.chunks for group in rig.store._groups() if group.target == "t0"]
+    (chunks,) = [group.chunks for group in rig.store._table.groups.values() if group.target == "t0"]
     entered = threading.Event()
     merger = Merger(rig.store._table.metric_of)
 
@@ -161,7 +161,7 @@ def test_a_segment_with_a_corrupt_chunk_stays_as_it_is(rig):
     store = rig.open()
     size = first.stat().st_size
     deadline = time.monotonic() + 20
-    while not store._unmergeable:
+    while not store._sealing._unmergeable:
         assert time.monotonic() < deadline
         rig.now_ms += 240_000
         rig.append(rig.batch(rig.now_ms, {rig.series("tick"): 1.0}, "tick"))

@@ -19,7 +19,8 @@ from collector.model.series import (
     RefusalReason,
     SampleBatch,
 )
-from collector.storage.metrics.store import AHEAD_MS, HEAD_MS, SeriesLimitError
+from collector.storage.metrics.sealing import AHEAD_MS, HEAD_MS
+from collector.storage.metrics.store import SeriesLimitError
 
 START_MS = 1_700_000_000_000
 ALL = {"min_ms": 0, "max_ms": 1 << 60}
@@ -333,7 +334,7 @@ def test_a_size_limit_removes_the_oldest_files(rig):
 
 
 def test_samples_from_the_future_do_not_fill_the_memory(rig, monkeypatch):
-    monkeypatch.setattr("collector.storage.metrics.store.HEAD_BYTES", 100_000)
+    monkeypatch.setattr("collector.storage.metrics.sealing.HEAD_BYTES", 100_000)
     store = rig.open()
     labels = rig.series("m")
     for step in range(1000):
@@ -428,7 +429,7 @@ def test_housekeeping_that_fails_does_not_end_the_committing_thread(rig, monkeyp
     def fail(_now_ms: int) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(store, "_expire", fail)
+    monkeypatch.setattr(store._sealing, "expire", fail)
     for step in range(3):
         rig.now_ms = START_MS + step * 1_000_000
         rig.append(rig.batch(rig.now_ms, {rig.series("m"): float(step)}))

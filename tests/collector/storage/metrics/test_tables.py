@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from collector.model.series import ABSENT, RefusalReason, SampleTable
+from collector.model.histogram import NO_COUNTS, NO_INDEX, NativeHistogram
+from collector.model.series import ABSENT, Exemplar, RefusalReason, SampleTable
 
 START_MS = 1_700_000_000_000
 
@@ -61,6 +63,22 @@ def test_a_table_of_the_wrong_shape_is_refused_whole(rig, offsets, values, messa
     with pytest.raises(ValueError, match=message):
         rig.append(table(rig, ["a"], offsets, values))
     assert rig.everything() == {}
+
+
+def test_a_wrong_table_does_not_fail_those_that_share_its_commit(rig):
+    store = rig.open()
+    right = table(rig, ["a"], [0], [[1]])
+    exemplar = Exemplar((("trace_id", "x"),), 1.0, START_MS)
+    histogram = NativeHistogram(0, 0.0, 0.0, 0.0, 0.0, NO_INDEX, NO_COUNTS, NO_INDEX, NO_COUNTS)
+    wrong = [
+        (replace(right, values=right.values.astype(np.float32)), "float32 values at int64 timestamps"),
+        (replace(right, exemplars=((1, exemplar),)), "is of none of 1 series, 1 timestamps"),
+        (replace(right, histograms=((0, 1, histogram),)), "is of none of 1 series, 1 timestamps"),
+    ]
+    for each, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            store.submit([each])
+    assert rig.append(right).stored == 1
 
 
 async def test_refusals_are_in_the_outcome_and_no_exception(rig):
