@@ -68,6 +68,7 @@ class RuleManager:
             return once it has them for good; if it raises, they are told again at the next evaluation.
         state_path: A file that this manager owns.
         evaluation_interval_s: For groups that name none.
+        query_offset_s: For groups that name none.
         external_url: Under which users see this collector, without a slash at the end.
         external_labels: What templates see as `$externalLabels`.
         run: Evaluates expressions, in a thread so that ingest keeps flowing meanwhile.
@@ -85,6 +86,7 @@ class RuleManager:
         evaluation_interval_s: float,
         external_url: str,
         external_labels: Mapping[str, str] | None = None,
+        query_offset_s: float = 0.0,
         run: Run = inline,
         resend_delay_s: float = RESEND_DELAY_S,
         doubt_s: float = DOUBT_S,
@@ -99,6 +101,7 @@ class RuleManager:
         self._interval_ms = round(evaluation_interval_s * 1000)
         self._external_url = external_url.rstrip("/")
         self._external_labels = external_labels or {}
+        self._query_offset_ms = round(query_offset_s * 1000)
         self._run = run
         self._resend_delay_ms = round(resend_delay_s * 1000)
         self._doubt_ms = round(doubt_s * 1000)
@@ -211,7 +214,7 @@ class RuleManager:
         problems: list[Problem] = []
         for path in self._paths():
             try:
-                specs += load(path)
+                specs += load(path, query_offset_ms=self._query_offset_ms)
             except RuleFileError as error:
                 problems += error.problems
         groups: dict[str, RuleGroup] = {}

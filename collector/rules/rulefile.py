@@ -56,9 +56,12 @@ class RuleFileError(ConfigError):
         self.problems = tuple(problems)
 
 
-def load(path: Path) -> list[RuleGroupSpec]:
+def load(path: Path, *, query_offset_ms: int = 0) -> list[RuleGroupSpec]:
     """
     Read and check one file.
+
+    Args:
+        query_offset_ms: Of groups that name none (Prometheus, global.rule_query_offset).
 
     Raises:
         RuleFileError: with all of its problems, each begun with the path.
@@ -70,12 +73,12 @@ def load(path: Path) -> list[RuleGroupSpec]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RuleFileError([Problem(str(path), str(error))]) from error
-    return parse(text, str(path))
+    return parse(text, str(path), query_offset_ms=query_offset_ms)
 
 
-def parse(text: str, file: str) -> list[RuleGroupSpec]:
+def parse(text: str, file: str, *, query_offset_ms: int = 0) -> list[RuleGroupSpec]:
     """As `load`, of a text; an empty one has no groups."""
-    return _Reader(file).read(text)
+    return _Reader(file, query_offset_ms).read(text)
 
 
 def check(paths: Sequence[Path]) -> list[Problem]:
@@ -99,8 +102,9 @@ class _Place:
 
 
 class _Reader:
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, query_offset_ms: int) -> None:
         self._file = file
+        self._query_offset_ms = query_offset_ms
         self._problems: list[Problem] = []
         self._place = _Place()
 
@@ -184,7 +188,9 @@ class _Reader:
             rules=tuple(rules),
             interval_ms=interval_ms or None,
             limit=self._integer(entries.get("limit")),
-            query_offset_ms=self._duration(entries.get("query_offset")),
+            query_offset_ms=(
+                self._duration(entries["query_offset"]) if "query_offset" in entries else self._query_offset_ms
+            ),
             labels=labels_of(dict(labels)),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from collector.rules.evaluated_rule import ALERT_STATE, ALERTS, ALERTS_FOR_STATE
 from collector.rules.remote import Grid, Remote
 
 CHUNK_MS = 6 * 3600 * 1000  # asked for at once: at an evaluation a second 21,600 samples of a series
+PHASE_MS = 60_000  # enough to see when a group is evaluated, and a small answer for a recording of many series
 # How far beyond the window is looked, in intervals: an alert that goes on there was not over within it, even if the
 # evaluations at the end were missed. (The API does not show the staleness markers that would tell.)
 BEYOND = 3
@@ -74,7 +76,7 @@ def _episodes(
 
 
 def evaluation_phase(
-    remote: Remote, selectors: Iterable[str], *, from_ms: int, to_ms: int, interval_ms: int, offset_ms: int
+    remote: Remote, selectors: Sequence[str], *, from_ms: int, to_ms: int, interval_ms: int, offset_ms: int
 ) -> int | None:
     """
     When within its interval a group is evaluated, by the timestamps of what it has written; None if there is nothing.
@@ -83,15 +85,15 @@ def evaluation_phase(
         selectors: Of series that only this group writes.
         offset_ms: As of `stored_episodes`.
     """
-    phases: dict[int, int] = {}
-    for selector in selectors:
-        for one in remote.samples(selector, min_ms=max(from_ms, to_ms - CHUNK_MS), max_ms=to_ms):
-            found, counts = np.unique((one.timestamps_ms + offset_ms) % interval_ms, return_counts=True)
-            for phase, count in zip(found.tolist(), counts.tolist(), strict=True):
-                phases[phase] = phases.get(phase, 0) + count
-        if phases:
-            break
-    return max(phases, key=lambda phase: (phases[phase], -phase)) if phases else None
+    for span_ms in (PHASE_MS, CHUNK_MS):
+        for selector in selectors:
+            phases: Counter[int] = Counter()
+            for one in remote.samples(selector, min_ms=max(from_ms, to_ms - span_ms), max_ms=to_ms):
+                found, counts = np.unique((one.timestamps_ms + offset_ms) % interval_ms, return_counts=True)
+                phases.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+            if phases:
+                return phases.most_common(1)[0][0]
+    return None
 
 
 def missed_evaluations(remote: Remote, names: Sequence[str], grid: Grid, *, offset_ms: int) -> NDArray[np.bool_]:

@@ -126,3 +126,8 @@ def test_check_reads_files_and_tells_of_each(tmp_path: Path) -> None:
         str(tmp_path / "none.yml"),
     ]
     assert load(good)[0].name == "shop"
+
+
+def test_a_group_without_a_query_offset_takes_the_global_one() -> None:
+    text = "groups: [{name: a}, {name: b, query_offset: 0s}, {name: c, query_offset: 5s}]"
+    assert [group.query_offset_ms for group in parse(text, "r.yml", query_offset_ms=2000)] == [2000, 0, 5000]
