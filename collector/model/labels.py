@@ -50,9 +50,16 @@ class Matcher(NamedTuple):
             case MatchOp.NOT_EQUAL:
                 return value != self.value
             case MatchOp.REGEX:
-                return compiled(self.value).fullmatch(value) is not None
+                return _matches(self.value, value)
             case MatchOp.NOT_REGEX:
-                return compiled(self.value).fullmatch(value) is None
+                return not _matches(self.value, value)
+
+
+def _matches(pattern: str, value: str) -> bool:
+    try:
+        return compiled(pattern).fullmatch(value) is not None
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can bring: RE2 takes UTF-8
+        return compiled(pattern).fullmatch(value.encode("utf-8", "replace").decode()) is not None
 
 
 @functools.lru_cache(maxsize=1024)  # rules and dashboards ask for the same ones; one takes some KB
@@ -68,7 +75,7 @@ def compiled(pattern: str) -> Any:  # re2 has no types
     options.dot_nl = True
     try:
         return re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0]
+    except (re2.error, UnicodeEncodeError) as error:
+        reason = error.args[0] if isinstance(error, re2.error) else str(error)
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         raise BadRequestError(f"invalid regular expression {pattern!r}: {text}") from error
