@@ -75,6 +75,7 @@ class ConfigInForce:
             files=config.rule_files,
             evaluation_interval_s=config.global_.evaluation_interval,
             external_labels=config.global_.external_labels,
+            query_offset_s=config.global_.rule_query_offset,
         )
 
 

@@ -175,30 +175,33 @@ class RuleManager:
         files: list[str] | None = None,
         evaluation_interval_s: float | None = None,
         external_labels: Mapping[str, str] | None = None,
+        query_offset_s: float | None = None,
     ) -> None:
         """
         Read all files again; all of them take effect or none. Unchanged rules keep their alerts.
 
         Args:
-            files, evaluation_interval_s, external_labels: In place of what was given before, when the configuration
-                has changed.
+            files, evaluation_interval_s, external_labels, query_offset_s: In place of what was given before, when the
+                configuration has changed.
 
         Raises:
             ConfigError: with every problem; the old rules stay in force.
         """
         async with self._reloading:
-            former = self._files, self._interval_ms, self._external_labels
+            former = self._files, self._interval_ms, self._external_labels, self._query_offset_ms
             if files is not None:
                 self._files = files
             if evaluation_interval_s is not None:
                 self._interval_ms = round(evaluation_interval_s * 1000)
             if external_labels is not None:
                 self._external_labels = external_labels
+            if query_offset_s is not None:
+                self._query_offset_ms = round(query_offset_s * 1000)
             self._fingerprint = self._stat()
             try:
-                groups = self._read(keep=former[1:] == (self._interval_ms, self._external_labels))
+                groups = self._read(keep=former[1:3] == (self._interval_ms, self._external_labels))
             except ConfigError as error:
-                self._files, self._interval_ms, self._external_labels = former
+                self._files, self._interval_ms, self._external_labels, self._query_offset_ms = former
                 self.load_error = str(error)
                 metrics.RELOAD_SUCCESSFUL.set(0)
                 logger.error("rule files are not usable, the old rules stay in force: %s", error)
