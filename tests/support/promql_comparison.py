@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,11 @@ from collector.query.promql.engine import Engine
 from collector.query.promql.values import InstantVector, Matrix, RangeVector, Scalar, StringValue
 
 TOLERANCE = 1e-9
+# What docs/promql.md explains: a pattern of the query, one of the difference, the reason.
+KNOWN = (
+    (r"std(dev|var)", r"0\.0 != nan$", "2.42: the deviation of a single NaN or infinity is 0"),
+    (r"@ ", r"Prometheus: execution; ours: 0 points$", "a pinned part that no step asks for is evaluated all the same"),
+)
 # (labels, timestamp in milliseconds) to a number or a histogram
 Points = dict[tuple[str, int], Any]
 
@@ -66,6 +72,12 @@ def difference(peer: PrometheusProcess, engine: Engine, query: str, times: Times
         if not _same(value, ours[place]):
             return f"{place}: {value} != {ours[place]}"
     return None
+
+
+def known_reason(query: str, text: str) -> str | None:
+    """Why this difference is expected, if it is."""
+    reasons = (reason for of, how, reason in KNOWN if re.search(of, query) and re.search(how, text))
+    return next(reasons, None)
 
 
 def _short(answer: Points | str) -> str:

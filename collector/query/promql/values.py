@@ -214,9 +214,10 @@ def merged(frame: Frame, *, conflict: str = "vector cannot contain metrics with 
 def to_matrix(frame: Frame, times: Times) -> Matrix:
     kept = np.flatnonzero(frame.present.any(axis=1)).tolist()
     order = sorted(kept, key=frame.labels.__getitem__)
-    frame = frame.take(order)
+    if order != list(range(len(frame.labels))):  # an answer may take 100 MB: no copy without need
+        frame = frame.take(order)
     floats = frame.floats()
-    values = np.where(floats.present, floats.values, ABSENT)
+    values = floats.values if floats.present.all() else np.where(floats.present, floats.values, ABSENT)
     found: dict[int, dict[int, NativeHistogram]] = {}
     if frame.cells is not None:
         rows, steps, table = frame.histograms()

