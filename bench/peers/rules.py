@@ -76,9 +76,9 @@ def _rule(number: int) -> dict[str, Any]:
         {"record": "bench:latency:p99_5m", "expr": p99},
         {"record": "bench:memory:avg10m", "expr": f'avg_over_time(process_resident_memory_bytes{{job="{job}"}}[10m])'},
         {"record": "bench:queue:sum", "expr": f'sum(queue_depth{{job="{job}",queue="{queue}"}})'},
-        {"alert": "ErrorRatio", "expr": f"{errors} > 0.0{1 + pair % 3}", "for": "30s"},
-        {"alert": "Latency", "expr": f"{p99} > 1", "for": "30s"},
-        {"alert": "Down", "expr": f'up{{job="{job}"}} == 0', "for": "1m"},
+        {"alert": "ErrorRatio", "expr": f"{errors} > 0.0{1 + pair % 3}", "for": "10s"},
+        {"alert": "Latency", "expr": f"{p99} > 1", "for": "10s"},
+        {"alert": "Down", "expr": f'up{{job="{job}"}} == 0', "for": "15s"},
         {"alert": "Queue", "expr": f'avg_over_time(queue_depth{{job="{job}",queue="{queue}"}}[5m]) > 24'},
         {"alert": "Descriptors", "expr": f'process_open_fds{{job="{job}"}} / process_max_fds{{job="{job}"}} > 0.9'},
     )

@@ -154,6 +154,9 @@ def test_lost_samples_and_answers_that_differ_fail_the_run() -> None:
     assert failures(result(verdict="0.1 apart")) == ["“q” at collector: 0.1 apart"]
     lost = {"ingest": {"collector": {"kept_samples": 9, "sent_samples": 10}}}
     assert failures(lost) == ["collector has 9 of 10 samples"]
+    theirs = {"recorded": 10, "alerts": {"pending": 0, "firing": 100}}
+    for ours, problems in (({}, 0), ({"recorded": 9}, 1), ({"alerts": {"pending": 0, "firing": 90}}, 1)):
+        assert len(failures({"rules": {"Prometheus": theirs, "collector": theirs | ours}})) == problems
 
 
 @pytest.mark.peer
