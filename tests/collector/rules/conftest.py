@@ -40,7 +40,7 @@ def put(store: MetricStore) -> Put:
 
     async def write(at_ms: int, values: Mapping[str, float]) -> None:
         labels = tuple(labels_of({"__name__": "latency", "job": job}) for job in values)
-        await store.append([SampleBatch("test", at_ms, labels, np.array(list(values.values())))])
+        await store.append([SampleBatch("test", at_ms, labels, np.array(list(values.values()), dtype=np.float64))])
 
     return write
 
