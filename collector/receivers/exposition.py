@@ -25,6 +25,9 @@ _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 # A label, or, quoted and without a value, the metric's name; either name may be quoted when it is not of the old form.
 _LABEL = re.compile(rf"[ \t]*(?:([a-zA-Z_][a-zA-Z0-9_]*)|{_QUOTED})[ \t]*(?:(=)[ \t]*{_QUOTED}[ \t]*)?(,?)")
 _METADATA = re.compile(rf"#[ \t]+(HELP|TYPE|UNIT)[ \t]+(?:{_QUOTED}|(\S+))[ \t]*(.*)")
+# Nearly every line is of this form: no escapes, no spaces, no braces within. The others take the longer way.
+_PLAIN_LINE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\{([^{}\\]*)\}(?= )")
+_PLAIN_LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"]*)"')
 _END = re.compile(r"[ \t]*\}")
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPED = {"n": "\n", '"': '"', "\\": "\\"}
@@ -242,6 +245,14 @@ def _without_eof(lines: list[str]) -> tuple[list[str], bool]:
 
 def _parsed_series(line: str) -> tuple[Series, int]:
     """The series at the start of a line, and where it ends: `name{a="b"}` or `{"name",a="b"}`."""
+    plain = _PLAIN_LINE.match(line)
+    if plain is not None:
+        found = _PLAIN_LABEL.findall(plain[2])
+        labels = dict(found)
+        # All of it is labels, with a comma between them: no quote is in a value, so `",` stands between two only.
+        length = sum(len(name) + len(value) + 4 for name, value in found) - 1
+        if length == len(plain[2]) and plain[2].count('",') == len(found) - 1 and len(labels) == len(found):
+            return Series(plain[1], labels), plain.end()
     name = _NAME.match(line)
     if name is None and not line.startswith("{"):
         raise ExpositionError(f"expected a metric name, got {_shown(line)}")

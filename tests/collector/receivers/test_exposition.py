@@ -253,3 +253,23 @@ def test_any_text_is_parsed_or_refused_and_the_next_page_is_understood(text):
         with contextlib.suppress(ExpositionError):
             parser.parse(text, openmetrics=openmetrics)
     assert samples(parser, 'up{job="a"} 1\n') == {"up,job=a": 1.0}
+
+
+NAMES = st.sampled_from(["a", "b", "le", "job"])
+VALUES = st.text(st.sampled_from(list('x",;={}# \\')), max_size=6)
+
+
+@given(st.lists(st.tuples(NAMES, VALUES), max_size=4, unique_by=lambda pair: pair[0]), st.booleans())
+def test_labels_are_what_was_written_whatever_the_values_hold(pairs, comma):
+    escaped = [(name, value.replace("\\", "\\\\").replace('"', '\\"')) for name, value in pairs]
+    inner = ",".join(f'{name}="{value}"' for name, value in escaped) + ("," if comma and pairs else "")
+    found = new_parser().parse(f"m{{{inner}}} 1\n", openmetrics=False)
+    assert found.labels == (labels_of(dict(pairs) | {METRIC_NAME: "m"}),)
+
+
+@pytest.mark.parametrize(
+    "inner", ['a="x";b="y"', 'a="x"b="y"', 'a="x",,b="y"', ',a="x"', 'a="x","y"b', 'a="x",a="y"', 'a="x" b="y"', "a"]
+)
+def test_labels_that_are_not_separated_by_one_comma_are_refused(parser, inner):
+    with pytest.raises(ExpositionError):
+        parser.parse(f"m{{{inner}}} 1\n", openmetrics=False)
