@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from sys import intern
 from typing import Any, NamedTuple
 
 import cramjam
@@ -183,13 +184,13 @@ class WriteColumns:
 
     def labels(self, series: int) -> list[tuple[str, str]]:
         """
-        (name, value) of one series' labels, as they were sent.
+        (name, value) of one series' labels, as they were sent. Interned: most stand in many series.
 
         Raises:
             BadRequestError: a label is no Label, or not UTF-8.
         """
-        messages = [parsed("Label", message.as_py()) for message in self._labels[series].values]
-        return [(message.name, message.value) for message in messages]
+        messages = [parsed("Label", message) for message in self._labels[series].as_py()]
+        return [(intern(message.name), intern(message.value)) for message in messages]
 
 
 def decode(request: bytes) -> WriteColumns:
