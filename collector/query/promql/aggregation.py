@@ -18,6 +18,7 @@ from collector.query.promql.quantile import sorted_quantile
 from collector.query.promql.tree import UNKNOWN_START, Aggregation
 from collector.query.promql.values import Floats, Frame, Mask, empty_frame, quoted, stacked
 
+_RANKED_ELEMENTS = 1_000_000  # of [series, steps] that are ranked at once: 8 MB, and as much for each of four copies
 _MAX_INT64 = float(2**63)
 _FLOATS_ONLY = frozenset({"min", "max", "stddev", "stdvar", "quantile", "topk", "bottomk"})
 
@@ -212,9 +213,18 @@ def _best(values: Floats, present: Mask, wanted: Floats, *, largest: bool) -> Ma
     limit = int(wanted[0])
     if len(wanted) == 1 or not 0 < limit < len(values) or (wanted != limit).any() or not np.isfinite(values).all():
         return None
+    chosen = np.empty(values.shape, dtype=np.bool_)
+    width = max(1, _RANKED_ELEMENTS // len(values))
+    for start in range(0, len(wanted), width):
+        part = slice(start, start + width)
+        chosen[:, part] = _best_of(values[:, part], present[:, part], limit, largest=largest)
+    return chosen
+
+
+def _best_of(values: Floats, present: Mask, limit: int, *, largest: bool) -> Mask:
     key = np.where(present, -values if largest else values, np.inf)
     bound = np.partition(np.ascontiguousarray(key.T), limit - 1, axis=1)[:, limit - 1]
-    chosen = present & (key <= bound)
+    chosen = np.asarray(present & (key <= bound))
     if (chosen.sum(axis=0) > limit).any():  # of equals the first ones
         better = key < bound
         equals = chosen & ~better

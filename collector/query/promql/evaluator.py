@@ -34,7 +34,7 @@ from collector.query.promql.tree import (
     Text,
 )
 from collector.query.promql.values import Floats, Frame, Times
-from collector.query.promql.windows import Windows, windows_of
+from collector.query.promql.windows import Windows, together, windows_of
 
 # What a subquery without a step takes: Prometheus's global.evaluation_interval, by its default (1m).
 DEFAULT_SUBQUERY_STEP_MS = 60_000
@@ -127,7 +127,7 @@ class Evaluator:
             raise UnsupportedError(f"expected a range vector: {node}")
         if every_step:
             ends = np.broadcast_to(ends, self.times.shape)
-        floats = list(self._windows(blocks, ends, range_ms))
+        floats = together(list(self._windows(blocks, ends, range_ms)))
         windows = histogram_windows(histograms, ends, range_ms) if histograms else None
         if windows is not None:
             self.budget.spend(windows.table.elements + len(histograms) * len(ends))

@@ -111,7 +111,7 @@ def rate(windows: HistogramWindows, notes: Annotations, start: int, *, counter: 
     first, last = windows.at(windows.low, cells), windows.at(windows.high - 1, cells)
     change = combined(last, first, -1.0)
     if counter:
-        change = _with_resets(windows, cells, change)
+        change = _with_resets(windows, cells, change).reduced(np.minimum(change.schema, _coarsest(windows, cells)))
     first_ms, last_ms = windows.timestamps_ms[windows.low[cells]], windows.timestamps_ms[windows.high[cells] - 1]
     steps = np.nonzero(cells)[1]
     to_zero = np.where((change.count > 0) & (first.count >= 0), first.count / change.count, np.inf)
@@ -125,6 +125,13 @@ def rate(windows: HistogramWindows, notes: Annotations, start: int, *, counter: 
     if per_second:
         factor = factor / ((windows.ends_ms - windows.starts_ms)[steps] / 1000)
     return _frame(windows, cells, change.scaled(factor).as_gauges())
+
+
+def _coarsest(windows: HistogramWindows, cells: Mask) -> NDArray[np.int64]:
+    """The coarsest schema inside each window that is asked for; none of them is empty."""
+    schemas = np.append(windows.table.schema, 0)  # a window may end where the samples end
+    bounds = np.stack([windows.low[cells], windows.high[cells]], axis=-1).reshape(-1)
+    return np.asarray(np.minimum.reduceat(schemas, bounds)[::2])
 
 
 def _with_resets(windows: HistogramWindows, cells: Mask, change: Histograms) -> Histograms:

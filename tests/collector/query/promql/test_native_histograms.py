@@ -122,6 +122,13 @@ def test_rate_over_a_change_of_schema_is_in_the_coarser_one() -> None:
     assert contents(found)[3] == {1: pytest.approx(1, 1e-3), 2: pytest.approx(2, 1e-3)}
 
 
+def test_increase_is_in_the_coarsest_schema_of_its_window() -> None:
+    fine = [histogram({1: 1.0 * n, 2: 1.0 * n}, schema=1) for n in (1, 2, 4)]
+    one = series("h", fine[0], histogram({1: 4}, schema=0), fine[2])
+    assert only(asked("increase(h[20001ms])", [one], at_ms=20_000)).schema == 0
+    assert only(asked("delta(h[20001ms])", [one], at_ms=20_000)).schema == 1
+
+
 def test_sum_over_schemas_and_zero_buckets_reconciles_both() -> None:
     fine = series("h", histogram({-2: 5, 1: 1, 2: 2, 3: 3}, schema=1), a="1")
     coarse = series("h", histogram({1: 7}, schema=0, zero=1, threshold=0.3), a="2")
