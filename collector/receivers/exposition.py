@@ -90,7 +90,8 @@ class ExpositionParser:
 
     def metadata(self) -> list[MetricMetadata]:
         """Of all families that the page has named so far."""
-        return [_metadata_of(name, family) for name, family in self._families.items()]
+        families = list(self._families.items())  # at once, as a parse may go on in a thread
+        return [_metadata_of(name, family) for name, family in families]
 
     def parse(self, text: str, *, openmetrics: bool) -> Exposition:
         """
@@ -186,9 +187,10 @@ class ExpositionParser:
             labels.append(named)
             raw.append(tokens[0])
         regular = rest == f" {tokens[0]}"
+        same = line[:end] == head
         if regular:
-            self._lines[line[:end]] = named
-        return regular and line[:end] == head
+            self._lines[head if same else line[:end]] = named  # one string for the page and the memory of lines
+        return regular and same
 
     def _exemplar(self, text: str, place: int, labels: Labels, found: Exposition) -> None:
         if self._last_exemplars.get(labels) != text:
