@@ -12,6 +12,8 @@ from fastapi import FastAPI, HTTPException, Request
 from nicegui import ui
 
 from dashboards.errors import DashboardError
+from dashboards.viewer.grafana_api import grafana_router
+from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.library import Library
 from dashboards.viewer.pages.alerts import AlertsPage
 from dashboards.viewer.pages.dashboard import DashboardPage, State
@@ -37,10 +39,13 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with client:
             yield
+        store.close()
 
     app = FastAPI(title="Steersman viewer", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     install_error_envelope(app)
     library = Library(settings.data_dir / "dashboards")
+    store = GrafanaStore(settings.data_dir / "grafana.sqlite")
+    app.include_router(grafana_router(library, store, token=settings.token))
     prometheus = Prometheus(client, settings.prometheus_url)
 
     @app.get("/-/healthy")
@@ -48,7 +53,7 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     async def healthy() -> dict[str, str]:
         return {"status": "ok"}
 
-    _add_dashboards(library, prometheus)
+    _add_dashboards(library, store, prometheus)
     _add_traces(Jaeger(client, settings.jaeger_url))
     _add_operations(prometheus, Remediation(client, settings.remediation_url))
     ui.run_with(
@@ -57,7 +62,7 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     return app
 
 
-def _add_dashboards(library: Library, prometheus: Prometheus) -> None:
+def _add_dashboards(library: Library, store: GrafanaStore, prometheus: Prometheus) -> None:
     @ui.page("/")
     @ui.page("/dashboards")
     def dashboards() -> None:
@@ -83,7 +88,7 @@ def _add_dashboards(library: Library, prometheus: Prometheus) -> None:
             refresh=asked.get("refresh", found.refresh),
             chosen=_chosen(asked.multi_items()),
         )
-        await DashboardPage(state, prometheus).build()
+        await DashboardPage(state, prometheus, store).build()
 
     @ui.page("/d/{uid}/json")
     def as_json(uid: str) -> None:

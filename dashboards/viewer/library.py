@@ -34,6 +34,16 @@ class Library:
     def get(self, uid: str) -> Dashboard | None:
         return next((each for each in self.all() if each.uid == uid), None)
 
+    def remove(self, uid: str) -> bool:
+        """Forget what was saved under a uid; False if nothing was."""
+        if not _UID.fullmatch(uid):
+            return False
+        try:
+            (self._folder / f"{uid}.json").unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
     def save(self, document: dict[str, Any]) -> Dashboard:
         """
         Keep a dashboard under its uid; one without gets a uid from its title. Replaces the one that has it.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dashboards.errors import SettingsError
 from steersman.runtime.ports import Ports
+from steersman.runtime.tokens import EmptyTokenError, read_token
 
 DASHBOARDS_PORT = 3000
 
@@ -17,6 +18,7 @@ class Settings:
     host: str
     port: int
     data_dir: Path  # dashboards that users saved
+    token: str = field(repr=False)  # asked of who changes something by Grafana's API
     prometheus_url: str
     jaeger_url: str
     alertmanager_url: str
@@ -47,9 +49,20 @@ class Settings:
             host=environment.get("HOST", "127.0.0.1"),
             port=int(port),
             data_dir=Path(data_dir),
+            token=_token(environment),
             prometheus_url=url("VIEWER_PROMETHEUS_URL", ports.prometheus),
             jaeger_url=url("VIEWER_JAEGER_URL", ports.jaeger),
             alertmanager_url=url("VIEWER_ALERTMANAGER_URL", 9093),
             remediation_url=url("VIEWER_REMEDIATION_URL", ports.remediation),
             orchestrator_url=url("VIEWER_ORCHESTRATOR_URL", ports.orchestrator),
         )
+
+
+def _token(environment: Mapping[str, str]) -> str:
+    path = environment.get("VIEWER_TOKEN_FILE")
+    if not path:
+        raise SettingsError("VIEWER_TOKEN_FILE is not set")
+    try:
+        return read_token(Path(path))
+    except (OSError, EmptyTokenError) as error:
+        raise SettingsError(f"VIEWER_TOKEN_FILE: {error}") from error

@@ -207,6 +207,10 @@ def remediation_show(
     run_show(data_dir, remediation_id, as_json=as_json)
 
 
+class PushVerb(StrEnum):
+    PUSH = "push"
+
+
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept in the record.")]
 
 
@@ -232,6 +236,19 @@ def remediation_refuse(
     from steersman.cli.incidents import run_answer
 
     run_answer(data_dir, remediation_id, "refuse", reason)
+
+
+@app.command("dashboards")
+def dashboards(
+    verb: Annotated[PushVerb, typer.Argument(help="push puts data sources, folder and dashboards there.")],
+    url: Annotated[str | None, typer.Option(help="A Grafana; without it, the running stack's viewer.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="Holds the token of --url.")] = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Provision a Grafana, or the viewer, through grafana-client; doing it twice changes nothing."""
+    from steersman.cli.provision import run_push
+
+    run_push(data_dir, url, token_file)
 
 
 class Turn(StrEnum):

@@ -123,6 +123,7 @@ def viewer(settings: Settings) -> Part:
     environment = {
         "HOST": HOST,
         "PORT": str(settings.ports.dashboards),
+        "VIEWER_TOKEN_FILE": str(data_dir.token_file("dashboards")),
         "VIEWER_DATA_DIR": str(data_dir.part("viewer")),
         "VIEWER_PROMETHEUS_URL": urls.prometheus,
         "VIEWER_JAEGER_URL": urls.jaeger,

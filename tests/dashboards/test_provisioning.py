@@ -1,5 +1,5 @@
 """
-Provisioning against a stand-in Grafana: it keeps state and answers the few calls as Grafana's HTTP API documents them.
+Provisioning through grafana-client into the viewer, which answers Grafana's HTTP API.
 
 A real Grafana cannot run in these tests (it is no Python package), so what is proved here is the traffic of the real
 grafana-client and the idempotence of `push`, not Grafana's own validation.
@@ -7,134 +7,102 @@ grafana-client and the idempotence of `push`, not Grafana's own validation.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-
+import httpx
 import pytest
-from grafana_client.api import GrafanaApi
-from grafana_client.client import GrafanaUnauthorizedError
+from grafana_client.client import GrafanaBadInputError, GrafanaClientError, GrafanaUnauthorizedError
 
 from dashboards.fleet import UID
-from dashboards.provisioning import Change, DataSources, push
-
-TOKEN = "glsa_stand_in"
+from dashboards.provisioning import FOLDER_UID, DataSources, push
 
 
-class GrafanaStandIn(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.sources: dict[str, dict[str, Any]] = {}
-        self.folders: dict[str, dict[str, Any]] = {}
-        self.dashboards: dict[str, dict[str, Any]] = {}
-        self.writes = 0
+def actions(changes):
+    return {(change.kind, change.name): change.action for change in changes}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: GrafanaStandIn
-    protocol_version = "HTTP/1.1"
-
-    def answer(self, status: int, body: Any) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def body(self) -> dict[str, Any]:
-        loaded: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        return loaded
-
-    def handle_any(self) -> None:
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-            return self.answer(401, {"message": "Unauthorized"})
-        kept = {
-            "datasources": self.server.sources,
-            "folders": self.server.folders,
-            "dashboards": self.server.dashboards,
-        }
-        _, _, kind, *rest = self.path.split("?")[0].split("/")
-        if self.command == "GET":
-            found = kept[kind].get(rest[-1])
-            return self.answer(200, found) if found else self.answer(404, {"message": "not found"})
-        self.server.writes += 1
-        body = self.body()
-        if kind == "dashboards":
-            model = body["dashboard"]
-            version = self.server.dashboards.get(model["uid"], {}).get("dashboard", {}).get("version", 0) + 1
-            self.server.dashboards[model["uid"]] = {"dashboard": {**model, "id": 1, "version": version}, "meta": {}}
-        else:
-            kept[kind][body["uid"]] = {"id": len(kept[kind]) + 1, **kept[kind].get(body["uid"], {}), **body}
-        return self.answer(200, {"status": "success"})
-
-    do_GET = do_POST = do_PUT = handle_any  # noqa: N815  (the base class's names)
-
-    def log_message(self, *_arguments: Any) -> None:
-        pass
+def test_first_push_creates_everything_that_the_viewer_does_not_ship(grafana, client_of):
+    changes = actions(push(client_of(), DataSources()))
+    assert changes["data source", "Prometheus"] == changes["folder", "Steersman"] == "created"
+    assert changes["dashboard", "Fleet overview"] == "unchanged"
+    assert grafana.store.document("datasource", "prometheus")["url"] == "http://127.0.0.1:9090"
 
 
-@pytest.fixture
-def grafana() -> Iterator[GrafanaStandIn]:
-    server = GrafanaStandIn()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def test_second_push_changes_nothing(client_of):
+    push(client_of(), DataSources())
+    assert set(actions(push(client_of(), DataSources())).values()) == {"unchanged"}
 
 
-@contextlib.contextmanager
-def client_of(server: GrafanaStandIn, token: str = TOKEN) -> Iterator[GrafanaApi]:
-    client = GrafanaApi.from_url(f"http://127.0.0.1:{server.server_address[1]}", credential=token)
-    try:
-        yield client
-    finally:
-        client.client.s.close()
+def test_moved_data_source_is_updated_in_place(grafana, client_of):
+    push(client_of(), DataSources())
+    before = grafana.store.document("datasource", "prometheus")["id"]
+    changes = actions(push(client_of(), DataSources(prometheus_url="http://127.0.0.1:9999")))
+    assert [name for name, action in changes.items() if action != "unchanged"] == [("data source", "Prometheus")]
+    kept = grafana.store.document("datasource", "prometheus")
+    assert (kept["url"], kept["id"]) == ("http://127.0.0.1:9999", before)
 
 
-def pushed(server: GrafanaStandIn, sources: DataSources | None = None, *, token: str = TOKEN) -> list[Change]:
-    with client_of(server, token) as client:
-        return push(client, sources or DataSources())
+def test_edited_dashboard_is_put_back(grafana, client_of):
+    client = client_of()
+    push(client, DataSources())
+    edited = {**client.dashboard.get_dashboard(UID)["dashboard"], "title": "Somebody's edit"}
+    client.dashboard.update_dashboard({"dashboard": edited, "folderUid": FOLDER_UID, "overwrite": True})
+    assert client.dashboard.get_dashboard(UID)["dashboard"]["title"] == "Somebody's edit"
+    assert actions(push(client, DataSources()))["dashboard", "Fleet overview"] == "updated"
+    assert client.dashboard.get_dashboard(UID)["dashboard"]["title"] == "Fleet overview"
 
 
-def test_first_push_creates_everything(grafana: GrafanaStandIn) -> None:
-    changes = pushed(grafana)
-    assert {change.action for change in changes} == {"created"}
-    assert grafana.dashboards[UID]["dashboard"]["title"] == "Fleet overview"
-    assert grafana.sources["prometheus"]["url"] == "http://127.0.0.1:9090"
-
-
-def test_second_push_changes_nothing(grafana: GrafanaStandIn) -> None:
-    pushed(grafana)
-    writes = grafana.writes
-    assert {change.action for change in pushed(grafana)} == {"unchanged"}
-    assert grafana.writes == writes
-
-
-def test_a_moved_data_source_is_updated_in_place(grafana: GrafanaStandIn) -> None:
-    pushed(grafana)
-    changes = pushed(grafana, DataSources(prometheus_url="http://127.0.0.1:9999"))
-    assert [(change.name, change.action) for change in changes if change.action != "unchanged"] == [
-        ("Prometheus", "updated")
-    ]
-    assert grafana.sources["prometheus"]["url"] == "http://127.0.0.1:9999"
-
-
-def test_an_edited_dashboard_is_put_back(grafana: GrafanaStandIn) -> None:
-    pushed(grafana)
-    grafana.dashboards[UID]["dashboard"]["title"] = "Somebody's edit"
-    pushed(grafana)
-    assert grafana.dashboards[UID]["dashboard"]["title"] == "Fleet overview"
-
-
-def test_a_wrong_token_is_refused_and_nothing_is_written(grafana: GrafanaStandIn) -> None:
+def test_wrong_token_is_refused_and_nothing_is_written(grafana, client_of):
     with pytest.raises(GrafanaUnauthorizedError):
-        pushed(grafana, token="wrong")
-    assert grafana.writes == 0
+        push(client_of("wrong"), DataSources())
+    assert grafana.store.documents("datasource") == []
+
+
+def test_search_finds_dashboards_and_folders(client_of):
+    client = client_of()
+    push(client, DataSources())
+    assert [hit["uid"] for hit in client.search.search_dashboards(query="fleet")] == [UID]
+    assert [hit["uid"] for hit in client.search.search_dashboards(type_="dash-folder")] == [FOLDER_UID]
+
+
+def test_change_that_another_has_overtaken_is_refused(client_of):
+    client = client_of()
+    board = {"title": "Mine", "uid": "mine", "panels": []}
+    first = client.dashboard.update_dashboard({"dashboard": board, "overwrite": False})
+    client.dashboard.update_dashboard({"dashboard": {**board, "version": first["version"]}, "overwrite": False})
+    with pytest.raises(GrafanaClientError, match="changed by someone else"):
+        client.dashboard.update_dashboard({"dashboard": {**board, "version": first["version"]}, "overwrite": False})
+    client.dashboard.delete_dashboard("mine")
+    with pytest.raises(GrafanaClientError, match="not found"):
+        client.dashboard.get_dashboard("mine")
+
+
+def test_annotations_are_kept_found_changed_and_removed(client_of):
+    client = client_of()
+    made = client.annotations.add_annotation(time_from=1000, time_to=2000, tags=["drill", "catalog"], text="surge")
+    client.annotations.add_annotation(time_from=9000, time_to=9000, tags=["deploy"], text="v2")
+    found = client.annotations.find_annotations(time_from=500, time_to=1500)
+    assert [(each["text"], each["tags"]) for each in found] == [("surge", ["drill", "catalog"])]
+    assert [each["text"] for each in client.annotations.find_annotations(tags=["deploy"])] == ["v2"]
+    client.annotations.partial_update_annotation(made["id"], text="surge of three")
+    assert client.annotations.find_annotations(time_from=500, time_to=1500)[0]["text"] == "surge of three"
+    client.annotations.delete_annotations_by_id(made["id"])
+    assert client.annotations.find_annotations(time_from=500, time_to=1500) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"dashboard": {"panels": []}},
+        {"dashboard": {"title": "x", "panels": [], "uid": "../up"}},
+        {"dashboard": {"title": "x", "panels": []}, "folderUid": "nowhere"},
+        {"dashboard": {"title": "x", "panels": [{}] * 501}},
+    ],
+)
+def test_what_cannot_be_kept_is_refused_with_the_reason(client_of, body):
+    with pytest.raises(GrafanaBadInputError):
+        client_of().dashboard.update_dashboard(body)
+
+
+def test_reading_needs_no_token_and_health_is_told(grafana, client_of):
+    assert httpx.get(f"{grafana.url}/api/health").json()["database"] == "ok"
+    assert httpx.post(f"{grafana.url}/api/annotations", json={"text": "x"}).status_code == 401
+    assert client_of().health.check()["edition"] == "Steersman"

@@ -48,3 +48,11 @@ def test_what_is_not_there_is_said(stack: Stack, path: str, status: int, told: s
     answer = stack.http.get(stack.url("dashboards", path), timeout=20)
     assert answer.status_code == status
     assert told in answer.text
+
+
+def test_push_into_the_viewer_changes_nothing_the_second_time(stack: Stack) -> None:
+    eventually(lambda: stack.http.get(stack.url("dashboards", "/-/ready")).is_success, within_s=20, what="the viewer")
+    first, second = stack.cli("dashboards", "push"), stack.cli("dashboards", "push")
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert "data source Prometheus" in first.stdout
+    assert {line.split()[0] for line in second.stdout.splitlines()} == {"unchanged"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode
 
 from nicegui import ui
@@ -13,6 +14,7 @@ from dashboards.errors import PeerError
 from dashboards.viewer.grafana.dashboard import Dashboard, Panel, Variable
 from dashboards.viewer.grafana.interpolation import ALL, builtin, interpolate
 from dashboards.viewer.grafana.timerange import Span, parse_interval, span_of
+from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.pages.shell import is_dark, page
 from dashboards.viewer.panels.frames import Answer, Frame, frames_of
 from dashboards.viewer.panels.view import View, make_view
@@ -71,8 +73,9 @@ class State:
 
 
 class DashboardPage:
-    def __init__(self, state: State, prometheus: Prometheus) -> None:
+    def __init__(self, state: State, prometheus: Prometheus, store: GrafanaStore) -> None:
         self._state = state
+        self._store = store
         self._prometheus = prometheus
         self._placed: list[Placed] = []
         self._busy = False
@@ -237,7 +240,11 @@ class DashboardPage:
                     exemplars += await self._prometheus.exemplars(expr, span)
             except PeerError as error:
                 errors.append(f"{target.ref_id}: {error}")
-        return Answer(frames, exemplars[-200:], errors, span, step)
+        return Answer(frames, exemplars[-200:], errors, span, step, self._annotations(span))
+
+    def _annotations(self, span: Span) -> list[dict[str, Any]]:
+        bounds = round(span.start * 1000), round(span.end * 1000)
+        return self._store.annotations(*bounds, dashboard=self._state.dashboard.uid)
 
 
 def _escaped(text: str) -> str:

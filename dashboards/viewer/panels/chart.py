@@ -60,13 +60,7 @@ def formatter(unit: str) -> str:
     return f"(v) => ({_PLAIN})(v) + '{suffix}'" if suffix else _PLAIN
 
 
-def chart_options(
-    panel: Panel, answer: Answer, *, dark: bool, annotations: Sequence[Mapping[str, Any]] = ()
-) -> dict[str, Any]:
-    """
-    Args:
-        annotations: `{"at": ms, "end": ms or None, "text": …, "colour": …}`, drawn as lines and bands.
-    """
+def chart_options(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, Any]:
     frames = answer.frames
     stacked = _stacking(panel)
     right = any(frame.config.right_axis for frame in frames)
@@ -76,7 +70,7 @@ def chart_options(
     series = [_line(frame, number, answer.step, stacked) for number, frame in enumerate(frames)]
     series += _exemplar_points(answer)
     if series:
-        series[0]["markLine"] = _marks(panel, annotations)
+        series[0]["markLine"] = _marks(panel, answer.annotations)
     axes = [_axis(frames, left_unit, ink, faint, right=False)]
     if right:
         axes.append(_axis(frames, right_unit, ink, faint, right=True))
@@ -222,8 +216,8 @@ def _marks(panel: Panel, annotations: Sequence[Mapping[str, Any]]) -> dict[str, 
         ]
     lines += [
         {
-            "xAxis": mark["at"],
-            "lineStyle": {"color": mark.get("colour", "#a97bff"), "type": "dashed", "width": 1},
+            "xAxis": mark["time"],
+            "lineStyle": {"color": "#a97bff", "type": "dashed", "width": 1},
             "label": {"show": False},
             "name": mark.get("text", ""),
         }

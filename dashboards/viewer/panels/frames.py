@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dashboards.viewer.grafana.dashboard import Panel, Target
 from dashboards.viewer.grafana.interpolation import Values, interpolate, legend
@@ -31,6 +32,7 @@ class Answer:
     errors: Sequence[str]
     span: Span
     step: float
+    annotations: Sequence[Mapping[str, Any]] = ()  # as Grafana's API has them
 
 
 def frames_of(panel: Panel, target: Target, series: Sequence[Series], values: Values) -> list[Frame]:
