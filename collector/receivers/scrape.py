@@ -154,13 +154,16 @@ class ScrapeManager:
     async def _follow(self) -> None:
         wanted = {config.job_name: config for config in self._configs}
         inherited: dict[str, dict[_Key, ScrapeLoop]] = {}
+        former: dict[str, Discovery] = {}
         for name, pool in list(self._pools.items()):
             if wanted.get(name) != pool.config:
                 del self._pools[name]
-                inherited[name] = await pool.stop()
+                inherited[name], former[name] = await pool.stop(), pool.discovery
         for name, config in wanted.items():
             if name not in self._pools:
-                self._pools[name] = _Pool(config, self._scraper)
+                pool = self._pools[name] = _Pool(config, self._scraper)
+                if name in former:
+                    pool.discovery.follow(former[name])
             await self._pools[name].follow(inherited.pop(name, {}))
         for loops in inherited.values():
             await _ended(loops.values())

@@ -81,6 +81,12 @@ class Discovery:
             self._polled[source] = groups
             self._changed = True
 
+    def follow(self, before: Discovery) -> None:
+        """Begin with what the job's former configuration had learnt from the same URLs and names."""
+        asked = {each.url for each in self._config.http_sd_configs}
+        asked |= {f"{each.type} {name}" for each in self._config.dns_sd_configs for name in each.names}
+        self._polled = {source: groups for source, groups in before._polled.items() if source in asked}
+
     def _patterns(self) -> Iterator[str]:
         for files in self._config.file_sd_configs:
             yield from files.files

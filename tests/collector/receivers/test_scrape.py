@@ -323,6 +323,10 @@ async def test_a_url_names_targets_and_what_it_cannot_answer_changes_nothing(sho
         (target,) = manager.targets()
         assert target["discoveredLabels"]["__meta_url"] == discovery["url"]
         assert answer.asked[0]["x-prometheus-refresh-interval-seconds"] == "0.2"
+        changed = settings.model_copy(update={"sample_limit": 1000})
+        manager.prepare([changed])()
+        await until(lambda: manager._pools["shop"].config == changed, "the other configuration")
+        assert len(manager.targets()) == 1  # before the URL is asked again
         for body in (b"[{", b'{"targets": []}', b'[{"targets": 5}]'):
             answer.body = body
             before = len(answer.asked)
