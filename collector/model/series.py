@@ -79,7 +79,7 @@ class SampleBatch:
             self.target,
             self.labels,
             np.array([self.timestamp_ms], np.int64),
-            self.values.reshape(-1, 1),
+            np.asarray(self.values, np.float64).reshape(-1, 1),
             self.exemplars,
             tuple((place, 0, histogram) for place, histogram in self.histograms),
         )
