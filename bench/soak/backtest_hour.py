@@ -57,7 +57,7 @@ def steersman(*arguments: str, timeout_s: float = DRILL_WITHIN_S) -> subprocess.
 
 def rehearse(data_dir: DataDir, drill: str, minutes: float) -> list[bool]:
     """Run the drill until the time is up; whether each passed."""
-    passed = []
+    passed: list[bool] = []
     deadline = time.monotonic() + minutes * 60
     while not passed or time.monotonic() < deadline:
         done = steersman("drill", "run", drill, "--quiet", "--data-dir", str(data_dir.root))
@@ -74,7 +74,8 @@ def backtest(url: str, since_s: float, picture: Path | None) -> tuple[dict[str, 
     done = steersman("rules", "backtest", *files, "--url", url, "--from", f"{since_s:.3f}", "--format", "json", *drawn)
     if done.returncode != 0:
         raise SystemExit(f"the backtest failed: {done.stderr}")
-    return json.loads(done.stdout), time.monotonic() - began
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document, time.monotonic() - began
 
 
 def compared(rule: dict[str, Any]) -> Iterator[Compared]:

@@ -20,7 +20,7 @@ from collector.model.alert import ALERT_NAME
 from collector.model.duration import format_duration
 from collector.model.series import METRIC_NAME, Labels, is_absent
 from collector.rules.backtest.replay import Replay, Window
-from collector.rules.backtest.result import Result
+from collector.rules.backtest.result import Result, title
 from collector.rules.backtest.threshold import Comparison, comparison
 from collector.rules.backtest.timeline import Episode
 from collector.rules.goformat import format_float
@@ -125,8 +125,7 @@ class _Canvas:
         rule = result.replayed.rule
         self._parts.append(f'<line x1="24" x2="{WIDTH - RIGHT}" y1="{self._y:.1f}" y2="{self._y:.1f}" class="grid"/>')
         self._y += 24
-        labels = ", ".join(f"{name}={value}" for name, value in rule.labels if "{{" not in value)
-        self._text(24, self._y, rule.name + (f"  {{{labels}}}" if labels else ""), kind="rule")
+        self._text(24, self._y, _shortened(title(result), 70), kind="rule")
         self._text(WIDTH - RIGHT, self._y, _counts(result), kind="soft", anchor="end")
         self._y += 17
         waits = f"for {format_duration(rule.for_ms)}"

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from collector.model.alert import ALERT_NAME
 from collector.model.duration import format_duration
-from collector.rules.backtest.result import Result
+from collector.rules.backtest.result import Result, title
 from collector.rules.backtest.timeline import Episode, Summary
 
 MAX_EPISODES = 20  # of one rule that are listed; the JSON has all
@@ -54,20 +54,12 @@ def _overview(results: Sequence[Result]) -> Table:
             ", ".join(f"{count}× {name}" for name, count in result.remediations.items()) or "-",
         ]
         style = "bold" if one.fired else "dim" if not one.pending else ""
-        table.add_row(Text(_title(result), style=style), *(Text(cell, style=style) for cell in cells))
+        table.add_row(Text(title(result), style=style), *(Text(cell, style=style) for cell in cells))
     return table
 
 
-def _title(result: Result) -> str:
-    """The rule's name with those of its labels that tell it from its namesakes."""
-    rule = result.replayed.rule
-    fixed = [pair for pair in rule.labels if pair[0] not in ("severity", "team") and "{{" not in pair[1]]
-    labels = ", ".join(f"{name}={value}" for name, value in fixed)
-    return f"{rule.name}{{{labels}}}" if labels else rule.name
-
-
 def _details(result: Result) -> RenderableType:
-    parts: list[RenderableType] = [Text(_title(result), style="bold")]
+    parts: list[RenderableType] = [Text(title(result), style="bold")]
     parts += [Text(f"  {count} evaluations failed: {text}", style="red") for text, count in result.replayed.errors]
     shown = result.replayed.episodes[:MAX_EPISODES]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 2))

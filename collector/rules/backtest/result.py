@@ -65,6 +65,14 @@ class Result:
         return len(ours & theirs), len(ours - theirs), len(theirs - ours)
 
 
+def title(result: Result) -> str:
+    """The rule's name with those of its labels that tell it from its namesakes."""
+    rule = result.replayed.rule
+    fixed = [pair for pair in rule.labels if pair[0] not in ("severity", "team") and "{{" not in pair[1]]
+    labels = ", ".join(f"{name}={value}" for name, value in fixed)
+    return f"{rule.name}{{{labels}}}" if labels else rule.name
+
+
 def as_json(results: Sequence[Result], *, url: str, window: Window, notices: Sequence[str]) -> JsonObject:
     """Times are RFC 3339, durations seconds."""
     return {

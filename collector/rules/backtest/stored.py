@@ -111,4 +111,5 @@ def missed_evaluations(remote: Remote, names: Sequence[str], grid: Grid, *, offs
         table = remote.range(f"max(timestamp({{__name__={quote(name)}}}))", grid.shifted(-offset_ms))
         for values in table.values:
             latest_ms = np.maximum(latest_ms, np.where(is_absent(values), -np.inf, values) * 1000 + offset_ms)
-    return np.isfinite(latest_ms) & (latest_ms < grid.times_ms - grid.step_ms / 2)
+    missed: NDArray[np.bool_] = np.isfinite(latest_ms) & (latest_ms < grid.times_ms - grid.step_ms / 2)
+    return missed
