@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 3
 RETRY_AFTER_S = 1.0
 DELIVERY_TIMEOUT_S = 60.0  # apprise's own time-outs are 4 s to connect and 4 s to read, for each target
+# These close what they opened only if it was the same object; after a restart it is left to people.
+_REMEMBERING = frozenset({"opsgenie"})
+MAX_KEPT = 1000  # groups, some kilobytes each
 
 Options = Mapping[str, Any]
 
@@ -63,6 +66,7 @@ class AppriseService:
         self.send_resolved = config.send_resolved
         self.slots = asyncio.Semaphore(CONCURRENT_DELIVERIES)
         self._config = config
+        self._kept: dict[str, Any] = {}  # by group key: the service that knows what it opened
 
     @staticmethod
     def kind_of(config: ServiceConfig | AppriseConfig) -> str:
@@ -86,7 +90,7 @@ class AppriseService:
         raise RefusedError(f"{self.name}: the service did not take it in {ATTEMPTS} attempts; apprise's log says why")
 
     def _notify(self, notification: Notification) -> bool:
-        import apprise
+        import apprise  # some 20 MB, only for who uses it
 
         firing = any(not one.resolved_at(notification.now_ms) for one in notification.alerts)
         title, text = subject(notification), body(notification)
@@ -97,10 +101,16 @@ class AppriseService:
             address = _ADDRESSES[self.kind](options, notification)
             title = str(options.get(_TITLES.get(self.kind, ""), "") or title)
             text = str(options.get(_TEXTS.get(self.kind, ""), "") or text)
-        with _QUIET.held():
-            service = apprise.Apprise.instantiate(address, suppress_exceptions=True)
+        service = self._kept.get(notification.group_key)
         if service is None:
-            raise RefusedError(f"{self.name}: apprise does not take its configuration")
+            with _QUIET.held():
+                service = apprise.Apprise.instantiate(address, suppress_exceptions=True)
+            if service is None:
+                raise RefusedError(f"{self.name}: apprise does not take its configuration")
+        if self.kind in _REMEMBERING:
+            while len(self._kept) >= MAX_KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[notification.group_key] = service
         kind = apprise.NotifyType.FAILURE if firing else apprise.NotifyType.SUCCESS
         return bool(service.notify(body=text, title=title, notify_type=kind))
 

@@ -78,6 +78,7 @@ class Dispatcher:
         self._version = 0  # of what is to be on disk
         self._written = 0
         self._writing = asyncio.Lock()
+        self._taking = asyncio.Lock()
         self._believe_restored(remembered.saved_at_ms)
         self._forget_old()
         self.muting = Muting(config, self.silences, self.alerts)
@@ -178,6 +179,11 @@ class Dispatcher:
             LimitExceededError: they would be too many; none is taken.
             TemporaryError: they could not be written; they are delivered nevertheless, but a restart forgets them.
         """
+        async with self._taking:  # so that two storms at once cannot exceed the limit together
+            await self._take(reports)
+        await self.save()
+
+    async def _take(self, reports: Sequence[Taken]) -> None:
         now_ms = self.now_ms()
         # Of one that resolved before anybody heard of it, nobody was told that it fires.
         news = [one for one in reports if one.alert.labels in self._taken or not one.alert.resolved_at(now_ms)]
@@ -194,7 +200,6 @@ class Dispatcher:
                 self.muting.observe(merged.alert)
             taken.append(merged.alert)
         await self._route(taken)
-        await self.save()
 
     def _check_limit(self, reports: Sequence[Taken]) -> None:
         labels = {one.alert.labels for one in reports} - self._taken.keys()
