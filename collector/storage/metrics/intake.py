@@ -67,6 +67,8 @@ class Intake:
     def _within(self, table: SampleTable, rules: TimeRules, tally: Tally) -> slice:
         """The columns whose timestamps are neither beyond the retention nor too far ahead."""
         timestamps = table.timestamps_ms
+        if not len(timestamps) or (timestamps[0] >= rules.oldest_ms and timestamps[-1] <= rules.newest_ms):
+            return slice(0, len(timestamps))
         low = int(np.searchsorted(timestamps, rules.oldest_ms))
         high = max(low, int(np.searchsorted(timestamps, rules.newest_ms, side="right")))
         for reason, outside, limit in (
@@ -97,7 +99,11 @@ class Intake:
         if not present.any():
             return
         self._advance(part.layout.ids, newest, last_of(timestamps, present))
-        late = int(np.searchsorted(timestamps, self._table.groups[part.layout.group].sealed.floats_ms, side="right"))
+        sealed_ms = self._table.groups[part.layout.group].sealed.floats_ms
+        if timestamps[0] > sealed_ms:
+            yield LoggedSamples(part.layout, timestamps, values)
+            return
+        late = int(np.searchsorted(timestamps, sealed_ms, side="right"))
         if late:
             yield LoggedSamples(part.layout, timestamps[:late], values[:, :late], late=True)
         if late < len(timestamps):
@@ -162,6 +168,6 @@ def _by_group(table: SampleTable, resolved: Resolved, cut: slice) -> dict[int, l
 def last_of(timestamps: NDArray[np.int64], present: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Of each series, its last timestamp in the table; 0 if it has none."""
     if present[:, -1].all():
-        return np.full(len(present), timestamps[-1])
+        return np.broadcast_to(timestamps[-1], len(present))
     at = len(timestamps) - 1 - np.argmax(present[:, ::-1], axis=1)
     return np.where(present.any(axis=1), timestamps[at], 0)
