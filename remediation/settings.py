@@ -37,6 +37,8 @@ class Settings:
     policies: Path
     prometheus_url: str
     scaler: OrchestratorSettings | DockerSettings
+    grafana_url: str  # where actions are marked on dashboards; empty for nowhere
+    grafana_token: str = field(repr=False)
     jaeger_url: str  # only for links in the record; empty for none
     database_url: str | None  # PostgreSQL, when several workers share the load; else SQLite in data_dir
     executor_id: str  # distinct for each worker on one database: a worker takes up only its own unfinished runs
@@ -59,6 +61,12 @@ class Settings:
             policies=Path(environment.get("REMEDIATION_POLICIES") or shipped("policies")),
             prometheus_url=_url(environment, "REMEDIATION_PROMETHEUS_URL", f"http://127.0.0.1:{ports.prometheus}"),
             scaler=_scaler(environment, ports),
+            grafana_url=_url(environment, "REMEDIATION_GRAFANA_URL", ""),
+            grafana_token=(
+                _token(environment, "REMEDIATION_GRAFANA_TOKEN_FILE")
+                if environment.get("REMEDIATION_GRAFANA_URL")
+                else ""
+            ),
             jaeger_url=_url(environment, "REMEDIATION_JAEGER_URL", ""),
             database_url=_database_url(environment.get("REMEDIATION_DATABASE_URL")),
             executor_id=environment.get("REMEDIATION_EXECUTOR_ID") or "worker-1",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
+from remediation.annotations import Annotator
 from remediation.errors import SettingsError
 from remediation.intake import AlertIntake
 from remediation.metrics import Metrics
@@ -59,10 +60,17 @@ class Worker:
         self._prometheus = Prometheus(settings.prometheus_url)
         self._scaler = _scaler(settings.scaler)
         DBOS(config=_dbos_config(system_database, settings.executor_id))
+        self._annotator = Annotator(settings.grafana_url, settings.grafana_token)
         journal = Journal(self.store, self._prometheus)
         gate = Gate(self.store, self._scaler, book.limits, self.metrics)
         steps = Steps(
-            self.store, self._scaler, self.metrics, journal=journal, gate=gate, jaeger_url=settings.jaeger_url
+            self.store,
+            self._scaler,
+            self.metrics,
+            journal=journal,
+            gate=gate,
+            annotator=self._annotator,
+            jaeger_url=settings.jaeger_url,
         )
         deeds = Deeds(
             self.store,
@@ -70,6 +78,7 @@ class Worker:
             self.metrics,
             journal=journal,
             gate=gate,
+            annotator=self._annotator,
             commands=book.commands,
             notifiers=book.notifiers,
         )
@@ -98,6 +107,7 @@ class Worker:
         """Let go. Runs at work are not waited for: the next worker takes them up, as after a crash."""
         DBOS.destroy(workflow_completion_timeout_sec=0)
         self.store.close()
+        self._annotator.close()
         self._prometheus.close()
         self._scaler.close()
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from remediation.annotations import Annotator
 from remediation.drills.definition import Definition
 from remediation.drills.endpoints import Endpoints
 from remediation.drills.engine import EndTheInjection, Engine, Inject
@@ -141,7 +142,23 @@ async def run_drill(
             await stack.check()
             run = DrillRun(definition, stack, lock, keep_going=keep_going)
             with _signals_to(run):
-                return await run.run(watcher)
+                report = await run.run(watcher)
+    _mark(endpoints, report)
+    return report
+
+
+def _mark(endpoints: Endpoints, report: Report) -> None:
+    """The drill and its injection on the dashboards. A stack without dashboards is none the worse."""
+    try:
+        annotator = Annotator(endpoints.dashboards, endpoints.token("dashboards"))
+    except DrillError:
+        return
+    began = report.injected_at_unix_ms or report.started_at_unix_ms
+    ended = report.injection_ended_at_unix_ms or began
+    annotator.mark(
+        f"drill {report.drill}: {report.verdict}", "drill", report.service, start_unix_ms=began, end_unix_ms=ended
+    )
+    annotator.close()
 
 
 def _signals_to(run: DrillRun) -> ExitStack:

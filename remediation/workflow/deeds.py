@@ -14,6 +14,7 @@ from remediation.actions.call import make_call
 from remediation.actions.command import run_command
 from remediation.actions.notify import notify
 from remediation.actions.outcome import Outcome
+from remediation.annotations import Annotator
 from remediation.errors import ScalerError, TemplateError
 from remediation.metrics import Metrics
 from remediation.policy.actions import AllowedCommand, Approval, Call, Notifier, Run
@@ -49,6 +50,7 @@ class Deeds:
         *,
         journal: Journal,
         gate: Gate,
+        annotator: Annotator,
         commands: Mapping[str, AllowedCommand],
         notifiers: Mapping[str, Notifier],
     ) -> None:
@@ -57,6 +59,7 @@ class Deeds:
         self._metrics = metrics
         self._journal = journal
         self._gate = gate
+        self._annotator = annotator
         self._commands = commands
         self._notifiers = notifiers
 
@@ -85,6 +88,8 @@ class Deeds:
             outcome = self._done(case, step, f"{run_id}:{key}", admitted)
             span.set_attribute("remediation.status", outcome.status)
         self._conclude(run_id, key, step, outcome)
+        told = f"{case.run.service}: {step.name}: {outcome.detail}"
+        self._annotator.mark(told, "remediation", case.run.service, start_unix_ms=at_unix_ms, end_unix_ms=now_unix_ms())
         return Deed(status=outcome.status, detail=outcome.detail, at_unix_ms=at_unix_ms)
 
     def _conclude(self, run_id: str, key: str, step: Step, outcome: Outcome) -> None:

@@ -13,6 +13,7 @@ from typing import TypedDict
 
 from opentelemetry import trace
 
+from remediation.annotations import Annotator
 from remediation.errors import ScalerError, TelemetryError, TemporaryScalerError
 from remediation.guards import (
     Refusal,
@@ -85,6 +86,7 @@ class Steps:
         *,
         journal: Journal,
         gate: Gate,
+        annotator: Annotator,
         jaeger_url: str,
     ) -> None:
         self._store = store
@@ -92,6 +94,7 @@ class Steps:
         self._metrics = metrics
         self._journal = journal
         self._gate = gate
+        self._annotator = annotator
         self._jaeger_url = jaeger_url
 
     def policy(self, run_id: str) -> str:
@@ -200,6 +203,9 @@ class Steps:
         note = Note(f"{key}:{event}", event, f"{before} → {to}: {detail or reason}")
         self._store.conclude(run_id, key, status, note, at_unix_ms)
         log.info("%s: %s: %s", run_id, event, note.detail)
+        self._annotator.mark(
+            f"{run.service}: {event} {note.detail}", "remediation", run.service, start_unix_ms=at_unix_ms
+        )
         self._metrics.actions.labels(kind, status).inc()
         if key == "0.0":  # the run's first action
             self._metrics.act_seconds.observe((at_unix_ms - run.started_at_unix_ms) / 1000)

@@ -26,6 +26,7 @@ def drill_environment(data_dir: DataDir, state: StackState | None) -> dict[str, 
         "STEERSMAN_LOAD_URL": urls.load,
         "STEERSMAN_MESH_URL": urls.mesh,
         "STEERSMAN_JAEGER_URL": urls.jaeger,
+        "STEERSMAN_DASHBOARDS_URL": urls.dashboards,
     }
 
 

@@ -111,6 +111,8 @@ def worker(settings: Settings) -> Part:
         "REMEDIATION_POLICIES": str(shipped("policies")),
         "REMEDIATION_PROMETHEUS_URL": urls.prometheus,
         "REMEDIATION_JAEGER_URL": urls.jaeger,
+        "REMEDIATION_GRAFANA_URL": urls.dashboards,
+        "REMEDIATION_GRAFANA_TOKEN_FILE": str(data_dir.token_file("dashboards")),
         "REMEDIATION_ORCHESTRATOR_URL": urls.orchestrator,
         "REMEDIATION_ORCHESTRATOR_TOKEN_FILE": str(data_dir.token_file("orchestrator")),
     }
