@@ -98,6 +98,7 @@ def collector(settings: Settings) -> Part:
     argv += ["--otlp-grpc", f"{HOST}:{ports.otlp_grpc}", "--otlp-http", f"{HOST}:{ports.otlp_http}"]
     argv += ["--alertmanager", f"{HOST}:{ports.alertmanager}"]
     argv += ["--alertmanager-token-file", str(settings.data_dir.token_file("alertmanager"))]
+    argv += ["--token-file", str(settings.data_dir.token_file("collector"))]
     return _part(settings, "collector", argv, {}, ports.prometheus, "/-/ready")
 
 

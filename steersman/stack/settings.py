@@ -9,7 +9,7 @@ from steersman.runtime.paths import DataDir
 from steersman.runtime.ports import REPLICA_PORT_COUNT, Ports
 
 HOST = "127.0.0.1"
-TOKENS = ("orchestrator", "remediation", "faults", "load", "nats", "alertmanager", "dashboards")
+TOKENS = ("orchestrator", "remediation", "faults", "load", "nats", "alertmanager", "dashboards", "collector")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
