@@ -40,10 +40,11 @@ def _shown(value: Any, under: tuple[str, ...]) -> Any:
         return [_shown(item, under) for item in value]
     if isinstance(value, str) and key in _URL_KEYS and "alertmanager" in under:
         return SECRET
-    return _without_password(value) if isinstance(value, str) and "://" in value else value
+    return without_password(value) if isinstance(value, str) and "://" in value else value
 
 
-def _without_password(text: str) -> str:
+def without_password(text: str) -> str:
+    """A URL as it may be logged; what is no URL stays as it is."""
     try:
         parts = urlsplit(text)
         if parts.password is None:

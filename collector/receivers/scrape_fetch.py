@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from collector.errors import CollectorError, ConfigError, LimitExceededError
 from collector.receivers.scrape_config import ScrapeConfig, ScrapeProtocol
 from collector.receivers.scrape_http_config import HttpClientConfig, TlsConfig, TlsVersion
+from collector.redaction import without_password
 
 _MEDIA_TYPES = {
     ScrapeProtocol.OPENMETRICS_1: "application/openmetrics-text;version=1.0.0",
@@ -102,7 +103,7 @@ class Clients:
             client = await self._client(config.tls_config)
             sent = {"User-Agent": "Steersman", **_own_headers(config), **headers}
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise ScrapeError(f"{url}: {_without_secrets(error)}") from error
+            raise ScrapeError(f"{without_password(url)}: {_without_secrets(error)}") from error
         server_name = config.tls_config.server_name if config.tls_config else ""
         try:
             async with asyncio.timeout(timeout_s):
@@ -119,7 +120,7 @@ class Clients:
         except TimeoutError as error:
             raise ScrapeError(f"no complete answer within {timeout_s:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, zlib.error) as error:
-            raise ScrapeError(f"{url}: {error or type(error).__name__}") from error
+            raise ScrapeError(f"{without_password(url)}: {error or type(error).__name__}") from error
 
     async def _client(self, tls: TlsConfig | None) -> httpx.AsyncClient:
         """A client whose certificates have changed on disk is replaced."""

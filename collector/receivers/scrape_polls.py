@@ -16,6 +16,7 @@ from collector.errors import CollectorError
 from collector.receivers.scrape_config import DnsDiscoveryConfig, HttpDiscoveryConfig, ScrapeConfig, StaticConfig
 from collector.receivers.scrape_discovery import FILE_LIMIT, Discovery, groups_of
 from collector.receivers.scrape_fetch import Clients, ScrapeError
+from collector.redaction import without_password
 
 _log = logging.getLogger(__name__)
 TIMEOUT_S = 10.0  # of one request; Prometheus takes the refresh interval, a minute by default
@@ -26,7 +27,7 @@ async def poll(config: ScrapeConfig, discovery: Discovery, clients: Clients) -> 
     async with asyncio.TaskGroup() as group:
         for url in config.http_sd_configs:
             ask = _http(url, discovery, clients)
-            group.create_task(_every(url.refresh_interval, ask, f"targets of {url.url}", discovery))
+            group.create_task(_every(url.refresh_interval, ask, f"targets of {without_password(url.url)}", discovery))
         for names in config.dns_sd_configs:
             for name in names.names:
                 ask = _dns(names, name, discovery)
@@ -55,7 +56,10 @@ def _http(config: HttpDiscoveryConfig, discovery: Discovery, clients: Clients) -
         if answer.content_type.partition(";")[0].strip().lower() != "application/json":
             raise ScrapeError(f"unsupported content type {answer.content_type[:80]!r}")
         groups = groups_of(json.loads(answer.body))
-        marked = [group.model_copy(update={"labels": group.labels | {"__meta_url": config.url}}) for group in groups]
+        marked = [
+            group.model_copy(update={"labels": group.labels | {"__meta_url": without_password(config.url)}})
+            for group in groups
+        ]
         discovery.polled(config.url, marked)
 
     return ask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import gzip
 import json
@@ -372,3 +373,17 @@ async def test_samples_that_the_store_refuses_are_named_and_the_others_are_kept(
         assert "long_ago" in manager.targets()[0]["lastError"]
         assert manager.targets()[0]["health"] == "up"
     assert query.last("long_ago") is None
+
+
+async def test_a_password_in_the_url_of_a_discovery_is_sent_and_never_told(shop, answer, metric_store, caplog):
+    answer.kind = "application/json"
+    answer.body = json.dumps([{"targets": [shop.address]}]).encode()
+    discovery = {"url": f"http://me:hunter2@{answer.address}/targets", "refresh_interval": "200ms"}
+    settings = config(static_configs=[], http_sd_configs=[discovery])
+    async with running(ScrapeManager([settings], metric_store)) as manager:
+        await until(lambda: manager.targets(), "the target")
+        assert answer.asked[0]["authorization"] == f"Basic {base64.b64encode(b'me:hunter2').decode()}"
+        assert "hunter2" not in json.dumps(manager.targets())
+        answer.status = 500
+        await until(lambda: "stay as they were" in caplog.text, "the failure")
+    assert "hunter2" not in caplog.text
