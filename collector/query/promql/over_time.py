@@ -13,7 +13,7 @@ import numpy as np
 
 from collector.errors import UnsupportedError
 from collector.model.series import Labels
-from collector.query.promql import native_windows, range_functions, spread, trend
+from collector.query.promql import mixed_windows, native_windows, range_functions, spread, trend
 from collector.query.promql.annotations import Annotations
 from collector.query.promql.native_windows import HistogramWindows
 from collector.query.promql.range_functions import Function
@@ -60,7 +60,9 @@ def apply(
     """
     of_floats = function or FLOAT_FUNCTIONS[name]
     histograms = samples.histograms
-    if histograms is not None and name in _EXCLUSIVE | _FLOATS_ONLY | {"changes", "resets"}:
+    if histograms is not None and name in {"changes", "resets"}:
+        return _marks(name, samples, histograms)
+    if histograms is not None and name in _EXCLUSIVE | _FLOATS_ONLY:
         samples = _without_mixtures(name, samples, histograms, notes)
         histograms = samples.histograms
     frames = []
@@ -103,11 +105,22 @@ def _of_histograms(name: str, windows: HistogramWindows, notes: Annotations, sta
             return native_windows.count(windows)
         case "present_over_time":
             return native_windows.present(windows)
-        case "resets":
-            return native_windows.reset_count(windows)
-        case "changes":
-            return native_windows.change_count(windows)
     raise UnsupportedError(f'function "{name}" is not supported over native histograms')
+
+
+def _marks(name: str, samples: RangeSamples, histograms: HistogramWindows) -> Frame:
+    """changes and resets: of series of one kind by themselves, of those with both kinds together."""
+    mixed = (_float_counts(samples, histograms) > 0).any(axis=1)
+    rows = np.flatnonzero(mixed).tolist()
+    together = {histograms.labels[row] for row in rows}
+    frames = []
+    for part in samples.floats:
+        frame = range_functions.apply(FLOAT_FUNCTIONS[name], part)
+        frames.append(frame.take([row for row, labels in enumerate(frame.labels) if labels not in together]))
+    alone = native_windows.reset_count(histograms) if name == "resets" else native_windows.change_count(histograms)
+    frames.append(alone.take(np.flatnonzero(~mixed)))
+    frames.append(mixed_windows.count_marks(name, samples.floats, histograms, rows))
+    return stacked(frames, samples.steps)
 
 
 def _float_counts(samples: RangeSamples, windows: HistogramWindows) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
@@ -127,8 +140,6 @@ def _without_mixtures(name: str, samples: RangeSamples, windows: HistogramWindow
     mixed = np.asarray((floats > 0) & (windows.counts > 0))
     if not mixed.any():
         return samples
-    if name in {"changes", "resets"}:
-        raise UnsupportedError(f'function "{name}" is not supported over windows with both floats and histograms')
     for row in np.flatnonzero(mixed.any(axis=1)).tolist():
         metric = name_of(windows.labels[row])
         (notes.ignored_in_range if name in _FLOATS_ONLY else notes.mixed_kinds)(metric, samples.start)

@@ -214,6 +214,24 @@ def test_series_that_became_a_histogram_answers_with_its_latest_sample() -> None
     )
 
 
+def test_change_of_kind_is_a_change_and_a_reset() -> None:
+    values = [floats("x", 1.0, 2.0, 1.0), floats("x", 7.0, start=6)]
+    block = Block(
+        values[0].labels,
+        np.concatenate([one.timestamps_ms for one in values]),
+        np.concatenate([one.values for one in values], axis=1),
+    )
+    later = series("x", *[histogram({1: count}) for count in (4, 4, 3)])
+    later = HistogramSeries(later.labels, later.timestamps_ms + 3 * STEP_MS, later.histograms)
+    plain = series("y", histogram({1: 4}), histogram({1: 5}))
+    for name, expected in (("changes", 5.0), ("resets", 4.0)):
+        found = numbers(asked(f"{name}(x[2m])", [later], [block], at_ms=60_000))
+        assert found == {(): expected}
+        inside = numbers(asked(f"{name}(x[31s])", [later], [block], at_ms=60_000))
+        assert inside == {(): 2.0}
+    assert numbers(asked("changes(y[2m])", [plain], at_ms=60_000)) == {(): 1.0}
+
+
 def test_stale_marker_ends_a_series_of_histograms() -> None:
     stale = NativeHistogram(0, 0, float(STALE), 0, 0, NO_INDEX, NO_COUNTS, NO_INDEX, NO_COUNTS)
     one = series("h", histogram({1: 1}), stale)
