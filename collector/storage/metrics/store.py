@@ -3,6 +3,7 @@ The metric store: a durable SampleSink, and a SeriesSource for queries.
 
     append -> committer thread -> catalog (new series), log (samples), one sync -> heads, index -> acknowledged
     every few minutes          -> rows older than HEAD_MS leave the heads for a segment, sync, old log files go
+    every two hours            -> a finished segment file is merged into long chunks by a thread of its own
     open                       -> catalog, headers of segments, log files: at most some minutes of samples to replay
 """
 
