@@ -30,6 +30,7 @@ RETRY_AFTER_S = 1.0
 DELIVERY_TIMEOUT_S = 60.0  # apprise's own time-outs are 4 s to connect and 4 s to read, for each target
 # These close what they opened only if it was the same object; after a restart it is left to people.
 _REMEMBERING = frozenset({"opsgenie"})
+_ENVELOPE = frozenset({"subject", "from", "to"})  # of a mail: set by its keys
 MAX_KEPT = 1000  # groups, some kilobytes each
 
 Options = Mapping[str, Any]
@@ -99,7 +100,8 @@ class AppriseService:
         else:
             options = self._config.options
             address = _ADDRESSES[self.kind](options, notification)
-            title = str(options.get(_TITLES.get(self.kind, ""), "") or title)
+            own_subject = [value for name, value in _headers(options).items() if name.lower() == "subject"]
+            title = str(options.get(_TITLES.get(self.kind, ""), "") or [*own_subject, title][0])
             text = str(options.get(_TEXTS.get(self.kind, ""), "") or text)
         service = self._kept.get(notification.group_key)
         if service is None:
@@ -131,6 +133,11 @@ def _secret(options: Options, name: str) -> str:
     return str(options[name]) if options.get(name) else _of_file(options[f"{name}_file"])
 
 
+def _headers(options: Options) -> dict[str, str]:
+    """A mail's own headers; one that says what is said by default anyway is left out."""
+    return {name: str(value) for name, value in (options.get("headers") or {}).items() if "{{" not in str(value)}
+
+
 def _email(options: Options, _notification: Notification) -> dict[str, Any]:
     host, _, port = str(options["smarthost"]).rpartition(":")
     has_password = options.get("auth_password") or options.get("auth_password_file")
@@ -147,7 +154,7 @@ def _email(options: Options, _notification: Notification) -> dict[str, Any]:
         "from_addr": str(options["from"]),
         "secure_mode": ("ssl" if port == "465" else "starttls") if secure else "insecure",
         "targets": [one.strip() for one in str(options["to"]).split(",")],
-        "headers": {name: str(value) for name, value in (options.get("headers") or {}).items()},
+        "headers": {name: value for name, value in _headers(options).items() if name.lower() not in _ENVELOPE},
         "format": "text",
     }
 

@@ -6,6 +6,7 @@ Our own keys: `resolve_wait` in a route, `apprise_configs` in a receiver. Source
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ DEFAULT_RESOLVE_TIMEOUT_MS = 5 * 60_000
 GROUP_BY_ALL = "..."
 MAX_CONFIG_BYTES = 4 * 1024 * 1024  # a hundred times the longest seen
 
+logger = logging.getLogger(__name__)
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
@@ -258,7 +260,8 @@ class AlertmanagerConfig(Section):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"notification config name {name!r} is not unique")
-            self.receiver(name)  # what it needs is there or in `global`
+            if self.receiver(name).services and self.global_.http_config != HttpConfig():  # what it needs is there
+                logger.warning("receiver %s: global.http_config is without effect for what is no webhook", name)
         root = self.route
         if not root.receiver:
             raise ValueError("root route must specify a default receiver")

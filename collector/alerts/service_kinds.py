@@ -27,7 +27,6 @@ class ServiceKind:
     name: str
     used: frozenset[str]
     ornaments: frozenset[str] = frozenset()
-    texts: frozenset[str] = frozenset()  # among `used`: what may hold templates in Alertmanager
     needs: tuple[tuple[str, ...], ...] = ()  # of each tuple one key, here or in `global`
     only_one: tuple[tuple[str, ...], ...] = ()  # of each tuple one key at most
     from_global: Mapping[str, str] | None = None  # key here: key in `global`
@@ -39,13 +38,16 @@ class ServiceKind:
         Raises:
             ValueError: a key that is unknown, not built, or given twice over.
         """
+        options = {key: value for key, value in options.items() if value is not None}  # as Go: not given
+        if not isinstance(options.get("headers", {}), dict):
+            raise ValueError(f"{self.name}_configs: headers is a mapping")
         for key, value in options.items():
             if self.address is not None and key == self.address[0]:
                 self._check_address(value)
                 continue
             if key not in self.used | self.ornaments:
                 raise ValueError(f"field {key!r} is not known in {self.name}_configs, or not built yet")
-            if key in self.texts and "{{" in str(value) and not _DEFAULT_TEXT.fullmatch(str(value)):
+            if key in self.used and any(map(_is_own_template, value.values() if key == "headers" else [value])):
                 raise ValueError(f"{self.name}_configs: {key!r} is a template of its own, which is not built yet")
         for group in self.only_one:
             if sum(bool(options.get(key)) for key in group) > 1:
@@ -84,6 +86,10 @@ class ServiceKind:
             raise ValueError(f"{self.name}_configs: another address than {self.address[2]} is not built yet")
 
 
+def _is_own_template(value: object) -> bool:
+    return "{{" in str(value) and not _is_default(value)
+
+
 def _is_default(value: object) -> bool:
     return isinstance(value, str) and _DEFAULT_TEXT.fullmatch(value) is not None
 
@@ -99,7 +105,6 @@ KINDS: dict[str, ServiceKind] = {
             name="email",
             used=_keys("to from smarthost auth_username auth_password auth_password_file headers text require_tls"),
             ornaments=_keys("html hello auth_identity"),
-            texts=_keys("text"),
             needs=(("to",), ("smarthost",), ("from",)),
             only_one=(("auth_password", "auth_password_file"),),
             from_global={
@@ -119,7 +124,6 @@ KINDS: dict[str, ServiceKind] = {
                 "username color title_link pretext fields short_fields footer fallback callback_id icon_emoji icon_url"
                 " image_url thumb_url link_names mrkdwn_in actions"
             ),
-            texts=_keys("title text"),
             needs=(("api_url", "api_url_file"),),
             only_one=(("api_url", "api_url_file"),),
             from_global={"api_url": "slack_api_url", "api_url_file": "slack_api_url_file"},
@@ -130,7 +134,6 @@ KINDS: dict[str, ServiceKind] = {
             address=("url", "pagerduty_url", "https://events.pagerduty.com/v2/enqueue"),
             used=_keys("routing_key routing_key_file description severity component group class source"),
             ornaments=_keys("client client_url details images links"),
-            texts=_keys("description severity component group class source"),
             needs=(("routing_key", "routing_key_file"),),
             only_one=(("routing_key", "routing_key_file"),),
         ),
@@ -139,7 +142,6 @@ KINDS: dict[str, ServiceKind] = {
             address=("api_url", "opsgenie_api_url", "https://api.opsgenie.com/"),
             used=_keys("api_key api_key_file message description priority entity tags"),
             ornaments=_keys("source details note actions update_alerts"),
-            texts=_keys("message description priority entity tags"),
             needs=(("api_key", "api_key_file"),),
             only_one=(("api_key", "api_key_file"),),
             from_global={"api_key": "opsgenie_api_key", "api_key_file": "opsgenie_api_key_file"},
@@ -149,7 +151,6 @@ KINDS: dict[str, ServiceKind] = {
             address=("api_url", "telegram_api_url", "https://api.telegram.org"),
             used=_keys("bot_token bot_token_file chat_id message disable_notifications"),
             ornaments=_keys("parse_mode"),
-            texts=_keys("message"),
             needs=(("bot_token", "bot_token_file"), ("chat_id",)),
             only_one=(("bot_token", "bot_token_file"),),
         ),
@@ -157,14 +158,12 @@ KINDS: dict[str, ServiceKind] = {
             name="discord",
             used=_keys("webhook_url webhook_url_file title message"),
             ornaments=_keys("content username avatar_url"),
-            texts=_keys("title message"),
             needs=(("webhook_url", "webhook_url_file"),),
             only_one=(("webhook_url", "webhook_url_file"),),
         ),
         ServiceKind(
             name="msteamsv2",
             used=_keys("webhook_url webhook_url_file title text"),
-            texts=_keys("title text"),
             needs=(("webhook_url", "webhook_url_file"),),
             only_one=(("webhook_url", "webhook_url_file"),),
         ),
@@ -172,7 +171,6 @@ KINDS: dict[str, ServiceKind] = {
             name="pushover",
             used=_keys("user_key user_key_file token token_file title message sound device"),
             ornaments=_keys("url url_title priority retry expire ttl html monospace"),
-            texts=_keys("title message"),
             needs=(("user_key", "user_key_file"), ("token", "token_file")),
             only_one=(("user_key", "user_key_file"), ("token", "token_file")),
         ),
@@ -180,7 +178,6 @@ KINDS: dict[str, ServiceKind] = {
             name="sns",
             used=_keys("sigv4 topic_arn phone_number subject message"),
             ornaments=_keys("attributes"),
-            texts=_keys("subject message"),
             needs=(("sigv4",), ("topic_arn", "phone_number")),
             only_one=(("topic_arn", "phone_number"),),
         ),
@@ -193,7 +190,6 @@ KINDS: dict[str, ServiceKind] = {
             ),
             used=_keys("api_key api_key_file routing_key state_message entity_display_name"),
             ornaments=_keys("message_type monitoring_tool custom_fields"),
-            texts=_keys("state_message entity_display_name"),
             needs=(("api_key", "api_key_file"), ("routing_key",)),
             only_one=(("api_key", "api_key_file"),),
             from_global={"api_key": "victorops_api_key", "api_key_file": "victorops_api_key_file"},
@@ -203,7 +199,6 @@ KINDS: dict[str, ServiceKind] = {
             address=("api_url", "wechat_api_url", "https://qyapi.weixin.qq.com/cgi-bin/"),
             used=_keys("api_secret corp_id message to_user agent_id"),
             ornaments=_keys("message_type"),
-            texts=_keys("message to_user"),
             needs=(("api_secret",), ("corp_id",), ("agent_id",)),
             from_global={"api_secret": "wechat_api_secret", "corp_id": "wechat_api_corp_id"},
             send_resolved=False,
@@ -212,7 +207,6 @@ KINDS: dict[str, ServiceKind] = {
             name="mattermost",
             used=_keys("webhook_url webhook_url_file text channel"),
             ornaments=_keys("username icon_url icon_emoji attachments props priority type"),
-            texts=_keys("text"),
             needs=(("webhook_url", "webhook_url_file"),),
             only_one=(("webhook_url", "webhook_url_file"),),
         ),

@@ -129,6 +129,10 @@ async def test_mail_is_sent_with_alertmanagers_subject(notification: Notificatio
     async with smtp_server() as (port, messages):
         mail = {"to": "a@example.com", "from": "am@example.com", "smarthost": f"127.0.0.1:{port}", "require_tls": False}
         await service(email_configs=[mail]).deliver(notification)
+        headers = {"Subject": "mine", "X-Team": "shop", "Reply-To": '{{ template "email.default.subject" . }}'}
+        await service(email_configs=[mail | {"headers": headers}]).deliver(notification)
+    own = email.message_from_string(messages[1])
+    assert (own["Subject"], own["X-Team"], own["Reply-To"]) == ("mine", "shop", None)
     message = email.message_from_string(messages[0])
     assert str(message["To"]) == "a@example.com"
     assert "am@example.com" in str(message["From"])
@@ -177,6 +181,11 @@ def test_keys_of_alertmanager_make_an_address_that_apprise_takes(kind: str, noti
     ("receiver", "problem"),
     [
         ({"slack_configs": [KEYS["slack"] | {"text": "{{ .Alerts }}"}]}, "'text' is a template of its own"),
+        ({"slack_configs": [KEYS["slack"] | {"channel": "{{ .x }}"}]}, "'channel' is a template of its own"),
+        (
+            {"email_configs": [KEYS["email"] | {"headers": {"X-Team": "{{ .x }}"}}]},
+            "'headers' is a template of its own",
+        ),
         ({"telegram_configs": [KEYS["telegram"] | {"api_url": "http://x"}]}, "another address than https://api.tele"),
         ({"webex_configs": [{}]}, "'webex_configs' is a key of Alertmanager that is not built yet: apprise's service"),
         ({"apprise_configs": [{}]}, "one of url or url_file must be configured"),
