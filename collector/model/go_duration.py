@@ -40,4 +40,5 @@ def parse_go_duration_nano(text: str) -> int:
 def _nano(number: str, unit_nano: int) -> int:
     """Exact: a double would round what has more than 15 digits."""
     whole, _, fraction = number.partition(".")
-    return int(whole or 0) * unit_nano + int(fraction or 0) * unit_nano // 10 ** len(fraction)
+    parts: int = 10 ** len(fraction)
+    return int(whole or 0) * unit_nano + int(fraction or 0) * unit_nano // parts
