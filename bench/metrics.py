@@ -115,7 +115,10 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 results.setdefault("ingest", {}).update(ingest.measure(missing, data, folder, say=say))
             results["queries"] = queries_part(asked, servers, data, folder)
         elif part == "rules":
-            results["rules"] = rules_part(asked, servers, folder)
+            results["rules"] = {}
+            for server in servers:
+                results["rules"][server.name] = rules_of(asked, server, folder)
+                kept.write_text(json.dumps(results, indent=1))
         else:
             results["growth"] = growth.measure(
                 servers,
@@ -137,24 +140,21 @@ def queries_part(asked: argparse.Namespace, servers: list[Server], data: Dataset
         return queries.measure(running, data, queries.QUERIES, runs=asked.runs, say=say)
 
 
-def rules_part(asked: argparse.Namespace, servers: list[Server], folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for server in servers:
-        directory = folder / "rules" / server.key
-        shutil.rmtree(directory, ignore_errors=True)
-        evaluation = rules.measure(
-            server,
-            directory,
-            series=asked.series,
-            count=asked.rules,
-            rounds=asked.rounds,
-            interval_s=asked.rule_interval,
-            sample_interval_ms=round(asked.interval * 1000),
-        )
-        shutil.rmtree(directory, ignore_errors=True)
-        found[server.name] = asdict(evaluation) | {"median_s": evaluation.median_s}
-        say(f"  {server.name}: {evaluation.median_s:.3f} s a round, {evaluation.cpu_s:.2f} s of CPU")
-    return found
+def rules_of(asked: argparse.Namespace, server: Server, folder: Path) -> dict[str, Any]:
+    directory = folder / "rules" / server.key
+    shutil.rmtree(directory, ignore_errors=True)
+    evaluation = rules.measure(
+        server,
+        directory,
+        series=asked.series,
+        count=asked.rules,
+        rounds=asked.rounds,
+        interval_s=asked.rule_interval,
+        sample_interval_ms=round(asked.interval * 1000),
+    )
+    shutil.rmtree(directory, ignore_errors=True)
+    say(f"  {server.name}: {evaluation.median_s:.3f} s a round, {evaluation.cpu_s:.2f} s of CPU")
+    return asdict(evaluation) | {"median_s": evaluation.median_s}
 
 
 def say(text: str) -> None:
