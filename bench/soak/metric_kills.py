@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
 
-from metric_kills import Campaign
+from metric_campaign import Campaign
 
 
 def main() -> int:

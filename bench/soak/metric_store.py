@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +87,8 @@ def rss_mb() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
-def measure(series: int, samples: int, interval_ms: int, *, resend: bool) -> dict[str, float]:
-    found: dict[str, float] = {"series": series}
+def measure(series: int, samples: int, interval_ms: int, *, resend: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"series": series}
     before = rss_mb()
     with tempfile.TemporaryDirectory(prefix="metric-store-") as folder:
         directory = Path(folder)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from metric_kills import Campaign
+from metric_campaign import Campaign
 
 pytestmark = pytest.mark.chaos
 

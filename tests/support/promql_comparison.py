@@ -2,7 +2,8 @@
 The same query to Debian's Prometheus and to the engine, and what differs.
 
 Debian's is 2.42. Where Prometheus 3 decided otherwise, `as_prometheus_2` makes the engine decide as 2.42 did: windows
-closed at the left, and linear interpolation inside native histograms' buckets. docs/promql.md lists the rest.
+closed at the left, pairs that a comparison leaves out, linear interpolation inside native histograms' buckets.
+docs/promql.md lists the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collector.errors import BadRequestError, CollectorError
 from collector.model.histogram import NativeHistogram
 from collector.model.series import Labels, Vector, is_absent
 from collector.query.errors import QueryTimeoutError
-from collector.query.promql import native_statistics, windows
+from collector.query.promql import binary, native_statistics, windows
 from collector.query.promql.engine import Engine
 from collector.query.promql.values import InstantVector, Matrix, RangeVector, Scalar, StringValue
 
@@ -50,6 +51,7 @@ def as_prometheus_2() -> Iterator[None]:
     linear = lambda lower, upper, fraction: lower + (upper - lower) * fraction  # noqa: E731
     with (
         mock.patch.object(windows, "LEFT_OPEN", False),
+        mock.patch.object(binary, "_met", lambda many, one, result: result.present),
         mock.patch.object(native_statistics, "_interpolated", linear),
         mock.patch.object(native_statistics, "_share", lambda buckets, wide: _linear_share(buckets, wide)),
     ):
