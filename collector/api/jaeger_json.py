@@ -128,7 +128,7 @@ def _attribute_tag(attribute: Attribute) -> dict[str, Any]:
             return _tag(attribute.key, kind, attribute.value)
         case ValueType.BYTES:
             return _tag(attribute.key, kind, base64.b64encode(attribute.value).decode())
-    return _tag(attribute.key, "string", attribute.text)  # JSON has no NaN, so such a double is text too
+    return _tag(attribute.key, "string", attribute.shown_text)  # JSON has no NaN, so such a double is text too
 
 
 def _tag(key: str, kind: str, value: Any) -> dict[str, Any]:

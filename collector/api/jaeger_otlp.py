@@ -6,6 +6,7 @@ The JSON is protobuf's mapping with OTLP's exceptions: ids in hex, enums as numb
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -149,6 +150,8 @@ def _nested(value: Any) -> dict[str, Any]:
             return {"intValue": str(value)}
         case float():
             return _double(value)
+        case bytes():
+            return {"bytesValue": base64.b64encode(value).decode()}
     return {"stringValue": "" if value is None else str(value)}
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 
-from collector.model.attributes import Attribute, ValueType
+from collector.model.attributes import Attribute
 from collector.model.ids import parse_span_id, parse_trace_id, span_id_hex, trace_id_hex
 from collector.model.telemetry import LogRecord
 from collector.storage.logs import LogQuery, LogReader, cursor_text, parse_cursor
@@ -98,7 +97,7 @@ def log_json(record: LogRecord) -> dict[str, Any]:
         "service": record.resource.service,
         "severity_number": record.severity_number,
         "severity_text": record.severity_text,
-        "body": _json_value(record.body.type, record.body.text, record.body.value),
+        "body": record.body.json_value,
         "attributes": attributes_json(record.attributes),
         "resource": attributes_json(record.resource.attributes),
         "scope": record.scope.name,
@@ -111,11 +110,4 @@ def log_json(record: LogRecord) -> dict[str, Any]:
 
 
 def attributes_json(attributes: Iterable[Attribute]) -> dict[str, Any]:
-    return {item.key: _json_value(*item[1:], item.value) for item in attributes}
-
-
-def _json_value(kind: ValueType, text: str, value: Any) -> Any:
-    """The value itself where JSON has it; base64 for bytes, text for a double that is not finite."""
-    if kind is ValueType.BYTES or (kind is ValueType.DOUBLE and not math.isfinite(value)):
-        return text
-    return value
+    return {item.key: item.json_value for item in attributes}

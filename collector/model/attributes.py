@@ -2,7 +2,12 @@
 Attribute values, as they are stored and read: a key, a type and a text.
 
 One text for all types keeps the columns few (which is what a commit costs), makes the tag search of Jaeger a comparison
-of strings, and with the type loses nothing that OTLP says of a scalar.
+of strings, and with the type loses nothing that OTLP says of a scalar. Arrays and maps are JSON; what JSON cannot say
+stands in them as an object of one reserved key, as in MongoDB's Extended JSON:
+
+    {"$bytes": "AP8="}          bytes
+    {"$double": "nan"}          a double that is not finite
+    {"$map": [["$bytes", 1]]}   a map that would itself read as one of these three
 """
 
 from __future__ import annotations
@@ -26,8 +31,13 @@ class ValueType(IntEnum):
     INT = 3  # decimal, 64 bits signed
     DOUBLE = 4  # the shortest text that reads back the same; "nan", "inf", "-inf"
     BYTES = 5  # base64
-    ARRAY = 6  # JSON; bytes within are base64, doubles that are not finite are strings
-    MAP = 7  # JSON, likewise
+    ARRAY = 6  # JSON, see above
+    MAP = 7  # JSON, see above
+
+
+_NESTED = (ValueType.ARRAY, ValueType.MAP)
+_BYTES, _DOUBLE, _MAP = "$bytes", "$double", "$map"
+_TAGS = frozenset({_BYTES, _DOUBLE, _MAP})
 
 
 class Attribute(NamedTuple):
@@ -38,6 +48,16 @@ class Attribute(NamedTuple):
     @property
     def value(self) -> Any:
         return python_value(self.type, self.text)
+
+    @property
+    def json_value(self) -> Any:
+        """As JSON can show it: bytes in base64, doubles that are not finite as text, at any depth."""
+        return _shown(self.value)
+
+    @property
+    def shown_text(self) -> str:
+        """The text without the reserved keys, as the OpenTelemetry Collector's AsString has it."""
+        return _json(self.json_value) if '{"$' in self.text and self.type in _NESTED else self.text
 
 
 def python_value(kind: ValueType, text: str) -> Any:
@@ -56,7 +76,7 @@ def python_value(kind: ValueType, text: str) -> Any:
         case ValueType.BYTES:
             return base64.b64decode(text)
         case ValueType.ARRAY | ValueType.MAP:
-            return json.loads(text)
+            return json.loads(text, object_hook=_untagged)
 
 
 def text_of(value: AnyValue) -> tuple[ValueType, str]:
@@ -99,12 +119,39 @@ def _plain(value: AnyValue) -> Any:
         case "array_value":
             return [_plain(item) for item in value.array_value.values]
         case "kvlist_value":
-            return {pair.key: _plain(pair.value) for pair in value.kvlist_value.values}
+            plain = {pair.key: _plain(pair.value) for pair in value.kvlist_value.values}
+            return plain if len(plain) != 1 or plain.keys().isdisjoint(_TAGS) else {_MAP: list(plain.items())}
         case "bytes_value":
-            return base64.b64encode(value.bytes_value).decode()
+            return {_BYTES: base64.b64encode(value.bytes_value).decode()}
         case "double_value":
-            return value.double_value if math.isfinite(value.double_value) else repr(value.double_value)
+            return value.double_value if math.isfinite(value.double_value) else {_DOUBLE: repr(value.double_value)}
         case None:
             return None
         case name:
             return getattr(value, name)
+
+
+def _untagged(read: dict[str, Any]) -> Any:
+    if len(read) == 1:
+        ((key, inner),) = read.items()
+        match key:
+            case "$bytes":
+                return base64.b64decode(inner)
+            case "$double":
+                return float(inner)
+            case "$map":
+                return dict(inner)
+    return read
+
+
+def _shown(value: Any) -> Any:
+    match value:
+        case bytes():
+            return base64.b64encode(value).decode()
+        case float() if not math.isfinite(value):
+            return repr(value)
+        case list():
+            return [_shown(item) for item in value]
+        case dict():
+            return {key: _shown(item) for key, item in value.items()}
+    return value
