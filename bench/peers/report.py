@@ -106,7 +106,7 @@ def _ingest(found: Json) -> list[str]:
 def _queries(found: Json) -> list[str]:
     names = list(found["servers"])
     lines = [f"## Queries: median and p95 of {found['runs']} runs, in ms", ""]
-    lines += ["| series | query | over | answer | " + " | ".join(names) + " | ratio | answers |"]
+    lines += ["| series | query | over, at most | answer | " + " | ".join(names) + " | ratio | answers |"]
     lines += ["| ---: | --- | --- | ---: |" + " ---: |" * (len(names) + 1) + " --- |"]
     for query in found["queries"]:
         timings = query["timings"]
