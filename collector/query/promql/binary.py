@@ -167,10 +167,9 @@ def vectors(node: Binary, left: Frame, right: Frame, notes: Annotations) -> Fram
         for a, b in zip(many_rows, one_rows, strict=True)
     )
     many_side, one_side = _rows(many, many_rows), _rows(one, one_rows)
-    met = np.asarray(many_side.present & one_side.present)
     result = _operated(node, *((one_side, many_side) if swapped else (many_side, one_side)), notes)
+    met = _met(many_side, one_side, result)
     if matching.many is Many.NEITHER:
-        # Prometheus finds these before it compares, except that an operator may leave out what it cannot treat.
         _require_one_to_one(met, one_groups[one_rows].tolist())
     else:
         _require_distinct(labels, met)
@@ -268,6 +267,12 @@ _NOT_UNIQUE = "multiple matches for labels: grouping labels must ensure unique m
 
 def _rows(frame: Frame, rows: list[int]) -> Frame:
     return frame if rows == list(range(len(frame.labels))) else frame.take(rows)
+
+
+def _met(many: Frame, one: Frame, result: Frame) -> Mask:
+    """Which pairs must not meet another one: all that met, even if a comparison then left them out."""
+    # Up to the version that brought `fill`, Prometheus looked at `result.present` here.
+    return np.asarray((many.present & one.present) | result.present)
 
 
 def _require_distinct(labels: tuple[Labels, ...], met: Mask) -> None:

