@@ -1,5 +1,6 @@
 # Everything a newcomer needs. Nothing here wants root, Docker or Node.
 PYTHON ?= python3
+BACKEND ?= embedded
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -19,8 +20,8 @@ $(INSTALLED): constraints.txt pyproject.toml
 
 install: $(INSTALLED)
 
-demo: $(INSTALLED)  ## Install, start the embedded stack, run a drill, print the graded report, stop
-	$(BIN)/steersman demo
+demo: $(INSTALLED)  ## Install, start the embedded stack, run a drill, print the graded report, stop (BACKEND=prometheus: with Debian's)
+	$(BIN)/steersman demo --backend $(BACKEND)
 
 up: $(INSTALLED)  ## Install and start the embedded stack; Ctrl-C stops it
 	$(BIN)/steersman up

@@ -26,6 +26,15 @@ app = typer.Typer(
 remediation_app = typer.Typer(help="Look at one remediation, or answer its question.", no_args_is_help=True)
 app.add_typer(remediation_app, name="remediation")
 
+
+class Backend(StrEnum):
+    EMBEDDED = "embedded"
+    PROMETHEUS = "prometheus"
+
+
+BackendOption = Annotated[
+    Backend, typer.Option(help="Who evaluates rules and sends alerts: the collector, or Prometheus and Alertmanager.")
+]
 DataDirOption = Annotated[
     Path, typer.Option("--data-dir", envvar="STEERSMAN_DATA_DIR", help="Where the stack keeps its state.")
 ]
@@ -47,11 +56,12 @@ def up(
     port_offset: OffsetOption = 0,
     load: Annotated[bool, typer.Option("--load/--no-load", help="Whether to start the load generator.")] = True,
     services: ServicesOption = None,
+    backend: BackendOption = Backend.EMBEDDED,
 ) -> None:
     """Start the embedded stack and show what it does; Ctrl-C stops everything."""
     from steersman.cli.lifecycle import run_up
 
-    run_up(data_dir, port_offset, services, load=load)
+    run_up(data_dir, port_offset, services, load=load, backend=backend.value)
 
 
 @app.command()
@@ -299,11 +309,12 @@ def demo(
         Path | None, typer.Option("--data-dir", help="Instead of .steersman/demo, which is emptied first.")
     ] = None,
     port_offset: OffsetOption = 0,
+    backend: BackendOption = Backend.EMBEDDED,
 ) -> None:
     """Start the stack, run a drill, print its graded report, stop the stack; the drill's exit code."""
     from steersman.cli.demo import run_demo
 
-    run_demo(data_dir, port_offset, drill)
+    run_demo(data_dir, port_offset, drill, backend.value)
 
 
 def main() -> NoReturn:

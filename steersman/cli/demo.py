@@ -30,9 +30,9 @@ POLL_S = 0.1
 GONE_TIMEOUT_S = 10.0
 
 
-def run_demo(data_dir: Path | None, port_offset: int, drill: str) -> None:
+def run_demo(data_dir: Path | None, port_offset: int, drill: str, backend: str) -> None:
     """Exits with the drill's code; with 1 also if anything is left running."""
-    settings = settings_for(data_dir or DEMO_DATA_DIR, port_offset, None)
+    settings = settings_for(data_dir or DEMO_DATA_DIR, port_offset, None, backend=backend)
     where = settings.data_dir
     if state := read_state(where):
         raise AlreadyRunningError(f"a stack already runs in {where.root} (pid {state.pid}); `steersman down` stops it")
@@ -60,7 +60,7 @@ def _empty(where: DataDir) -> None:
 def _stack(settings: Settings) -> Iterator[StackState]:
     """The stack, ready; gone afterwards, whatever happened meanwhile."""
     argv = [sys.executable, "-m", "steersman", "up", "--data-dir", str(settings.data_dir.root)]
-    argv += ["--port-offset", str(settings.port_offset)]
+    argv += ["--port-offset", str(settings.port_offset), "--backend", settings.backend]
     child = subprocess.Popen(
         lifeline.command(argv), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

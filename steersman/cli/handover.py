@@ -27,6 +27,7 @@ def drill_environment(data_dir: DataDir, state: StackState | None) -> dict[str, 
         "STEERSMAN_MESH_URL": urls.mesh,
         "STEERSMAN_JAEGER_URL": urls.jaeger,
         "STEERSMAN_DASHBOARDS_URL": urls.dashboards,
+        "STEERSMAN_NATS_URL": urls.nats,
     }
 
 

@@ -15,14 +15,16 @@ from rich.console import Console
 from steersman.errors import StackError
 from steersman.runtime.paths import DataDir
 from steersman.stack.services import shop_services_file
-from steersman.stack.settings import Settings
+from steersman.stack.settings import EMBEDDED, Settings
 from steersman.stack.state import StackState, process_is, require_state
 
 DOWN_DEADLINE_S = 45.0  # the sum of what the ordered stop may take, and some
 GONE_POLL_S = 0.1
 
 
-def settings_for(data_dir: Path, port_offset: int, services: Path | None, *, load: bool = True) -> Settings:
+def settings_for(
+    data_dir: Path, port_offset: int, services: Path | None, *, load: bool = True, backend: str = EMBEDDED
+) -> Settings:
     """
     Raises:
         typer.BadParameter: the offset moves a port out of range.
@@ -32,6 +34,7 @@ def settings_for(data_dir: Path, port_offset: int, services: Path | None, *, loa
         port_offset=port_offset,
         services_file=services.expanduser().resolve() if services else shop_services_file(),
         load=load,
+        backend=backend,
     )
     try:
         _ = settings.ports
@@ -40,10 +43,10 @@ def settings_for(data_dir: Path, port_offset: int, services: Path | None, *, loa
     return settings
 
 
-def run_up(data_dir: Path, port_offset: int, services: Path | None, *, load: bool) -> None:
+def run_up(data_dir: Path, port_offset: int, services: Path | None, *, load: bool, backend: str) -> None:
     from steersman.stack.stack import run_stack
 
-    settings = settings_for(data_dir, port_offset, services, load=load)
+    settings = settings_for(data_dir, port_offset, services, load=load, backend=backend)
     asyncio.run(run_stack(settings, Console()))
 
 

@@ -259,7 +259,10 @@ def _pointed(message: str, wanted: str) -> Iterable[str]:
 
 
 def _collector(data_dir: Path, url: str | None) -> str:
-    return url.rstrip("/") if url else Urls.of(require_state(DataDir.at(data_dir)).ports).prometheus
+    if url:
+        return url.rstrip("/")
+    state = require_state(DataDir.at(data_dir))
+    return Urls.of(state.ports, state.backend).collector
 
 
 def _remember(data_dir: Path, ids: Sequence[str]) -> None:

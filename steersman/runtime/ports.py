@@ -23,6 +23,7 @@ class Ports:
     load: int = 8089
     nats_monitor: int = 8222
     prometheus: int = 9090
+    collector: int = 9091  # the collector's own API, where a real Prometheus stands at 9090
     alertmanager: int = 9093
     remediation: int = 9095
     orchestrator: int = 9096

@@ -10,7 +10,7 @@ import yaml
 from steersman.orchestrator.files import replace_file
 from steersman.runtime.paths import shipped
 from steersman.runtime.tokens import ensure_token
-from steersman.stack.settings import HOST, TOKENS, Settings
+from steersman.stack.settings import EMBEDDED, HOST, PROMETHEUS, TOKENS, Settings
 
 # Traefik gathers changes of its file for this long; its default of 2 s would delay every new replica by as much.
 ROUTES_THROTTLE = "100ms"
@@ -35,6 +35,9 @@ def write_configuration(settings: Settings) -> None:
     replace_file(settings.nats_file, nats(settings), mode=0o600)  # it holds a token
     replace_file(settings.traefik_file, yaml.safe_dump(traefik(settings), sort_keys=False))
     replace_file(settings.collector_file, yaml.safe_dump(collector(settings), sort_keys=False))
+    if settings.backend == PROMETHEUS:
+        replace_file(settings.prometheus_file, yaml.safe_dump(prometheus(settings), sort_keys=False))
+        replace_file(settings.alertmanager_file, yaml.safe_dump(alertmanager(settings), sort_keys=False))
 
 
 def nats(settings: Settings) -> str:
@@ -96,8 +99,38 @@ def traefik(settings: Settings) -> dict[str, Any]:
 
 
 def collector(settings: Settings) -> dict[str, Any]:
-    """Prometheus's keys, and Alertmanager's under `alertmanager`."""
+    """Prometheus's keys, and Alertmanager's under `alertmanager`. With a Prometheus beside it, it only receives."""
+    if settings.backend == PROMETHEUS:
+        return {"global": _EVERY_SECOND}
+    return {
+        "global": _EVERY_SECOND,
+        "rule_files": [str(shipped("rules") / "*.yml")],
+        "scrape_configs": _scrapes(settings),
+        "alertmanager": alertmanager(settings),
+    }
+
+
+def prometheus(settings: Settings) -> dict[str, Any]:
+    """The same rules and targets, for a Prometheus 2.42 and up; what came by OTLP it takes from the collector."""
     ports = settings.ports
+    federated = {
+        "job_name": "otlp",
+        "metrics_path": "/federate",
+        "honor_labels": True,
+        "params": {"match[]": ['{__name__!=""}']},
+        "static_configs": [{"targets": [f"{HOST}:{ports.collector}"]}],
+        # What stands for this job itself must not be taken for a service's.
+        "metric_relabel_configs": [{"source_labels": ["__name__"], "regex": "up|scrape_.*|ALERTS.*", "action": "drop"}],
+    }
+    return {
+        "global": _EVERY_SECOND,
+        "rule_files": [str(shipped("rules") / "*.yml")],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"{HOST}:{ports.alertmanager}"]}]}]},
+        "scrape_configs": [*_scrapes(settings), federated],
+    }
+
+
+def alertmanager(settings: Settings) -> dict[str, Any]:
     webhook = {
         "url": f"{settings.urls.remediation}/api/v1/webhook/alertmanager",
         "send_resolved": True,
@@ -109,25 +142,29 @@ def collector(settings: Settings) -> dict[str, Any]:
         },
     }
     return {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(shipped("rules") / "*.yml")],
-        "scrape_configs": [
-            {"job_name": "shop", "file_sd_configs": [{"files": [str(settings.targets / "*.json")]}]},
-            _static("gateway", ports.traefik),
-            _static("remediation", ports.remediation),
-            _static("collector", ports.prometheus),
-        ],
-        "alertmanager": {
-            "route": {
-                "receiver": "remediation",
-                "group_by": ["alertname", "service"],
-                "group_wait": "0s",
-                "group_interval": "1s",
-                "repeat_interval": "1m",
-            },
-            "receivers": [{"name": "remediation", "webhook_configs": [webhook]}],
+        "route": {
+            "receiver": "remediation",
+            "group_by": ["alertname", "service"],
+            "group_wait": "0s",
+            "group_interval": "1s",
+            "repeat_interval": "1m",
         },
+        "receivers": [{"name": "remediation", "webhook_configs": [webhook]}],
     }
+
+
+_EVERY_SECOND = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+
+
+def _scrapes(settings: Settings) -> list[dict[str, Any]]:
+    ports = settings.ports
+    own = ports.prometheus if settings.backend == EMBEDDED else ports.collector
+    return [
+        {"job_name": "shop", "file_sd_configs": [{"files": [str(settings.targets / "*.json")]}]},
+        _static("gateway", ports.traefik),
+        _static("remediation", ports.remediation),
+        _static("collector", own),
+    ]
 
 
 def _static(job: str, port: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from steersman.errors import StackError
 from steersman.orchestrator.process import Command
 from steersman.orchestrator.service import ServiceSpec
 from steersman.runtime.paths import shipped
-from steersman.stack.settings import HOST, Settings
+from steersman.stack.settings import EMBEDDED, HOST, PROMETHEUS, Settings
 
 # Set for other runs, other programs or other stacks: none of it may leak into ours.
 _FOREIGN = ("OTEL_", "REMEDIATION_", "SHOP_", "LOAD_", "NATS_", "STEERSMAN_", "FAULTS_")
@@ -90,16 +90,33 @@ def traefik(settings: Settings) -> Part:
     return _part(settings, "traefik", argv, {}, settings.ports.traefik, "/ping")
 
 
+def backend(settings: Settings) -> tuple[Part, ...]:
+    """Prometheus and Alertmanager from PATH, where they stand in for the collector's own."""
+    if settings.backend != PROMETHEUS:
+        return ()
+    ports, data_dir = settings.ports, settings.data_dir
+    argv = [binary("prometheus"), f"--config.file={settings.prometheus_file}", "--log.level=warn"]
+    argv += [f"--storage.tsdb.path={data_dir.part('prometheus')}", f"--web.listen-address={HOST}:{ports.prometheus}"]
+    alerting = [binary("prometheus-alertmanager"), f"--config.file={settings.alertmanager_file}", "--log.level=warn"]
+    alerting += [f"--storage.path={data_dir.part('alertmanager')}", "--cluster.listen-address="]
+    alerting += [f"--web.listen-address={HOST}:{ports.alertmanager}"]
+    return (
+        _part(settings, "prometheus", argv, {}, ports.prometheus, "/-/ready"),
+        _part(settings, "alertmanager", alerting, {}, ports.alertmanager, "/-/ready"),
+    )
+
+
 def collector(settings: Settings) -> Part:
     ports = settings.ports
+    http = ports.prometheus if settings.backend == EMBEDDED else ports.collector
     argv = [sys.executable, "-m", "collector"]
     argv += ["--config", str(settings.collector_file), "--data-dir", str(settings.data_dir.part("collector"))]
-    argv += ["--http", f"{HOST}:{ports.prometheus}", "--jaeger", f"{HOST}:{ports.jaeger}"]
+    argv += ["--http", f"{HOST}:{http}", "--jaeger", f"{HOST}:{ports.jaeger}"]
     argv += ["--otlp-grpc", f"{HOST}:{ports.otlp_grpc}", "--otlp-http", f"{HOST}:{ports.otlp_http}"]
     argv += ["--alertmanager", f"{HOST}:{ports.alertmanager}"]
     argv += ["--alertmanager-token-file", str(settings.data_dir.token_file("alertmanager"))]
     argv += ["--token-file", str(settings.data_dir.token_file("collector"))]
-    return _part(settings, "collector", argv, {}, ports.prometheus, "/-/ready")
+    return _part(settings, "collector", argv, {}, http, "/-/ready")
 
 
 def worker(settings: Settings) -> Part:

@@ -9,6 +9,8 @@ from steersman.runtime.paths import DataDir
 from steersman.runtime.ports import REPLICA_PORT_COUNT, Ports
 
 HOST = "127.0.0.1"
+# Who evaluates the rules and sends the alerts: the collector, or Debian's Prometheus and Alertmanager.
+EMBEDDED, PROMETHEUS = "embedded", "prometheus"
 TOKENS = ("orchestrator", "remediation", "faults", "load", "nats", "alertmanager", "dashboards", "collector")
 
 
@@ -16,6 +18,7 @@ TOKENS = ("orchestrator", "remediation", "faults", "load", "nats", "alertmanager
 class Urls:
     dashboards: str
     prometheus: str
+    collector: str  # the collector's own API: traces, logs, what it counts of itself
     remediation: str
     orchestrator: str
     load: str
@@ -28,10 +31,11 @@ class Urls:
     nats: str
 
     @classmethod
-    def of(cls, ports: Ports) -> Urls:
+    def of(cls, ports: Ports, backend: str = EMBEDDED) -> Urls:
         return cls(
             dashboards=f"http://{HOST}:{ports.dashboards}",
             prometheus=f"http://{HOST}:{ports.prometheus}",
+            collector=f"http://{HOST}:{ports.prometheus if backend == EMBEDDED else ports.collector}",
             remediation=f"http://{HOST}:{ports.remediation}",
             orchestrator=f"http://{HOST}:{ports.orchestrator}",
             load=f"http://{HOST}:{ports.load}",
@@ -51,6 +55,7 @@ class Settings:
     port_offset: int
     services_file: Path
     load: bool = True
+    backend: str = EMBEDDED
 
     @property
     def ports(self) -> Ports:
@@ -58,7 +63,7 @@ class Settings:
 
     @property
     def urls(self) -> Urls:
-        return Urls.of(self.ports)
+        return Urls.of(self.ports, self.backend)
 
     @property
     def replica_ports(self) -> range:
@@ -84,6 +89,7 @@ class Settings:
             "remediation": ports.remediation,
             "orchestrator": ports.orchestrator,
         }
+        used |= {"collector": ports.collector} if self.backend == PROMETHEUS else {}
         return used | ({"load generator": ports.load} if self.load else {})
 
     # Generated configuration.
@@ -102,6 +108,14 @@ class Settings:
     @property
     def collector_file(self) -> Path:
         return self.data_dir.run / "collector.yml"
+
+    @property
+    def prometheus_file(self) -> Path:
+        return self.data_dir.run / "prometheus.yml"
+
+    @property
+    def alertmanager_file(self) -> Path:
+        return self.data_dir.run / "alertmanager.yml"
 
     @property
     def targets(self) -> Path:

@@ -50,7 +50,13 @@ async def run_stack(settings: Settings, console: Console) -> None:
     """
     specs = load_services(settings.services_file)
     with claim(settings.data_dir):
-        state = own_state(settings.data_dir, phase="starting", port_offset=settings.port_offset, load=settings.load)
+        state = own_state(
+            settings.data_dir,
+            phase="starting",
+            port_offset=settings.port_offset,
+            load=settings.load,
+            backend=settings.backend,
+        )
         write_state(settings.data_dir, state)
         require_free_ports(settings.listening_ports)
         write_configuration(settings)
@@ -120,12 +126,15 @@ class Stack:
         """The bus and the gateway first, for the others look for them at once; then all at the same time."""
         settings = self._settings
         self._fleet.prepare()
-        for part in (parts.nats(settings), parts.traefik(settings), parts.collector(settings)):
+        ground = (parts.nats(settings), parts.traefik(settings), parts.collector(settings))
+        backend = parts.backend(settings)
+        for part in (*ground, *backend):
             self._supervisor.start(part)
         await asyncio.gather(self._ready("nats"), self._ready("traefik"))
         self._supervisor.start(parts.worker(settings))
         self._ground_laid.set()
-        await asyncio.gather(self._ready("collector"), self._ready("worker"), self._shop_ready())
+        names = ("collector", "worker", *(part.name for part in backend))
+        await asyncio.gather(*map(self._ready, names), self._shop_ready())
         last = [parts.viewer(settings), *([parts.load(settings)] if settings.load else [])]
         for part in last:
             self._supervisor.start(part)

@@ -32,6 +32,7 @@ class StackState:
     started_at_unix_ms: int
     data_dir: str
     load: bool
+    backend: str = "embedded"
 
     @property
     def ports(self) -> Ports:
@@ -56,7 +57,7 @@ def state_file(data_dir: DataDir) -> Path:
     return data_dir.run / "stack.json"
 
 
-def own_state(data_dir: DataDir, *, phase: str, port_offset: int, load: bool) -> StackState:
+def own_state(data_dir: DataDir, *, phase: str, port_offset: int, load: bool, backend: str) -> StackState:
     return StackState(
         pid=os.getpid(),
         create_time=psutil.Process().create_time(),
@@ -65,6 +66,7 @@ def own_state(data_dir: DataDir, *, phase: str, port_offset: int, load: bool) ->
         started_at_unix_ms=time.time_ns() // 1_000_000,
         data_dir=str(data_dir.root),
         load=load,
+        backend=backend,
     )
 
 

@@ -30,7 +30,7 @@ def test_data_directory_without_a_value_is_wrong_usage(arguments):
 
 def test_drills_are_told_where_the_stack_is_and_no_token(tmp_path: Path):
     where = DataDir.at(tmp_path)
-    running = state.own_state(where, phase="ready", port_offset=2000, load=True)
+    running = state.own_state(where, phase="ready", port_offset=2000, load=True, backend="embedded")
     told = drill_environment(where, running)
     assert told["STEERSMAN_DATA_DIR"] == str(tmp_path)
     assert told["STEERSMAN_PROMETHEUS_URL"] == "http://127.0.0.1:11090"

@@ -18,7 +18,7 @@ from steersman.runtime.paths import DataDir
 from steersman.stack import state
 where = DataDir.at(Path(sys.argv[1]))
 with state.claim(where):
-    state.write_state(where, state.own_state(where, phase="ready", port_offset=0, load=True))
+    state.write_state(where, state.own_state(where, phase="ready", port_offset=0, load=True, backend="embedded"))
     print("held", flush=True)
     time.sleep(60)
 """
@@ -45,7 +45,7 @@ def test_second_stack_in_the_same_directory_is_refused_until_the_first_is_dead(w
 
 def test_state_of_a_later_process_with_the_same_pid_is_stale(where: DataDir):
     where.create()
-    own = state.own_state(where, phase="ready", port_offset=0, load=True)
+    own = state.own_state(where, phase="ready", port_offset=0, load=True, backend="embedded")
     state.write_state(where, own)
     assert state.read_state(where) == own
     state.write_state(where, dataclasses.replace(own, create_time=own.create_time - 60))
@@ -62,5 +62,5 @@ def test_damaged_state_file_counts_as_no_stack(where: DataDir, content: str):
 
 def test_state_file_is_gone_after_an_orderly_end(where: DataDir):
     with state.claim(where):
-        state.write_state(where, state.own_state(where, phase="ready", port_offset=0, load=True))
+        state.write_state(where, state.own_state(where, phase="ready", port_offset=0, load=True, backend="embedded"))
     assert not state.state_file(where).exists()
