@@ -65,7 +65,8 @@ def _remediations(before: tuple[Remediation, ...], now: tuple[Remediation, ...])
     for each in reversed(now):  # they come newest first
         known = old.get(each.id)
         for action in each.actions[len(known.actions) if known else 0 :]:
-            detail = f"{action.before} → {action.after}" + (f": {action.reason}" if action.reason else "")
+            sizes = f"{action.before} → {action.after}" if action.after else ""
+            detail = ": ".join(part for part in (sizes, action.reason) if part)
             yield Change("action", f"{action.action} {action.target}", detail)
         if known is None or known.state != each.state:
             yield Change("remediation", f"{each.service} {each.state.replace('_', ' ')}", _told(each))

@@ -11,6 +11,10 @@ The checks that a condition can make: their YAML form, what they want in words, 
     remediation: {service, state, evidence: true}   one begun since the injection is in (one of) these states
     remediations_count: {service, at_most: N}       begun since the injection
     no_open_remediation: {service}        none is still at work
+    actions: {service, at_most: N}        actions of remediations begun since the injection
+    change_of: {promql, at_least: N…}     what EXPR gives now, less what it gave just before the injection; a counter
+                                          of a process that was started again goes down
+    restarted: {process}                  it runs, as another process than before the injection
     no_new_action: {service}              no action, and no change of the desired number, since the `after` event
 
 In PromQL, `$capacity` is what the drill's service could serve before the injection, in requests a second, and `$rate`
@@ -50,6 +54,8 @@ class Baseline:
     desired: Mapping[str, int] = field(default_factory=dict)  # by service
     remediation_ids: frozenset[str] = frozenset()
     variables: Mapping[str, float] = field(default_factory=dict)  # for PromQL, by name without the dollar
+    pids: Mapping[str, int] = field(default_factory=dict)  # by process
+    values: Mapping[str, float] = field(default_factory=dict)  # by PromQL text
 
 
 class Mark(NamedTuple):
@@ -135,6 +141,45 @@ class PromQL(Bounds):
         wrong = [value for value in values if not self.within_bounds(value)]
         shown = wrong[0] if wrong else values[0]
         return Judgement(not wrong, number(shown), None if math.isnan(shown) else shown)
+
+
+class ChangeOf(Bounds):
+    promql: Annotated[str, Field(min_length=1, max_length=4000)]
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if not self.bounds():
+            raise ValueError("give one of below, above, at_most, at_least, equals")
+        return self
+
+    @property
+    def wanted(self) -> str:
+        return f"the change of {self.promql} since the injection {self.bounds_in_words()}"
+
+    def judge(self, facts: Facts) -> Judgement:
+        if self.promql not in facts.now.samples:
+            return UNREAD
+        values = facts.now.samples[self.promql]
+        if not values:
+            return Judgement(False, "no sample")
+        change = values[0] - facts.baseline.values.get(self.promql, 0.0)  # what did not exist had counted nothing
+        return Judgement(self.within_bounds(change), f"{change:+.4g}", change)
+
+
+class Restarted(_Check):
+    process: ServiceName
+
+    @property
+    def wanted(self) -> str:
+        return f"{self.process} started again"
+
+    def judge(self, facts: Facts) -> Judgement:
+        if facts.now.pids is None:
+            return UNREAD
+        before, now = facts.baseline.pids.get(self.process), facts.now.pids.get(self.process)
+        if now is None:
+            return Judgement(False, "not running")
+        return Judgement(now != before, f"pid {now}, before {before or 'none'}")
 
 
 class AlertCheck(_Check):
@@ -237,6 +282,19 @@ class RemediationsCount(_Count):
         return Judgement(self.within_bounds(len(begun)), str(len(begun)), len(begun))
 
 
+class Actions(_Count):
+    @property
+    def wanted(self) -> str:
+        return f"actions on {self.service} {self.bounds_in_words()}"
+
+    def judge(self, facts: Facts) -> Judgement:
+        begun = facts.begun(self.service)
+        if begun is None:
+            return UNREAD
+        count = sum(len(each.actions) for each in begun)
+        return Judgement(self.within_bounds(count), str(count), count)
+
+
 class RemediationState(_Check):
     service: ServiceName
     state: str | tuple[str, ...]
@@ -308,7 +366,17 @@ def mark(facts: Facts) -> dict[str, Mark]:
 
 
 Check = (
-    PromQL | AlertCheck | Replicas | ScaleOuts | RemediationState | RemediationsCount | NoOpenRemediation | NoNewAction
+    PromQL
+    | ChangeOf
+    | Restarted
+    | AlertCheck
+    | Replicas
+    | ScaleOuts
+    | Actions
+    | RemediationState
+    | RemediationsCount
+    | NoOpenRemediation
+    | NoNewAction
 )
 
 
@@ -321,6 +389,9 @@ class Checks(Bounds):
     no_alert: Matchers | None = None
     replicas: Replicas | None = None
     scale_outs: ScaleOuts | None = None
+    actions: Actions | None = None
+    change_of: ChangeOf | None = None
+    restarted: Restarted | None = None
     remediation: RemediationState | None = None
     remediations_count: RemediationsCount | None = None
     no_open_remediation: OfService | None = None
@@ -350,7 +421,15 @@ class Checks(Bounds):
             return NoOpenRemediation(service=self.no_open_remediation.service)
         if self.no_new_action:
             return NoNewAction(service=self.no_new_action.service)
-        rest = self.replicas or self.scale_outs or self.remediation or self.remediations_count
+        rest = (
+            self.replicas
+            or self.scale_outs
+            or self.actions
+            or self.change_of
+            or self.restarted
+            or self.remediation
+            or self.remediations_count
+        )
         assert rest is not None  # noqa: S101  (_one_check)
         return rest
 

@@ -12,6 +12,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from remediation.drills.definition import Definition
+    from remediation.drills.endpoints import Endpoints
+
 PASSED, FAILED, NOT_RUN = 0, 1, 2
 
 app = typer.Typer(no_args_is_help=True, help="Rehearse the loop on purpose, and grade it.")
@@ -33,12 +36,45 @@ def list_drills() -> None:
     show.listing(_console(), found)
 
 
+@app.command("check")
+def check(
+    names: Annotated[list[str] | None, typer.Argument(help="Drills, or YAML files; all there are without one.")] = None,
+) -> None:
+    """Validate definitions; each problem on a line with file, key and value. Exit 0 if all are sound, else 1."""
+    from remediation.drills import definition
+    from remediation.drills.errors import DrillError
+
+    sound, problems = [], []
+    for name in names or [str(path) for path in definition.available(_definitions())]:
+        try:
+            sound.append(definition.find(name, _definitions()))
+        except DrillError as error:
+            problems.append(str(error))
+    for problem in problems:
+        typer.echo(problem, err=True)
+    for each in sound:
+        expected = len(each.confirm) + len(each.expect) + len(each.then)
+        typer.echo(f"{each.name}: sound, {len(each.inject)} injected, {expected} expected")
+    if not sound and not problems:
+        typer.echo(f"no drill in {_definitions()}", err=True)
+    raise typer.Exit(FAILED if problems or not sound else PASSED)
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of a definition."""
+    from remediation.drills import schema
+
+    typer.echo(schema.text(), nl=False)
+
+
 @app.command("run")
 def run_one(
     name: Annotated[str, typer.Argument(help="A drill's name, or the path of a YAML file.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the report here.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the verdict, and why.")] = False,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="After a failure, check the rest too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")] = False,
 ) -> None:
     """Run one drill against the running stack; exit 0 on PASS, 1 on FAIL, 2 if it could not be run."""
     import asyncio
@@ -52,6 +88,8 @@ def run_one(
     try:
         drill = definition.find(name, _definitions())
         endpoints = Endpoints.from_environment()
+        if dry_run:
+            _dry_run(drill, endpoints)
         if quiet:
             result = asyncio.run(run_drill(drill, endpoints, keep_going=keep_going))
         else:
@@ -87,6 +125,17 @@ def show_report(
         _give_up(error)
     show.whole(_console(), found)
     raise typer.Exit(PASSED if found.passed else FAILED)
+
+
+def _dry_run(drill: Definition, endpoints: Endpoints) -> NoReturn:
+    import asyncio
+
+    from remediation.drills import show
+    from remediation.drills.plan import make_plan
+
+    plan = asyncio.run(make_plan(drill, endpoints))
+    show.plan(_console(), plan)
+    raise typer.Exit(PASSED if plan.would_run else FAILED)
 
 
 def _definitions() -> Path:

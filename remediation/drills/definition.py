@@ -4,57 +4,35 @@ A drill's definition, as YAML. `drills/latency-surge.yaml` is the example to rea
     name, title, description, service, timeout
     steady_state:   {within, hold, conditions: [CONDITION…]}   all must hold together before anything is broken
     inject:         [INJECTION…]                               undone at `end_injection`, on failure, and by their TTL
+    weight:         how much it counts in the score of all drills (`steersman drill history`); 1 if not given
+    charts:         [{title, promql, unit}]                    drawn in the report, beside latency, load and replicas
     confirm:        [EXPECTATION…]                             telemetry's proof that the injection landed
     expect:         [EXPECTATION…]
     end_injection:  {after: NAME | [NAME…]}                    default: once everything expected is decided
     then:           [EXPECTATION…]                             measured from `end_injection`
     stop_conditions: [CONDITION with `hold`…]                  checked all along; one that holds aborts the drill
 
-A CONDITION has a `name` and exactly one check (see `checks`). An EXPECTATION is a condition with `within` (must become
-true, and hold for `hold`) or `stays` (must be true all that long), `after` (an earlier expectation's name, `injection`
-or `end_injection`, or a list of these), and, to be graded, `grade` and `aim`. Durations are Prometheus's: 500ms, 1m30s.
+A CONDITION has a `name` and exactly one check (see `checks`). An INJECTION is told in `injection`. An EXPECTATION is a
+condition with `within` (must become true, and hold for `hold`) or `stays` (must be true all that long), `after` (an
+earlier expectation's name, `injection` or `end_injection`, or a list of these), and, to be graded, `grade`, `aim` and
+`weight` (in the score; see `score`). Durations are Prometheus's: 500ms, 1m30s.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from remediation.drills.checks import Checks, ServiceName
+from remediation.drills.duration import Duration
 from remediation.drills.errors import DefinitionError, UnknownDrillError
+from remediation.drills.injection import Injection, Model, Name
 
 MAX_DEFINITION_BYTES = 256 * 1024  # a hundred times the drills that we ship
-MAX_TIMEOUT_S = 3600.0  # a drill holds the stack in a broken state; nobody waits longer for a verdict
-MAX_ARRIVALS_PER_S = 500.0  # what Locust on one core of a laptop still sends as an open load
 INJECTION, END_INJECTION = "injection", "end_injection"  # the events that are no expectation's name
-
-_DURATION = re.compile(r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m(?!s))?(?:(?P<s>\d+)s)?(?:(?P<ms>\d+)ms)?")
-_UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-
-
-def seconds(text: Any) -> float:
-    """
-    A Prometheus duration as seconds.
-
-    Raises:
-        ValueError: not one; a bare number too, since its unit would be a guess.
-    """
-    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
-    if not match or not text:
-        raise ValueError(f"expected a duration such as 500ms, 20s or 1m30s, got {text!r}")
-    return sum(int(count) * _UNIT_S[unit] for unit, count in match.groupdict().items() if count)
-
-
-Duration = Annotated[float, BeforeValidator(seconds), Field(ge=0, le=MAX_TIMEOUT_S)]
-Name = Annotated[str, Field(min_length=1, max_length=80)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
 class Condition(Checks):
@@ -62,7 +40,7 @@ class Condition(Checks):
     hold: Duration = 0.0
 
 
-class SteadyState(_Model):
+class SteadyState(Model):
     within: Duration
     hold: Duration = 0.0
     conditions: tuple[Condition, ...] = Field(min_length=1)
@@ -76,56 +54,6 @@ class SteadyState(_Model):
         return conditions
 
 
-class Load(_Model):
-    """Arrivals of one journey; a `browse` is one request to catalog."""
-
-    journey: Literal["browse", "recommend", "cart", "buy"]
-    service: ServiceName | None = None  # whose capacity `times_capacity` multiplies
-    times_capacity: Annotated[float, Field(gt=0, le=20)] | None = None
-    rate: Annotated[float, Field(ge=0, le=MAX_ARRIVALS_PER_S)] | None = None  # arrivals a second
-
-    @model_validator(mode="after")
-    def _one_size(self) -> Self:
-        if (self.times_capacity is None) == (self.rate is None):
-            raise ValueError("give either times_capacity or rate")
-        if (self.times_capacity is None) != (self.service is None):
-            raise ValueError("service and times_capacity belong together")
-        return self
-
-
-class Fault(_Model):
-    service: ServiceName
-    kind: Literal["latency", "errors", "slow_dependency", "crash"]
-    latency_ms: Annotated[int, Field(gt=0, le=60_000)] | None = None
-    error_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
-    dependency: ServiceName | None = None
-
-    @model_validator(mode="after")
-    def _fields_of_the_kind(self) -> Self:
-        needed = {
-            "latency": {"latency_ms"},
-            "errors": {"error_ratio"},
-            "slow_dependency": {"latency_ms", "dependency"},
-            "crash": set[str](),
-        }[self.kind]
-        given = {name for name in ("latency_ms", "error_ratio", "dependency") if getattr(self, name) is not None}
-        if given != needed:
-            raise ValueError(f"kind {self.kind} takes {sorted(needed) or 'no field'}, got {sorted(given) or 'none'}")
-        return self
-
-
-class Injection(_Model):
-    load: Load | None = None
-    fault: Fault | None = None
-    ttl: Duration | None = None  # default: the drill's timeout and a margin
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if (self.load is None) == (self.fault is None):
-            raise ValueError("give exactly one of load, fault")
-        return self
-
-
 class Expectation(Checks):
     name: Name
     within: Duration | None = None
@@ -134,6 +62,7 @@ class Expectation(Checks):
     after: Name | tuple[Name, ...] | None = None
     grade: Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,19}$")] | None = None
     aim: Duration | None = None
+    weight: Annotated[float, Field(gt=0, le=100)] | None = None
 
     @property
     def after_events(self) -> tuple[str, ...]:
@@ -145,12 +74,14 @@ class Expectation(Checks):
             raise ValueError("give either within (must become true) or stays (must be true all that long)")
         if self.stays is not None and (self.hold or self.aim or self.grade):
             raise ValueError("stays goes with neither hold, aim nor grade")
+        if self.weight is not None and self.grade is None:
+            raise ValueError("weight goes with a grade")
         if self.aim is not None and (self.grade is None or self.aim > (self.within or 0)):
             raise ValueError("aim wants a grade, and may not be longer than within")
         return self
 
 
-class EndInjection(_Model):
+class EndInjection(Model):
     after: Name | tuple[Name, ...]
 
     @property
@@ -158,12 +89,22 @@ class EndInjection(_Model):
         return (self.after,) if isinstance(self.after, str) else self.after
 
 
-class Definition(_Model):
+class Chart(Model):
+    """A line, or one for each series, over the time of the drill. `$capacity` and `$rate` as in conditions."""
+
+    title: Name
+    promql: Annotated[str, Field(min_length=1, max_length=4000)]
+    unit: Annotated[str, Field(max_length=12)] = ""
+
+
+class Definition(Model):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=60)]
     title: Name
     description: str
     service: ServiceName
     timeout: Duration
+    weight: Annotated[float, Field(gt=0, le=100)] = 1.0
+    charts: tuple[Chart, ...] = Field(default=(), max_length=6)
     steady_state: SteadyState
     inject: tuple[Injection, ...] = Field(min_length=1)
     confirm: tuple[Expectation, ...] = Field(min_length=1)
@@ -180,6 +121,10 @@ class Definition(_Model):
             known.append(expectation.name)
         if self.end_injection:
             self._check_events(END_INJECTION, self.end_injection.after_events, known)
+        for index, injection in enumerate(self.inject):
+            self._check_events(f"inject.{index}", injection.after_events, known)
+        if all(injection.after_events for injection in self.inject):
+            raise ValueError("one injection at least comes without `after`: it is what starts the clock")
         known.append(END_INJECTION)
         for expectation in self.then:
             self._check_events(expectation.name, expectation.after_events, known)

@@ -27,11 +27,12 @@ class Endpoints:
     mesh: str = f"http://127.0.0.1:{_DEFAULTS.mesh}"
     jaeger: str = f"http://127.0.0.1:{_DEFAULTS.jaeger}"
     dashboards: str = f"http://127.0.0.1:{_DEFAULTS.dashboards}"
+    nats: str = f"nats://127.0.0.1:{_DEFAULTS.nats}"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Endpoints:
         """From STEERSMAN_DATA_DIR and STEERSMAN_<PART>_URL; what is not set is at its standard port."""
-        parts = ("prometheus", "remediation", "orchestrator", "load", "mesh", "jaeger", "dashboards")
+        parts = ("prometheus", "remediation", "orchestrator", "load", "mesh", "jaeger", "dashboards", "nats")
         urls = {part: environment.get(variable(part), "").rstrip("/") for part in parts}
         root = environment.get("STEERSMAN_DATA_DIR") or DEFAULT_DATA_DIR
         return cls(data_dir=DataDir.at(Path(root)), **{part: url for part, url in urls.items() if url})

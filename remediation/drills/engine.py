@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from remediation.drills.changes import changes
-from remediation.drills.checks import AlertCheck, Baseline, Facts, PromQL, mark, number
+from remediation.drills.checks import AlertCheck, Baseline, ChangeOf, Facts, PromQL, Restarted, mark, number
 from remediation.drills.definition import (
     END_INJECTION,
     INJECTION,
-    MAX_ARRIVALS_PER_S,
     Definition,
-    Fault,
 )
+from remediation.drills.injection import MAX_ARRIVALS_PER_S, Injection, Load
 from remediation.drills.observation import Observation
+from remediation.drills.steps import Freeze, Kill, Send, SetFault, SetLoad, Step
 from remediation.drills.timeline import Entry, Timeline
 from remediation.drills.tracker import Status, Tracker, Watch, event_words
 
@@ -43,23 +43,10 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SetLoad:
-    journey: str
-    rate: float  # arrivals a second
-    ttl_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class SetFault:
-    fault: Fault
-    ttl_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class Inject:
     """Carry these out, then call `injected`."""
 
-    steps: tuple[SetLoad | SetFault, ...]
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +84,10 @@ class Engine:
         self._scale_outs: dict[str, int] = {}
         self._previous: Observation | None = None
         self._unreadable_since: float | None = None
+        self._later = [each for each in definition.inject if each.after_events]
+        self._capacity_at_start: dict[str, float] = {}
+        self._injection_began: dict[int, float] = {}  # by the place in `inject`, of loads that alternate
+        self._swings: dict[int, int] = {}
 
     # ── what the edge asks ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -108,6 +99,11 @@ class Engine:
     def passed(self) -> bool:
         return self.done and not self.reasons
 
+    @property
+    def needs_pids(self) -> bool:
+        """Whether the next observation must carry the processes."""
+        return any(isinstance(tracker.check, Restarted) and not tracker.decided for tracker in self.trackers)
+
     def queries(self) -> list[str]:
         """The PromQL that the next observation must carry; nothing that is not needed now."""
         wanted: dict[str, None] = {}
@@ -115,11 +111,15 @@ class Engine:
         if self.phase is Phase.STEADY_STATE:
             checks += [watch.check for watch in self._steady]
             wanted.update(dict.fromkeys(map(replica_capacity_query, self._capacities())))
+            changing = (tracker.check for tracker in self.trackers if isinstance(tracker.check, ChangeOf))
+            wanted.update((check.promql, None) for check in changing)  # what it is before the injection
         else:
             checks += [tracker.check for tracker in self.trackers if not tracker.decided]
         for check in checks:
             if isinstance(check, PromQL):
                 wanted[check.query(self._baseline.variables)] = None
+            elif isinstance(check, ChangeOf):
+                wanted[check.promql] = None
         return list(wanted)
 
     def waiting_for(self, now: float) -> list[str]:
@@ -131,6 +131,21 @@ class Engine:
             for tracker in self.trackers
             if tracker.status is Status.ACTIVE and tracker.started is not None
         ]
+
+    # ── what a dry run asks ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def facts(self, seen: Observation) -> Facts:
+        """As if the injection came now."""
+        return Facts(seen, self._taken_from(seen, {}, []), {}, {})
+
+    def would_serve(self, service: str, seen: Observation) -> float | None:
+        """The service's capacity in requests a second, from `queries` before the injection; None if it is not known."""
+        return self._capacity(service, self.facts(seen))
+
+    def step(self, injection: Injection, seen: Observation) -> Step:
+        """What would be injected now."""
+        self._capacity_at_start = {name: self.would_serve(name, seen) or 0.0 for name in self._capacities()}
+        return self._step(injection)
 
     # ── what the edge tells ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -153,10 +168,11 @@ class Engine:
         return self._observe_expectations(facts, now)
 
     def injected(self, now: float, details: list[str]) -> None:
-        """The injection was sent; `now` is when, and deadlines run from it."""
-        self.injected_at = self._events[INJECTION] = now
-        self.phase = Phase.WATCHING
-        self.timeline.zero = now
+        """What `Inject` asked for was sent; `now` is when, and deadlines run from the first time."""
+        if self.injected_at is None:
+            self.injected_at = self._events[INJECTION] = now
+            self.phase = Phase.WATCHING
+            self.timeline.zero = now
         for detail in details:
             self.timeline.add(now, "inject", "injection", detail)
 
@@ -216,26 +232,56 @@ class Engine:
         self._finish(now)
 
     def _start_injecting(self, facts: Facts, capacity: dict[str, float], now: float) -> Command | None:
-        ttl_default = self.definition.timeout + TTL_MARGIN_S
-        steps: list[SetLoad | SetFault] = []
-        for injection in self.definition.inject:
-            ttl = injection.ttl or ttl_default
-            if injection.fault:
-                steps.append(SetFault(injection.fault, ttl))
-            elif injection.load:
-                load = injection.load
-                sized = (load.times_capacity or 0) * capacity.get(load.service or "", 0.0)
-                rate = round(load.rate if load.rate is not None else sized, 3)
-                if rate > MAX_ARRIVALS_PER_S:
-                    self.abort(f"a load of {number(rate)}/s is above the limit of {number(MAX_ARRIVALS_PER_S)}/s", now)
-                    return None
-                steps.append(SetLoad(load.journey, rate, ttl))
+        self._capacity_at_start = capacity
+        first = [each for each in self.definition.inject if not each.after_events]
+        steps = [self._step(each) for each in first]
+        for step in steps:
+            if isinstance(step, SetLoad) and step.rate > MAX_ARRIVALS_PER_S:
+                what = f"a load of {number(step.rate)}/s is above the limit of {number(MAX_ARRIVALS_PER_S)}/s"
+                self.abort(what, now)
+                return None
         self._baseline = self._taken_from(facts.now, capacity, steps)
         self.phase = Phase.INJECTING
         self.timeline.add(now, "drill", "the steady state holds", _capacity_in_words(capacity))
         return Inject(tuple(steps))
 
-    def _taken_from(self, seen: Observation, capacity: dict[str, float], steps: list[SetLoad | SetFault]) -> Baseline:
+    def _step(self, injection: Injection) -> Step:
+        ttl_s = injection.ttl or self.definition.timeout + TTL_MARGIN_S
+        if injection.load:
+            return SetLoad(injection.load.journey, self._rate(injection.load), ttl_s)
+        if injection.fault:
+            return SetFault(injection.fault, ttl_s)
+        if injection.freeze:
+            return Freeze(injection.freeze, ttl_s)
+        if injection.kill:
+            return Kill(injection.kill)
+        assert injection.message is not None  # noqa: S101  (Injection._one_kind)
+        return Send(injection.message)
+
+    def _rate(self, load: Load) -> float:
+        if load.rate is not None:
+            return load.rate
+        return round((load.times_capacity or 0) * self._capacity_at_start.get(load.service or "", 0.0), 3)
+
+    def _due_now(self, now: float) -> list[Step]:
+        """Injections whose `after` has come, and loads whose turn it is to change."""
+        due = [each for each in self._later if all(event in self._events for event in each.after_events)]
+        self._later = [each for each in self._later if each not in due]
+        return [self._step(each) for each in due] + list(self._swung(now))
+
+    def _swung(self, now: float) -> Iterator[Step]:
+        for index, injection in enumerate(self.definition.inject):
+            load = injection.load
+            if load is None or load.alternate is None or injection in self._later:
+                continue
+            began = self._injection_began.setdefault(index, now)
+            swings = int((now - began) / load.alternate.every)
+            if swings != self._swings.setdefault(index, 0):
+                self._swings[index] = swings
+                rate = load.alternate.rate if swings % 2 else self._rate(load)
+                yield SetLoad(load.journey, rate, injection.ttl or self.definition.timeout + TTL_MARGIN_S)
+
+    def _taken_from(self, seen: Observation, capacity: dict[str, float], steps: list[Step]) -> Baseline:
         variables = {}
         if self.definition.service in capacity:
             variables["capacity"] = capacity[self.definition.service]
@@ -246,6 +292,8 @@ class Engine:
             desired={name: service.desired for name, service in (seen.services or {}).items()},
             remediation_ids=frozenset(each.id for each in seen.remediations or ()),
             variables=variables,
+            pids=dict(seen.pids or {}),
+            values={query: values[0] for query, values in seen.samples.items() if values},
         )
 
     # ── expectations ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -261,6 +309,8 @@ class Engine:
         if self.phase is Phase.WATCHING and self._may_end_injection():
             self.phase = Phase.ENDING
             return EndTheInjection()
+        if self.phase is Phase.WATCHING and (due := self._due_now(now)):
+            return Inject(tuple(due))
         if self.injected_at is not None and now - self.injected_at > self.definition.timeout:
             self._time_out(now)
         elif self.phase is Phase.RETURNING and all(tracker.decided for tracker in self.trackers):
@@ -370,6 +420,7 @@ def _last_known(previous: Observation | None, seen: Observation) -> Observation:
         alerts=previous.alerts if seen.alerts is None else seen.alerts,
         remediations=previous.remediations if seen.remediations is None else seen.remediations,
         services=previous.services if seen.services is None else seen.services,
+        pids=previous.pids if seen.pids is None else seen.pids,
     )
 
 

@@ -19,6 +19,7 @@ from remediation.drills.errors import DrillRunningError
 from remediation.drills.undo import Undo
 
 MAX_NOTE_BYTES = 64 * 1024
+LOCK_FILE = "running.lock"  # in DATA_DIR/drills
 
 
 class DrillLock:
@@ -41,11 +42,11 @@ class DrillLock:
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            note = self._note()
+            note = _note(self._handle)
             os.close(self._handle)
             who = f"{note.get('drill', '?')} (pid {note.get('pid', '?')})"
             raise DrillRunningError(f"a drill is running: {who} holds {self._path}") from error
-        note = self._note()
+        note = _note(self._handle)
         until = note.get("until_unix_s")
         until_unix_s = float(until) if isinstance(until, int | float) else 0.0
         if time.time() < until_unix_s:
@@ -66,13 +67,6 @@ class DrillLock:
         """Leave the note behind: the undoing failed, and the next drill shall try again."""
         self._keep = True
 
-    def _note(self) -> dict[str, Any]:
-        try:
-            note = json.loads(os.pread(self._handle, MAX_NOTE_BYTES, 0) or b"{}")
-        except ValueError:  # the killed process was in the middle of its very first write: nothing was broken yet
-            return {}
-        return note if isinstance(note, dict) else {}
-
     def _write(self, undo: list[Undo], until_unix_s: float) -> None:
         note = {
             "drill": self._drill,
@@ -84,6 +78,29 @@ class DrillLock:
         raw = json.dumps(note).encode()
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, raw, 0)
+
+
+def holder(path: Path) -> str | None:
+    """Who holds the lock, in words; None if nobody does. Takes nothing, changes nothing."""
+    if not path.exists():
+        return None
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        note = _note(handle)
+        return f"{note.get('drill', '?')} (pid {note.get('pid', '?')})"
+    finally:
+        os.close(handle)
+    return None
+
+
+def _note(handle: int) -> dict[str, Any]:
+    try:
+        note = json.loads(os.pread(handle, MAX_NOTE_BYTES, 0) or b"{}")
+    except ValueError:  # the killed process was in the middle of its very first write: nothing was broken yet
+        return {}
+    return note if isinstance(note, dict) else {}
 
 
 def _undo_list(note: dict[str, Any]) -> list[Undo]:

@@ -58,6 +58,7 @@ class Observation:
     alerts: tuple[Alert, ...] | None = None
     remediations: tuple[Remediation, ...] | None = None
     services: Mapping[str, Service] | None = None
+    pids: Mapping[str, int] | None = None  # of what the supervisor keeps, by name; replicas too
     # PromQL text → the values of the samples it gave; () for an empty result. A query that was not answered is absent.
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     # PromQL text → why it was refused for good, e.g. a syntax error.

@@ -57,6 +57,18 @@ def replicas(body: Any) -> dict[str, int]:
     return {str(each["id"]): int(each["pid"]) for each in instances if each.get("pid")}
 
 
+def ready_replicas(body: Any, service: str) -> list[tuple[str, int]]:
+    """The orchestrator's /api/v1/services: name and process id of one service's ready replicas, oldest first."""
+    instances = [each for found in body["services"] if found["name"] == service for each in found["instances"]]
+    ready = [each for each in instances if each["state"] == "ready" and each.get("pid")]
+    return [(str(each["id"]), int(each["pid"])) for each in sorted(ready, key=lambda each: each["started_at_unix_ms"])]
+
+
+def processes(body: Any) -> dict[str, int]:
+    """The orchestrator's /api/v1/processes: the process ids of all that the supervisor keeps, by name."""
+    return {str(each["name"]): int(each["pid"]) for each in body["processes"]}
+
+
 def remediations(body: Any) -> tuple[Remediation, ...]:
     """The worker's /api/v1/remediations, newest first as they come."""
     return tuple(_remediation(each) for each in body["remediations"])
@@ -73,8 +85,8 @@ def _remediation(record: Any) -> Remediation:
             Action(
                 str(action["action"]),
                 str(action["target"]),
-                str(action["from"]),
-                str(action["to"]),
+                _text(action.get("from")),
+                _text(action.get("to")),
                 str(action.get("reason") or ""),
             )
             for action in record.get("actions") or ()
@@ -82,6 +94,10 @@ def _remediation(record: Any) -> Remediation:
         evidence=tuple(f"{each['name']} = {_shortened(each['value'])}" for each in record.get("evidence") or ()),
         outcome=str(record.get("outcome") or ""),
     )
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)  # a restart has neither from nor to
 
 
 def _shortened(value: Any) -> str:

@@ -13,14 +13,14 @@ from remediation.drills.definition import Definition
 from remediation.drills.endpoints import Endpoints
 from remediation.drills.engine import EndTheInjection, Engine, Inject
 from remediation.drills.errors import DrillError
-from remediation.drills.lock import DrillLock
+from remediation.drills.lock import LOCK_FILE, DrillLock
 from remediation.drills.report import Report, report_of
 from remediation.drills.stack import Stack
+from remediation.drills.steps import SetLoad
 from remediation.drills.undo import Undo
 
 # Rules are evaluated and metrics scraped every second; four looks in that time keep the error of a measured time small.
 POLL_S = 0.25
-LOCK_FILE = "running.lock"
 
 Watcher = Callable[[Engine, float], None]  # called after each step, with the engine's time
 
@@ -36,6 +36,7 @@ class DrillRun:
         self._stack = stack
         self._lock = lock
         self._undo: list[Undo] = []
+        self._until_unix_s = 0.0  # when all that is in force has ended by its TTL
         self._interrupted = asyncio.Event()
         self._interruption = ""
         self._rolling_back: asyncio.Task[None] | None = None
@@ -57,7 +58,7 @@ class DrillRun:
         started = time.monotonic()
         self.engine.begin(started)
         for undo in self._lock.left_behind:
-            self.engine.timeline.add(started, "inject", "left by a killed drill", str(undo.rates or undo.fault_kind))
+            self.engine.timeline.add(started, "inject", "left by a killed drill", undo.words)
         try:
             await self._until_done(watcher)
         except Exception as error:
@@ -78,7 +79,8 @@ class DrillRun:
     async def _until_done(self, watcher: Watcher) -> None:
         while not self.engine.done:
             polled_at = time.monotonic()
-            command = self.engine.observe(await self._stack.observe(self.engine.queries()), time.monotonic())
+            seen = await self._stack.observe(self.engine.queries(), with_pids=self.engine.needs_pids)
+            command = self.engine.observe(seen, time.monotonic())
             if isinstance(command, Inject):
                 await self._inject(command)
             elif isinstance(command, EndTheInjection):
@@ -98,8 +100,12 @@ class DrillRun:
             return
 
     async def _inject(self, command: Inject) -> None:
-        undo = await self._stack.undo_of(command.steps)
-        self._lock.remember(undo, time.time() + max(step.ttl_s for step in command.steps))
+        # A load that changes again is undone to what was before its first change.
+        known = {journey for undo in self._undo for journey in undo.rates}
+        new = [step for step in command.steps if not (isinstance(step, SetLoad) and step.journey in known)]
+        undo = [*self._undo, *await self._stack.undo_of(new)]
+        self._until_unix_s = max(self._until_unix_s, time.time() + max(step.ttl_s for step in command.steps))
+        self._lock.remember(undo, self._until_unix_s)
         self._undo = undo  # from here on, whatever happens, `_roll_back` undoes it
         injected = time.monotonic()
         details = [await self._stack.inject(step) for step in command.steps]

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from remediation.drills.definition import Definition
 from remediation.drills.engine import Engine
+from remediation.drills.plan import Line, Plan
 from remediation.drills.report import Grade, Happening, Report
 from remediation.drills.tracker import Status, event_words
 
@@ -116,6 +117,36 @@ def listing(console: Console, definitions: Sequence[Definition]) -> None:
     for each in definitions:
         table.add_row(Text(each.name, "bold"), each.service, f"{escape(each.title)}")
     console.print(table)
+
+
+def plan(console: Console, planned: Plan) -> None:
+    """What a dry run found."""
+    heading(console, planned.definition.title, planned.definition.description)
+    _section(console, "steady state, now", planned.steady, good=True)
+    console.print("[bold]would be injected[/bold]")
+    for words in planned.injections:
+        console.print(Text("  ⚡ ", "magenta") + Text(words))
+    console.print("[bold]is expected[/bold]")
+    for line in planned.expectations:
+        console.print(Text("  · ", "dim") + Text(line.name, "bold") + Text(f": {line.wanted}", "dim"))
+    _section(console, "stop conditions, now", planned.stops, good=False)
+    console.print()
+    for obstacle in planned.obstacles:
+        console.print(Text("✗ ", "bold red") + Text(obstacle, "red"))
+    verdict = "it would start now" if planned.would_run else "it would not start now"
+    console.print(Text(f"dry run of {planned.definition.name}: {verdict}; nothing was changed"))
+
+
+def _section(console: Console, title: str, lines: Sequence[Line], *, good: bool) -> None:
+    console.print(f"[bold]{title}[/bold]")
+    for line in lines:
+        fine = line.holds is good
+        mark = (
+            Text("  ✓ ", "green") if fine else Text("  ? ", "red") if line.holds is None else Text("  ✗ ", "bold red")
+        )
+        if not good and line.holds is None:
+            mark = Text("  · ", "dim")  # it cannot hold on what is not there
+        console.print(mark + Text(line.name, "bold") + Text(f": {line.wanted}; now {line.got}", "dim"))
 
 
 class Live:

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import httpx
 
-from remediation.drills import records
+from remediation.drills import processes, records
 from remediation.drills.endpoints import Endpoints, variable
-from remediation.drills.engine import SetFault, SetLoad
-from remediation.drills.errors import DrillError, RefusedError, StackUnreachableError
+from remediation.drills.errors import BrokenAnswerError, DrillError, RefusedError, StackUnreachableError
+from remediation.drills.injection import Victim
 from remediation.drills.observation import Alert, Observation, Remediation, Service
+from remediation.drills.steps import Freeze, Kill, Send, SetFault, SetLoad, Step
 from remediation.drills.undo import Undo
 
 READ_TIMEOUT_S = 2.0  # a poll that takes longer is as good as none: things change every second
@@ -23,11 +24,9 @@ REMEDIATIONS_LIMIT = 50  # of all services; a drill begins a handful
 UNDO_ATTEMPTS = 8  # with UNDO_PAUSE_S: as long as it takes the stack to restart what was killed
 UNDO_PAUSE_S = 1.0
 
+_HERE = ("http://127.0.0.1:", "http://localhost:", "http://[::1]:")
+
 _T = TypeVar("_T")
-
-
-class BrokenAnswerError(DrillError):
-    """A part answered, but with what it should not have said. It may be better next time."""
 
 
 class Stack:
@@ -36,6 +35,7 @@ class Stack:
     def __init__(self, endpoints: Endpoints) -> None:
         self._at = endpoints
         # Answers come from loopback; a proxy of the environment would only be in the way.
+        self._frozen: dict[Freeze, Undo] = {}
         self._client = httpx.AsyncClient(timeout=READ_TIMEOUT_S, trust_env=False)
 
     async def __aenter__(self) -> Stack:
@@ -61,8 +61,13 @@ class Stack:
         except BrokenAnswerError as error:
             raise StackUnreachableError(f"{error}; is `steersman up` running?") from error
 
-    async def observe(self, queries: Sequence[str]) -> Observation:
-        """One poll of everything, at once. Never raises: what could not be read is named in `troubles`."""
+    async def observe(self, queries: Sequence[str], *, with_pids: bool = False) -> Observation:
+        """
+        One poll of everything, at once. Never raises: what could not be read is named in `troubles`.
+
+        Args:
+            with_pids: Also ask which processes run, which costs the supervisor a look at each.
+        """
         troubles: list[str] = []
         refused: dict[str, str] = {}
 
@@ -82,12 +87,14 @@ class Stack:
             alerts = polls.create_task(attempt(self._alerts()))
             remediations = polls.create_task(attempt(self._remediations()))
             services = polls.create_task(attempt(self._services()))
+            pids = polls.create_task(attempt(self._pids())) if with_pids else None
             values = {query: polls.create_task(attempt(self.query(query), query)) for query in queries}
         answered = {query: task.result() for query, task in values.items()}
         return Observation(
             alerts=alerts.result(),
             remediations=remediations.result(),
             services=services.result(),
+            pids=pids.result() if pids else None,
             samples={query: samples for query, samples in answered.items() if samples is not None},
             refused=refused,
             troubles=tuple(dict.fromkeys(troubles)),
@@ -125,19 +132,29 @@ class Stack:
         body = await self._get("orchestrator", "/api/v1/services", audience="orchestrator")
         return _read("orchestrator", records.services, body)
 
+    async def _pids(self) -> dict[str, int]:
+        body = await self._get("orchestrator", "/api/v1/processes", audience="orchestrator")
+        return _read("orchestrator", records.processes, body)
+
     async def _rates(self) -> dict[str, float]:
         return _read("load generator", records.rates, await self._get("load", "/rate", audience="load"))
 
     # ── injecting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def undo_of(self, steps: Sequence[SetLoad | SetFault]) -> list[Undo]:
+    async def undo_of(self, steps: Sequence[Step]) -> list[Undo]:
         """
-        What brings back the state of now, to be kept safe before anything is broken.
+        What brings back the state of now, to be kept safe before anything is broken. Call `inject` with each of `steps`
+        next: a process that is to be frozen is chosen here.
 
         Raises:
-            DrillError: the load generator does not say its rates.
+            DrillError: the load generator does not say its rates; there is no such process, or it is not ours.
         """
         undo = [Undo.fault(step.fault.service, step.fault.kind) for step in steps if isinstance(step, SetFault)]
+        for step in steps:
+            if isinstance(step, Freeze):
+                name, pid = await self._victim(step.victim)
+                created = processes.create_time(pid, await self._supervisor())
+                undo.append(self._frozen.setdefault(step, Undo.frozen(name, pid, created)))
         loads = [step for step in steps if isinstance(step, SetLoad)]
         if loads:
             rates = await self._rates()
@@ -147,16 +164,53 @@ class Stack:
             undo.append(Undo.load({step.journey: rates[step.journey] for step in loads}))
         return undo
 
-    async def inject(self, step: SetLoad | SetFault) -> str:
+    async def inject(self, step: Step) -> str:
         """Carry out one step; the answer tells it in words."""
         if isinstance(step, SetLoad):
-            body = {step.journey: step.rate, "ttl_s": step.ttl_s}
-            await self._send("PUT", "load", "/rate", "load", body)
-            return f"load: {step.journey} at {step.rate:g}/s, for {step.ttl_s:g}s at most"
-        fault = step.fault.model_dump(exclude_none=True, exclude={"service"})
-        await self._send("PUT", "mesh", f"/{step.fault.service}/admin/faults", "faults", {**fault, "ttl_s": step.ttl_s})
-        facts = ", ".join(f"{name} {value}" for name, value in fault.items() if name != "kind")
-        return f"fault: {step.fault.kind} on {step.fault.service} ({facts or 'as it is'}), for {step.ttl_s:g}s at most"
+            await self._send("PUT", "load", "/rate", "load", {step.journey: step.rate, "ttl_s": step.ttl_s})
+        elif isinstance(step, SetFault):
+            fault = step.fault.model_dump(exclude_none=True, exclude={"service"})
+            path = f"/{step.fault.service}/admin/faults"
+            await self._send("PUT", "mesh", path, "faults", {**fault, "ttl_s": step.ttl_s})
+        elif isinstance(step, Kill):
+            name, pid = await self._victim(step.victim)
+            processes.kill(pid, await self._supervisor())
+            return f"{step.words} ({name}, pid {pid})"
+        elif isinstance(step, Freeze):
+            frozen = self._frozen[step]
+            processes.freeze(frozen.pid, frozen.create_time, step.ttl_s)
+            return f"{step.words} ({frozen.name}, pid {frozen.pid})"
+        else:
+            await self._publish(step)
+        return step.words
+
+    async def _publish(self, step: Send) -> None:
+        from remediation.drills.bus import publish  # nats-py, for who needs it
+
+        await publish(self._at.nats, self._at.token("nats"), step.message)
+
+    async def _victim(self, victim: Victim) -> tuple[str, int]:
+        """
+        Its name and process id.
+
+        Raises:
+            RefusedError: nothing of that name runs, or the stack is not on this machine.
+        """
+        if not self._at.orchestrator.startswith(_HERE):
+            raise RefusedError(f"processes are killed on this machine only, not by {self._at.orchestrator}")
+        if victim.process:
+            pids = await self._pids()
+            if victim.process not in pids:
+                raise RefusedError(f"no process {victim.process!r} runs; there are {', '.join(sorted(pids))}")
+            return victim.process, pids[victim.process]
+        body = await self._get("orchestrator", "/api/v1/services", audience="orchestrator")
+        ready = _read("orchestrator", lambda answer: records.ready_replicas(answer, victim.service or ""), body)
+        if not ready:
+            raise RefusedError(f"no replica of {victim.service!r} is ready")
+        return ready[0]
+
+    async def _supervisor(self) -> int:
+        return (await self._pids())["supervisor"]
 
     async def undo(self, undo: Undo, *, attempts: int = UNDO_ATTEMPTS) -> str:
         """
@@ -178,6 +232,9 @@ class Stack:
         if undo.rates:
             await self._send("PUT", "load", "/rate", "load", dict(undo.rates))
             return "load: " + ", ".join(f"{journey} back at {rate:g}/s" for journey, rate in undo.rates.items())
+        if undo.pid:
+            goes_on = processes.thaw(undo.pid, undo.create_time)
+            return f"freeze: {undo.name} {'goes on' if goes_on else 'has gone'} (pid {undo.pid})"
         path = f"/{undo.service}/admin/faults?kind={undo.fault_kind}"
         await self._send("DELETE", "mesh", path, "faults", None)
         return f"fault: {undo.fault_kind} on {undo.service} ended"

@@ -9,11 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Either rates to set again, or a fault to end."""
+    """One of: rates to set again, a fault to end, a process to let go on."""
 
     rates: Mapping[str, float] = field(default_factory=dict)
     service: str = ""
     fault_kind: str = ""
+    pid: int = 0
+    create_time: float = 0.0  # with the pid, names the process for good
+    name: str = ""  # of the process
 
     @classmethod
     def load(cls, rates: Mapping[str, float]) -> Undo:
@@ -22,6 +25,14 @@ class Undo:
     @classmethod
     def fault(cls, service: str, kind: str) -> Undo:
         return cls(service=service, fault_kind=kind)
+
+    @classmethod
+    def frozen(cls, name: str, pid: int, create_time: float) -> Undo:
+        return cls(name=name, pid=pid, create_time=create_time)
+
+    @property
+    def words(self) -> str:
+        return str(self.rates or self.fault_kind or f"frozen: {self.name}")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -33,4 +44,5 @@ class Undo:
             KeyError, TypeError, ValueError, AttributeError: not one.
         """
         rates = {str(journey): float(rate) for journey, rate in value["rates"].items()}
-        return cls(rates, str(value["service"]), str(value["fault_kind"]))
+        pid, created = int(value.get("pid", 0)), float(value.get("create_time", 0.0))
+        return cls(rates, str(value["service"]), str(value["fault_kind"]), pid, created, str(value.get("name", "")))

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from remediation.drills import run as run_module
 from remediation.drills.cli import app
+from remediation.drills.lock import LOCK_FILE, DrillLock
 
 
 @pytest.fixture
@@ -72,6 +73,49 @@ def test_a_failed_run_exits_1_and_says_why(invoke, quick, stand_in):
     assert 'expectation "alert" failed: wanted Slow{service="catalog"} firing' in " ".join(result.output.split())
     assert "timeline" not in result.output
     assert invoke("report").exit_code == 1
+
+
+def test_sound_definitions_are_told_and_exit_0(invoke):
+    result = invoke("check")
+    assert result.exit_code == 0
+    assert "latency-surge: sound, 1 injected, 8 expected" in result.output
+
+
+def test_a_wrong_definition_exits_1_and_names_file_key_and_value(invoke, surge_document, tmp_path):
+    surge_document["timeout"] = "100 parsecs"
+    surge_document["inject"][0]["load"]["rate"] = -1
+    path = tmp_path / "surge.yaml"
+    path.write_text(yaml.safe_dump(surge_document))
+    result = invoke("check", path, "latency-surge")
+    assert result.exit_code == 1
+    assert f"{path}: timeout: expected a duration such as 500ms, 20s or 1m30s, got '100 parsecs'" in result.output
+    assert f"{path}: inject.0.load.rate: Input should be greater than or equal to 0, got -1" in result.output
+    assert "latency-surge: sound" in result.output
+
+
+def test_a_dry_run_tells_what_holds_and_changes_nothing(invoke, quick, stand_in):
+    result = invoke("run", quick, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert "✓ fast: p99 below 0.5; now 0.1" in result.output
+    assert "load: browse at 60/s, for 115s at most" in result.output
+    assert "it would start now; nothing was changed" in result.output
+    assert stand_in.seams.changes() == []
+    assert list(stand_in.endpoints.data_dir.drills.glob("*.json")) == []
+
+
+def test_a_dry_run_that_could_not_start_exits_1(invoke, quick, surge_document):
+    surge_document["steady_state"]["conditions"][0]["below"] = 0.01
+    quick.write_text(yaml.safe_dump(surge_document))
+    result = invoke("run", quick, "--dry-run")
+    assert result.exit_code == 1
+    assert 'steady state: "fast": wanted p99 below 0.01, got 0.1' in result.output
+
+
+def test_a_dry_run_names_the_drill_that_is_running(invoke, quick, stand_in):
+    with DrillLock(stand_in.endpoints.data_dir.drills / LOCK_FILE, "first"):
+        result = invoke("run", quick, "--dry-run")
+    assert result.exit_code == 1
+    assert "another drill runs: first (pid " in result.output
 
 
 @pytest.mark.parametrize("args", [("run", "nosuch"), ("run", "/nosuch/x.yaml"), ("report", "nosuch"), ("report",)])

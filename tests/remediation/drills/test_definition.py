@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from remediation.drills import definition
+from remediation.drills.duration import seconds
 from remediation.drills.errors import DefinitionError, UnknownDrillError
 
 
@@ -19,13 +20,13 @@ def problem(document) -> str:
     ("text", "value"), [("500ms", 0.5), ("20s", 20), ("1m30s", 90), ("1h", 3600), ("0s", 0), ("2m", 120)]
 )
 def test_durations_are_prometheus_s(text, value):
-    assert definition.seconds(text) == value
+    assert seconds(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "20", 20, "s", "20 s", "1s1m", "-5s", None, "1.5s"])
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="expected a duration"):
-        definition.seconds(text)
+        seconds(text)
 
 
 def test_a_wrong_key_is_named_with_its_file(surge_document):

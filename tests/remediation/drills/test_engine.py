@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from remediation.drills.engine import PATIENCE_S, TTL_MARGIN_S, EndTheInjection, Inject, Phase, SetFault, SetLoad
+from remediation.drills.engine import PATIENCE_S, TTL_MARGIN_S, EndTheInjection, Inject, Phase
 from remediation.drills.report import report_of
+from remediation.drills.steps import SetFault, SetLoad
 
 
 def surge_lands(course) -> None:

@@ -16,8 +16,8 @@ from remediation.drills import run as run_module
 from remediation.drills.definition import parse
 from remediation.drills.engine import Engine
 from remediation.drills.errors import DrillRunningError, StackUnreachableError
-from remediation.drills.lock import DrillLock
-from remediation.drills.run import LOCK_FILE, DrillRun, run_drill
+from remediation.drills.lock import LOCK_FILE, DrillLock
+from remediation.drills.run import DrillRun, run_drill
 from remediation.drills.stack import Stack
 from remediation.drills.undo import Undo
 

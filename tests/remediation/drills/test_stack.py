@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from remediation.drills import stack as stack_module
-from remediation.drills.definition import Fault
 from remediation.drills.endpoints import Endpoints
-from remediation.drills.engine import SetFault, SetLoad
-from remediation.drills.errors import DrillError, RefusedError, StackUnreachableError
+from remediation.drills.errors import BrokenAnswerError, DrillError, RefusedError, StackUnreachableError
+from remediation.drills.injection import Fault
 from remediation.drills.observation import Service
-from remediation.drills.stack import BrokenAnswerError, Stack
+from remediation.drills.stack import Stack
+from remediation.drills.steps import SetFault, SetLoad
 from remediation.drills.undo import Undo
 from steersman.runtime.tokens import read_token
 
