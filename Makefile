@@ -46,6 +46,7 @@ check: $(INSTALLED)  ## Format, lint, types, import contracts, fast tests
 soak: $(INSTALLED)  ## Long campaigns, by hand: ten demos in a row, kills, differential tests (about an hour)
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(BIN)/steersman demo || exit 1; done
 	$(BIN)/python bench/loop.py --runs 10 --drill slow-dependency
+	STEERSMAN_ALERT_KILLS=50 $(BIN)/pytest -q tests/collector/alerts/test_kill_in_a_storm.py
 	@for campaign in bench/soak/*.py; do echo "$$campaign"; PYTHONPATH=. $(BIN)/python "$$campaign" || exit 1; done
 
 bench: $(INSTALLED)  ## Measure, by hand, on a machine that does nothing else: what docs/benchmarks.md tells
