@@ -35,5 +35,6 @@ def test_drills_are_told_where_the_stack_is_and_no_token(tmp_path: Path):
     assert told["STEERSMAN_DATA_DIR"] == str(tmp_path)
     assert told["STEERSMAN_PROMETHEUS_URL"] == "http://127.0.0.1:11090"
     assert set(told) == {"STEERSMAN_DATA_DIR"} | {
-        f"STEERSMAN_{name}_URL" for name in ("PROMETHEUS", "REMEDIATION", "ORCHESTRATOR", "LOAD", "MESH", "JAEGER", "DASHBOARDS")
+        f"STEERSMAN_{name}_URL"
+        for name in ("PROMETHEUS", "REMEDIATION", "ORCHESTRATOR", "LOAD", "MESH", "JAEGER", "DASHBOARDS", "NATS")
     }
