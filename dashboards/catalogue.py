@@ -9,10 +9,18 @@ from pathlib import Path
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from dashboards import fleet
+from dashboards import events, fleet, hosts, objectives, remediations, service, stack
 
 JSON_DIR = Path(__file__).parent / "json"
-DASHBOARDS: dict[str, Callable[[], Dashboard]] = {"fleet": fleet.dashboard}
+DASHBOARDS: dict[str, Callable[[], Dashboard]] = {
+    "fleet": fleet.dashboard,
+    "service": service.dashboard,
+    "events": events.dashboard,
+    "remediations": remediations.dashboard,
+    "objectives": objectives.dashboard,
+    "hosts": hosts.dashboard,
+    "stack": stack.dashboard,
+}
 
 
 def rendered(name: str) -> str:

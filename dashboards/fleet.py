@@ -2,92 +2,38 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import common, prometheus, stat, timeseries
 from grafana_foundation_sdk.builders import dashboard as grafana
-from grafana_foundation_sdk.models.common import BigValueGraphMode, LegendDisplayMode, LegendPlacement
-from grafana_foundation_sdk.models.dashboard import (
-    DataSourceRef,
-    Threshold,
-    ThresholdsMode,
-    VariableRefresh,
-    VariableSort,
-)
 
-# Provisioning gives the data source this uid, here and on a real Grafana, so that the JSON serves both unchanged.
-PROMETHEUS = DataSourceRef(type_val="prometheus", uid="prometheus")
+from dashboards.shapes import TO_SERVICE, WIDTH, board, chart, choice, dependencies, number, query, rows
+from dashboards.shapes import latest as newest
+
 UID = "steersman-fleet"
 SERVICES = 'job=~"$service"'
-
-_WIDTH_QUARTER, _WIDTH_HALF = 6, 12  # of Grafana's grid of 24 columns
-_HEIGHT_STAT, _HEIGHT_CHART = 4, 8  # in Grafana's grid rows of 30 px
-
-
-def _query(expr: str, legend: str = "{{job}}", *, exemplar: bool = False) -> prometheus.Dataquery:
-    return prometheus.Dataquery().datasource(PROMETHEUS).expr(expr).legend_format(legend).exemplar(exemplar)
-
-
-def _thresholds(*steps: tuple[float | None, str]) -> grafana.ThresholdsConfig:
-    absolute = [Threshold(value=value, color=color) for value, color in steps]
-    return grafana.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(absolute)
-
-
-def _chart(title: str, description: str, unit: str, *queries: prometheus.Dataquery) -> timeseries.Panel:
-    legend = (
-        common.VizLegendOptions()
-        .display_mode(LegendDisplayMode.TABLE)
-        .placement(LegendPlacement.BOTTOM)
-        .show_legend(True)
-        .calcs(["lastNotNull", "max"])
-    )
-    panel = timeseries.Panel().title(title).description(description).unit(unit).datasource(PROMETHEUS).legend(legend)
-    panel = panel.span(_WIDTH_HALF).height(_HEIGHT_CHART).min(0)
-    for query in queries:
-        panel = panel.with_target(query)
-    return panel
-
-
-def _stat(title: str, description: str, unit: str, expr: str, *steps: tuple[float | None, str]) -> stat.Panel:
-    return (
-        stat.Panel()
-        .title(title)
-        .description(description)
-        .unit(unit)
-        .datasource(PROMETHEUS)
-        .span(_WIDTH_QUARTER)
-        .height(_HEIGHT_STAT)
-        .graph_mode(BigValueGraphMode.AREA)
-        .thresholds(_thresholds(*steps))
-        .with_target(_query(expr, legend=""))
-    )
 
 
 def dashboard() -> grafana.Dashboard:
     """The builder; `.build()` gives the model."""
-    service = (
-        grafana.QueryVariable("service")
-        .label("Service")
-        .datasource(PROMETHEUS)
-        .query("label_values(worker_pool_size, job)")
-        .multi(True)
-        .include_all(True)
-        .all_value(".+")
-        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
-        .sort(VariableSort.ALPHABETICAL_ASC)
-    )
     requests = f"http_server_request_duration_seconds_count{{{SERVICES}}}"
     failed = f'http_server_request_duration_seconds_count{{{SERVICES},http_response_status_code=~"5.."}}'
     buckets = f"http_server_request_duration_seconds_bucket{{{SERVICES}}}"
+    ratio = (
+        f"sum by (job) (rate({failed}[30s])) / sum by (job) (rate({requests}[30s]))"
+        f" or 0 * sum by (job) (rate({requests}[30s]))"
+    )
+    busy = (
+        f"sum by (job) (rate(worker_pool_busy_seconds_total{{{SERVICES}}}[30s]))"
+        f" / sum by (job) (worker_pool_size{{{SERVICES}}})"
+    )
+    p99 = f"histogram_quantile(0.99, sum by (job, le) (rate({buckets}[30s])))"
     return (
-        grafana.Dashboard("Fleet overview")
-        .uid(UID)
-        .description("Every service at a glance: what is asked of it, what fails, how long it takes, how full it is.")
-        .tags(["steersman"])
-        .refresh("5s")
-        .time("now-15m", "now")
-        .timezone("browser")
-        .with_variable(service)
+        board(
+            UID,
+            "Fleet overview",
+            "Every service at a glance: what is asked of it, what fails, how long it takes, how full it is.",
+        )
+        .with_variable(choice("service", "Service", "label_values(worker_pool_size, job)", several=True))
         .with_panel(
-            _stat(
+            number(
                 "Requests",
                 "Requests a second, all services chosen.",
                 "reqps",
@@ -96,7 +42,7 @@ def dashboard() -> grafana.Dashboard:
             )
         )
         .with_panel(
-            _stat(
+            number(
                 "Errors",
                 "Share of requests answered with 5xx.",
                 "percentunit",
@@ -107,7 +53,7 @@ def dashboard() -> grafana.Dashboard:
             )
         )
         .with_panel(
-            _stat(
+            number(
                 "p99 latency",
                 "99 of 100 requests are quicker than this.",
                 "s",
@@ -118,7 +64,7 @@ def dashboard() -> grafana.Dashboard:
             )
         )
         .with_panel(
-            _stat(
+            number(
                 "Alerts firing",
                 "Alerts that fire now, of any severity.",
                 "none",
@@ -128,55 +74,82 @@ def dashboard() -> grafana.Dashboard:
             )
         )
         .with_panel(
-            _chart(
-                "Request rate",
-                "Requests a second by service.",
-                "reqps",
-                _query(f"sum by (job) (rate({requests}[30s]))"),
+            rows(
+                "Services",
+                "Each service now; a click on its name opens it in depth.",
+                {
+                    "job": ("Service", "string"),
+                    "Value #A": ("Requests", "reqps"),
+                    "Value #B": ("Errors", "percentunit"),
+                    "Value #C": ("p99", "s"),
+                    "Value #D": ("Busy", "percentunit"),
+                    "Value #E": ("Replicas", "none"),
+                },
+                newest(f"sum by (job) (rate({requests}[30s]))", "A"),
+                newest(ratio, "B"),
+                newest(p99, "C"),
+                newest(busy, "D"),
+                newest(f"sum by (job) (up{{{SERVICES}}})", "E"),
+                steps={
+                    "Errors": ((None, "green"), (0.01, "orange"), (0.05, "red")),
+                    "p99": ((None, "green"), (0.5, "orange"), (1, "red")),
+                    "Busy": ((None, "green"), (0.7, "orange"), (0.9, "red")),
+                },
+                links={"Service": TO_SERVICE},
             )
         )
         .with_panel(
-            _chart(
+            chart(
+                "Request rate",
+                "Requests a second by service. A click on a line opens the service in depth.",
+                "reqps",
+                query(f"sum by (job) (rate({requests}[30s]))"),
+                links=[TO_SERVICE],
+            )
+        )
+        .with_panel(
+            chart(
                 "Error ratio",
                 "Share of requests answered with 5xx, by service. Above 5 % an alert fires.",
                 "percentunit",
-                _query(
-                    f"sum by (job) (rate({failed}[30s])) / sum by (job) (rate({requests}[30s]))"
-                    f" or 0 * sum by (job) (rate({requests}[30s]))"
-                ),
+                query(ratio),
+                links=[TO_SERVICE],
             )
         )
         .with_panel(
-            _chart(
+            chart(
                 "Latency",
-                "Median and 99th percentile by service. The dots are traces: click one to see where the time went.",
+                "Median and 99th percentile by service. The diamonds are traces: click one to see where the time went.",
                 "s",
-                _query(
-                    f"histogram_quantile(0.99, sum by (job, le) (rate({buckets}[30s])))", "{{job}} p99", exemplar=True
-                ),
-                _query(f"histogram_quantile(0.5, sum by (job, le) (rate({buckets}[30s])))", "{{job}} p50"),
+                query(p99, "{{job}} p99", exemplar=True),
+                query(f"histogram_quantile(0.5, sum by (job, le) (rate({buckets}[30s])))", "{{job}} p50"),
             )
         )
         .with_panel(
-            _chart(
+            chart(
                 "Saturation",
                 "Share of each service's workers that are busy. Near 1, requests queue.",
                 "percentunit",
-                _query(
-                    f"sum by (job) (rate(worker_pool_busy_seconds_total{{{SERVICES}}}[30s]))"
-                    f" / sum by (job) (worker_pool_size{{{SERVICES}}})"
-                ),
+                query(busy),
+                links=[TO_SERVICE],
             )
         )
         .with_panel(
-            _chart("Replicas", "Replicas that answer their scrape.", "none", _query(f"sum by (job) (up{{{SERVICES}}})"))
+            chart("Replicas", "Replicas that answer their scrape.", "none", query(f"sum by (job) (up{{{SERVICES}}})"))
         )
         .with_panel(
-            _chart(
+            chart(
                 "Queue for a worker",
                 "Requests that wait for a free worker, by service.",
                 "none",
-                _query(f"sum by (job) (worker_pool_queue_depth{{{SERVICES}}})"),
+                query(f"sum by (job) (worker_pool_queue_depth{{{SERVICES}}})"),
+            )
+        )
+        .with_panel(
+            dependencies(
+                "Who calls whom",
+                "Counted from the traces. The services call one another through the gateway.",
+                width=WIDTH,
             )
         )
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from collector.query.promql.engine import parse
 from dashboards.catalogue import DASHBOARDS, path_of, rendered
+from dashboards.shapes import WIDTH
+from dashboards.viewer.grafana.interpolation import interpolate
 
 
 def model_of(name: str) -> dict[str, Any]:
@@ -21,9 +24,14 @@ def test_committed_json_is_what_the_code_builds(name: str) -> None:
     assert path_of(name).read_text() == rendered(name), "run: python -m dashboards.catalogue"
 
 
+def panels_of(name: str) -> list[dict[str, Any]]:
+    """Those that ask something: neither rows nor texts."""
+    return [panel for panel in model_of(name)["panels"] if panel["type"] not in ("row", "text")]
+
+
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_every_panel_has_a_title_a_description_and_a_unit(name: str) -> None:
-    for panel in model_of(name)["panels"]:
+    for panel in panels_of(name):
         assert panel["title"]
         assert panel["description"].endswith(".")
         assert panel["fieldConfig"]["defaults"]["unit"]
@@ -31,6 +39,32 @@ def test_every_panel_has_a_title_a_description_and_a_unit(name: str) -> None:
 
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_every_query_parses_as_promql(name: str) -> None:
+    asked = [target["expr"] for panel in panels_of(name) for target in panel["targets"] if "expr" in target]
+    assert asked
+    for expr in asked:
+        parse(interpolate(expr, {key: [".+"] for key in ("service", "instance", "slo")}, promql=True))
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_every_dashboard_leads_to_the_others(name: str) -> None:
+    model = model_of(name)
+    assert [(link["type"], link["tags"]) for link in model["links"]] == [("dashboards", model["tags"])]
+
+
+def test_uids_differ_and_data_links_lead_to_dashboards_that_there_are() -> None:
+    uids = [model_of(name)["uid"] for name in DASHBOARDS]
+    assert len(set(uids)) == len(uids)
+    linked = set(re.findall(r'"url": "/d/([a-z-]+)', "".join(map(rendered, DASHBOARDS))))
+    assert linked
+    assert linked <= set(uids)
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_panels_do_not_overlap_and_stay_on_the_grid(name: str) -> None:
+    taken: set[tuple[int, int]] = set()
     for panel in model_of(name)["panels"]:
-        for target in panel["targets"]:
-            parse(target["expr"].replace("$service", ".+"))
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert at["x"] + at["w"] <= WIDTH
+        assert not cells & taken, panel["title"]
+        taken |= cells
