@@ -38,6 +38,8 @@ from collector.errors import BadRequestError, CollectorError, ConfigError, Tempo
 from collector.model.duration import format_duration
 from collector.pipeline.admission import Admission
 from collector.pipeline.commit import GroupCommit
+from collector.pipeline.intake import Intake
+from collector.pipeline.redaction import Redactor
 from collector.pipeline.self_metrics import SelfMetrics
 from collector.query.promql.engine import Engine
 from collector.receivers.otlp_grpc import STOP_GRACE_S, otlp_grpc_server
@@ -135,12 +137,17 @@ def _wired(
     token: str,
 ) -> Collector:
     otlp_metrics = MetricsIngest(metric_store, metric_store, config=config.otlp)
+    rules_of_redaction = config.redaction.rules()
+    redactor = Redactor(rules_of_redaction) if rules_of_redaction else None
+    intake = Intake(config.limits.limits(), redactor)
     ingest = OtlpIngest(
         commit=commit,
         metrics=otlp_metrics,
         admission=Admission(config.limits.limits()),
         counts=counts,
+        intake=intake,
     )
+    _count_intake(counts, intake, redactor, database)
     engine = Engine(metric_store)
     scrapes = ScrapeManager(config.scrape_configs, metric_store, metadata=metric_store.set_metadata)
     rules = RuleManager(
@@ -237,6 +244,16 @@ def _status(in_force: ConfigInForce, engine: Engine, store: MetricStore) -> Proc
         reload=in_force.reload,
         reloaded=in_force.reloaded,
     )
+
+
+def _count_intake(counts: SelfMetrics, intake: Intake, redactor: Redactor | None, database: TelemetryDatabase) -> None:
+    for name, text, read in (
+        ("steersman_collector_dropped_attributes", "Attributes over the limit of one span.", lambda: intake.dropped),
+        ("steersman_collector_truncated_values", "Attribute values that were cut.", lambda: intake.truncated),
+        ("steersman_collector_redacted_values", "Masked.", lambda: redactor.redacted if redactor else 0),
+        ("steersman_collector_repeated_requests", "Of spans and logs, sent again.", lambda: database.repeated),
+    ):
+        counts.counter(name, text, read)
 
 
 def _count_remote_write(counts: SelfMetrics, stats: WriteStats) -> None:

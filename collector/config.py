@@ -8,7 +8,8 @@ The collector's configuration file: Prometheus's keys, and ours beside them.
              {series_limit, target_series_limit}: how many series in all, and of one target
     alertmanager: {route, receivers, …}         as Alertmanager has them
     alertmanager_file: PATH                     or its own file, unchanged
-    limits: {max_body_bytes, max_request_bytes, max_requests, max_bytes_in_flight}
+    limits: {max_body_bytes, max_request_bytes, max_requests, max_bytes_in_flight, max_attributes, max_attribute_bytes}
+    redaction: {defaults, card_numbers, keys, values}      pipeline/redaction_config.py
 
 A user's prometheus.yml loads as it is. What has no effect here is named in `warnings`; what would be missed if it were
 ignored is refused by name.
@@ -32,6 +33,7 @@ from collector.alerts.push_config import AlertingConfig, load_alerting
 from collector.errors import ConfigError
 from collector.model.duration import format_duration
 from collector.pipeline.admission import Limits
+from collector.pipeline.redaction_config import RedactionConfig
 from collector.receivers.otlp_metrics_config import OtlpConfig
 from collector.receivers.scrape_config import (
     Duration,
@@ -180,6 +182,8 @@ class LimitsConfig(_Section):
     max_request_bytes: int = Field(default=_DEFAULT.max_request_bytes, gt=0)
     max_requests: int = Field(default=_DEFAULT.max_requests, gt=0)
     max_bytes_in_flight: int = Field(default=_DEFAULT.max_bytes_in_flight, gt=0)
+    max_attributes: int = Field(default=_DEFAULT.max_attributes, gt=0)
+    max_attribute_bytes: int = Field(default=_DEFAULT.max_attribute_bytes, gt=0)
 
     def limits(self) -> Limits:
         return Limits(**self.model_dump())
@@ -198,6 +202,7 @@ class _File(_Section):
     otlp: OtlpConfig = OtlpConfig()
     storage: StorageConfig = StorageConfig()
     limits: LimitsConfig = LimitsConfig()
+    redaction: RedactionConfig = RedactionConfig()
     remote_write: list[Any] = Field(default_factory=list)
     remote_read: list[Any] = Field(default_factory=list)
     runtime: dict[str, Any] = Field(default_factory=dict)
@@ -219,6 +224,7 @@ class CollectorConfig:
     alertmanager: AlertmanagerConfig | None  # None: alerts are shown, and sent nowhere
     storage: StorageConfig
     limits: LimitsConfig
+    redaction: RedactionConfig = field(default_factory=RedactionConfig)
     otlp: OtlpConfig = field(default_factory=OtlpConfig)
     alerting: AlertingConfig = field(default_factory=AlertingConfig)
     alertmanager_file: Path | None = None  # where `alertmanager` is from, if it has a file of its own
@@ -271,6 +277,7 @@ def parse(data: object, *, source: str, directory: Path) -> CollectorConfig:
         alertmanager_file=alertmanager_file,
         storage=file.storage,
         limits=file.limits,
+        redaction=file.redaction,
         otlp=file.otlp,
         alerting=load_alerting(file.alerting, source=f"{source}: alerting", directory=directory),
         warnings=tuple(_warnings(raw, scrapes, source)),

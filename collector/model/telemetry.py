@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -42,8 +42,8 @@ class SpanBatch:
     table: pa.Table
     resources: Mapping[int, Origin]
     scopes: Mapping[int, Origin]
-    rejected: int = 0
-    reason: str = ""
+    rejected: Mapping[str, int] = field(default_factory=dict)  # spans left out of it, by reason
+    digest: bytes = b""  # of the request, by which one that is sent again is known; empty: not to be known
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ class LogBatch:
     table: pa.Table
     resources: Mapping[int, Origin]
     scopes: Mapping[int, Origin]
+    digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ would do some of this too, but costs 16 MB of memory to import.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,11 +73,19 @@ def words(array: pa.BinaryArray, width: int) -> tuple[NDArray[np.uint64], NDArra
     return out, fits, lengths == 0
 
 
-def attribute_lists(array: pa.ListArray) -> pa.ListArray:
-    """Lists of KeyValue as lists of {k: key, t: ValueType, v: text}."""
-    pairs = array.values
-    kinds, texts = any_values(pairs.field("value"))
-    return relisted(array, pa.StructArray.from_arrays([pairs.field("key"), kinds, texts], names=["k", "t", "v"]))
+def with_texts(column: pa.StringArray, changed: Mapping[int, str]) -> pa.StringArray:
+    """`column` with other texts in some rows."""
+    if not changed:
+        return column
+    rows = column.to_pylist()
+    for row, text in changed.items():
+        rows[row] = text
+    return pa.array(rows, pa.string())
+
+
+def key_values(pairs: pa.StructArray) -> tuple[pa.UInt8Array, pa.StringArray]:
+    """As `any_values`, of a column of KeyValue."""
+    return any_values(pairs.field("value"))
 
 
 def any_values(values: pa.StructArray) -> tuple[pa.UInt8Array, pa.StringArray]:

@@ -23,6 +23,7 @@ from collector.errors import BadRequestError
 from collector.model.attributes import text_of
 from collector.model.telemetry import Origin
 from collector.pipeline.columns import parents_of
+from collector.pipeline.intake import Intake
 
 # What the semantic conventions ask for when a resource has no service.name (resource/service).
 UNKNOWN_SERVICE = "unknown_service"
@@ -31,20 +32,20 @@ _REMEMBERED = 4096  # distinct resources whose service name is not parsed again;
 
 @lru_cache(maxsize=_REMEMBERED)
 def service_of(resource: bytes) -> str:
-    """
-    The service name of a serialised Resource.
-
-    Raises:
-        BadRequestError: it is not one.
-    """
-    try:
-        attributes = Resource.FromString(resource).attributes
-    except DecodeError as error:
-        raise BadRequestError(f"malformed resource of {len(resource)} bytes: {error}") from error
-    for attribute in attributes:
+    """The service name of a serialised Resource."""
+    for attribute in Resource.FromString(resource).attributes:
         if attribute.key == "service.name":
             return text_of(attribute.value)[1] or UNKNOWN_SERVICE
     return UNKNOWN_SERVICE
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _checked_resource(resource: bytes) -> bytes:
+    try:
+        Resource.FromString(resource)
+    except DecodeError as error:
+        raise BadRequestError(f"malformed resource of {len(resource)} bytes: {error}") from error
+    return resource
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -73,7 +74,7 @@ class Records:
     scopes: Mapping[int, Origin]
 
 
-def unfold(per_resource: pa.StructArray, *, scopes_field: str, records_field: str) -> Records:
+def unfold(per_resource: pa.StructArray, intake: Intake, *, scopes_field: str, records_field: str) -> Records:
     """
     Flatten resource → scope → record to records that know their resource and scope.
 
@@ -81,7 +82,7 @@ def unfold(per_resource: pa.StructArray, *, scopes_field: str, records_field: st
         BadRequestError: a resource or a scope is malformed.
     """
     resources = [
-        Origin(message or b"", url)
+        intake.resource(Origin(_checked_resource(message or b""), url))
         for message, url in zip(
             per_resource.field("resource").to_pylist(), per_resource.field("schema_url").to_pylist(), strict=True
         )
@@ -89,7 +90,7 @@ def unfold(per_resource: pa.StructArray, *, scopes_field: str, records_field: st
     scope_lists = per_resource.field(scopes_field)
     per_scope = scope_lists.values
     scopes = [
-        Origin(_checked_scope(message or b""), url)
+        intake.scope(Origin(_checked_scope(message or b""), url))
         for message, url in zip(
             per_scope.field("scope").to_pylist(), per_scope.field("schema_url").to_pylist(), strict=True
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
@@ -44,6 +44,12 @@ class SelfMetrics:
             )
             for signal, items in _ITEMS.items()
         }
+        self._refused_spans = Counter(
+            "steersman_collector_refused_spans",
+            "Spans refused out of a request that was otherwise accepted, by reason.",
+            ("reason",),
+            registry=self.registry,
+        )
         self._requests = Counter(
             "steersman_collector_requests",
             "Export requests, by how they ended: ok, or the gRPC status.",
@@ -68,6 +74,10 @@ class SelfMetrics:
 
     def refused(self, signal: str, transport: str, count: int) -> None:
         self._refused[signal].labels("otlp", transport).inc(count)
+
+    def refused_spans(self, reasons: Mapping[str, int]) -> None:
+        for reason, count in reasons.items():
+            self._refused_spans.labels(reason).inc(count)
 
     def request(self, signal: str, transport: str, outcome: str) -> None:
         self._requests.labels(signal, transport, outcome).inc()

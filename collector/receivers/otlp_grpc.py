@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
 import grpc.aio
 
-from collector.errors import CollectorError
+from collector.errors import BadRequestError, CollectorError, TemporaryError
 from collector.receivers.otlp_ingest import OtlpIngest, Signal
-from collector.receivers.otlp_status import failure_of
+from collector.receivers.otlp_status import failure_of, status_of
 
 _log = logging.getLogger(__name__)
 _TRANSPORT = "grpc"
+_DETAILS = "grpc-status-details-bin"  # where gRPC's richer error model has google.rpc.Status
+MESSAGE_TIMEOUT_S = 10.0  # from the call's headers to its message; an SDK's own timeout for the whole export
 _SERVICES = {
     Signal.TRACES: "opentelemetry.proto.collector.trace.v1.TraceService",
     Signal.LOGS: "opentelemetry.proto.collector.logs.v1.LogsService",
@@ -32,14 +35,14 @@ def otlp_grpc_server(ingest: OtlpIngest, *, host: str, port: int) -> tuple[grpc.
     server = grpc.aio.server(
         options=[
             # gRPC holds both the compressed and the inflated message to this, and stops inflating there.
-            ("grpc.max_receive_message_length", ingest.admission.limits.max_request_bytes),
+            ("grpc.max_receive_message_length", ingest.admission.limits.max_body_bytes),
             ("grpc.so_reuseport", 0),  # else a second collector would silently share the port
         ]
     )
     server.add_generic_rpc_handlers(
         [
             grpc.method_handlers_generic_handler(
-                service, {"Export": grpc.unary_unary_rpc_method_handler(_handler(ingest, signal))}
+                service, {"Export": grpc.stream_unary_rpc_method_handler(_handler(ingest, signal))}
             )
             for signal, service in _SERVICES.items()
         ]
@@ -51,19 +54,48 @@ def otlp_grpc_server(ingest: OtlpIngest, *, host: str, port: int) -> tuple[grpc.
     return server, bound
 
 
-def _handler(ingest: OtlpIngest, signal: Signal) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
-    async def export(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+def _handler(
+    ingest: OtlpIngest, signal: Signal
+) -> Callable[[AsyncIterator[bytes], grpc.aio.ServicerContext], Awaitable[bytes]]:
+    async def export(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
         try:
-            with ingest.admission.request():
-                response = await ingest.export(signal, request, transport=_TRANSPORT)
+            with ingest.admission.memory() as hold:
+                with ingest.admission.arriving():
+                    request = await _only(requests)
+                hold.to(len(request))
+                with ingest.admission.request():
+                    response = await ingest.export(signal, request, transport=_TRANSPORT, hold=hold)
+        except grpc.aio.AbortError:
+            raise
         except Exception as error:
             failure = failure_of(error)
             if not isinstance(error, CollectorError):
                 _log.exception("export of %s over gRPC failed", signal.value, exc_info=error)
             ingest.counts.request(signal.value, _TRANSPORT, failure.grpc.name.lower())
-            await context.abort(failure.grpc, failure.message)
+            details = ((_DETAILS, status_of(failure).SerializeToString()),)
+            await context.abort(failure.grpc, failure.message, details)
             raise  # abort does not return
         ingest.counts.request(signal.value, _TRANSPORT, "ok")
         return bytes(response.SerializeToString())
 
     return export
+
+
+async def _only(requests: AsyncIterator[bytes]) -> bytes:
+    """
+    The message of a call that has one.
+
+    On the wire a call with one message and one with a stream of them are alike; served as a stream, its message is not
+    taken from the connection before there is room for it, and a sender may be given up.
+
+    Raises:
+        BadRequestError: there is none.
+        TemporaryError: it did not come in time.
+    """
+    try:
+        async with asyncio.timeout(MESSAGE_TIMEOUT_S):
+            return await anext(requests)
+    except StopAsyncIteration:
+        raise BadRequestError("the call has no message") from None
+    except TimeoutError as error:
+        raise TemporaryError(f"the message did not arrive within {MESSAGE_TIMEOUT_S} s") from error

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from hashlib import blake2b
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import Message
@@ -20,8 +21,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
-from collector.pipeline.admission import Admission
+from collector.errors import LimitExceededError
+from collector.pipeline.admission import Admission, Hold
 from collector.pipeline.commit import GroupCommit
+from collector.pipeline.intake import AS_SENT, Intake
 from collector.pipeline.logs import decode_logs
 from collector.pipeline.self_metrics import SelfMetrics
 from collector.pipeline.spans import decode_spans
@@ -57,39 +60,50 @@ class OtlpIngest:
     metrics: MetricsSink
     admission: Admission
     counts: SelfMetrics
+    intake: Intake = AS_SENT
 
-    async def export(self, signal: Signal, request: bytes, *, transport: str) -> Response:
+    async def export(self, signal: Signal, request: bytes, *, transport: str, hold: Hold) -> Response:
         """
         Store one serialised export request; return when that is durable.
+
+        Args:
+            hold: of the admission; grows to the request.
 
         Raises:
             BadRequestError, LimitExceededError, TemporaryError: nothing of it was stored.
         """
-        with self.admission.bytes(len(request)):
-            match signal:
-                case Signal.TRACES:
-                    return await self._traces(request, transport)
-                case Signal.LOGS:
-                    return await self._logs(request, transport)
-                case Signal.METRICS:
-                    return await self._metrics(request, transport)
+        limit = self.admission.limits.max_request_bytes
+        if len(request) > limit:
+            raise LimitExceededError(f"request of {len(request)} bytes exceeds {limit}")
+        hold.to(len(request))
+        match signal:
+            case Signal.TRACES:
+                return await self._traces(request, transport)
+            case Signal.LOGS:
+                return await self._logs(request, transport)
+            case Signal.METRICS:
+                return await self._metrics(request, transport)
 
     async def _traces(self, request: bytes, transport: str) -> ExportTraceServiceResponse:
         now_ms = _now_ms()
-        batch = await _decoded(request, lambda: decode_spans(request, received_ms=now_ms))
-        await self.commit.submit(batch)
+        batch = await _decoded(request, lambda: decode_spans(request, received_ms=now_ms, intake=self.intake))
+        await self.commit.submit(replace(batch, digest=_digest(request)))
         self.counts.accepted("traces", transport, batch.table.num_rows)
         response = ExportTraceServiceResponse()
         if batch.rejected:
-            self.counts.refused("traces", transport, batch.rejected)
-            response.partial_success.rejected_spans = batch.rejected
-            response.partial_success.error_message = batch.reason
+            rejected = sum(batch.rejected.values())
+            self.counts.refused("traces", transport, rejected)
+            self.counts.refused_spans(batch.rejected)
+            response.partial_success.rejected_spans = rejected
+            response.partial_success.error_message = "; ".join(
+                f"{reason} ({count} spans)" for reason, count in batch.rejected.items()
+            )
         return response
 
     async def _logs(self, request: bytes, transport: str) -> ExportLogsServiceResponse:
         now_ms = _now_ms()
-        batch = await _decoded(request, lambda: decode_logs(request, received_ms=now_ms))
-        await self.commit.submit(batch)
+        batch = await _decoded(request, lambda: decode_logs(request, received_ms=now_ms, intake=self.intake))
+        await self.commit.submit(replace(batch, digest=_digest(request)))
         self.counts.accepted("logs", transport, batch.table.num_rows)
         return ExportLogsServiceResponse()
 
@@ -105,6 +119,11 @@ class OtlpIngest:
 
 async def _decoded(request: bytes, decode: Callable[[], _Decoded]) -> _Decoded:
     return decode() if len(request) < _INLINE_BYTES else await asyncio.to_thread(decode)
+
+
+def _digest(request: bytes) -> bytes:
+    """128 bits: that two different requests of a day share one is out of the question."""
+    return blake2b(request, digest_size=16).digest()
 
 
 def _now_ms() -> int:

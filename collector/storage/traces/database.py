@@ -19,6 +19,7 @@ from collector.model.telemetry import LogBatch, Origin, SpanBatch
 from collector.storage.traces.extents import extents_of
 from collector.storage.traces.schema import (
     LOG_COLUMNS,
+    REQUEST_COLUMNS,
     RESOURCE_COLUMNS,
     SCOPE_COLUMNS,
     SPAN_COLUMNS,
@@ -38,6 +39,9 @@ READERS = 4  # queries at once; more would only share the same two threads
 # A query that takes longer is broken off, and so is the wait for one's turn. Jaeger's page waits for 10 s; a structural
 # search of 10 million spans takes 2 s.
 READ_WITHIN_S = 30.0
+# By which a request that is sent again is known: an hour's at ten a second, about 5 MB. An SDK tries for 10 s, the
+# OpenTelemetry Collector for 5 minutes (exporterhelper, max_elapsed_time).
+REMEMBERED_REQUESTS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class TelemetryDatabase:
     """
     `write` and `remove_before` belong to one thread, the writer; `reading` may be used from any.
 
-    A write that returned survives `kill -9`: DuckDB syncs its write-ahead log at commit.
+    A write that returned survives `kill -9`: DuckDB syncs its write-ahead log at commit. What was written before, known
+    by its digest, is not written again.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -58,6 +63,8 @@ class TelemetryDatabase:
         self._readers = threading.BoundedSemaphore(READERS)
         self._known_resources: set[int] = set()
         self._known_scopes: set[int] = set()
+        self._requests: dict[bytes, int] = {}  # digest and when it was received, in the order they came
+        self.repeated = 0  # requests that were there already
         self._load_known()
 
     @classmethod
@@ -100,6 +107,7 @@ class TelemetryDatabase:
         Raises:
             TemporaryError: the disk is full, or the like.
         """
+        batches, requests = self._new(batches)
         spans = [batch.table for batch in batches if isinstance(batch, SpanBatch) and batch.table.num_rows]
         logs = [batch.table for batch in batches if isinstance(batch, LogBatch) and batch.table.num_rows]
         resources = {key: value for batch in batches for key, value in batch.resources.items()}
@@ -112,6 +120,10 @@ class TelemetryDatabase:
             self._append("spans", spans)
             self._append("trace_extents", [extents_of(part) for part in spans])
             self._append("logs", logs)
+            self._append("requests", [_request_table(requests)] if requests else [])
+        self._requests |= requests
+        while len(self._requests) > REMEMBERED_REQUESTS:
+            del self._requests[next(iter(self._requests))]
         self._known_resources |= new_resources.keys()
         self._known_scopes |= new_scopes.keys()
 
@@ -121,6 +133,8 @@ class TelemetryDatabase:
             spans = self._delete("DELETE FROM spans WHERE received_ms < ?", received_ms)
             self._delete("DELETE FROM trace_extents WHERE received_ms < ?", received_ms)
             logs = self._delete("DELETE FROM logs WHERE received_ms < ?", received_ms)
+            oldest = min(self._requests.values(), default=received_ms)
+            self._delete("DELETE FROM requests WHERE received_ms < ?", max(received_ms, oldest))
             if spans or logs:
                 for table, column in (("resources", "resource_id"), ("scopes", "scope_id")):
                     used = f"SELECT {column} FROM spans UNION SELECT {column} FROM logs"  # noqa: S608
@@ -182,7 +196,25 @@ class TelemetryDatabase:
                 raise TemporaryError(f"spans and logs could not be stored: {error}") from error
             raise
 
+    def _new(self, batches: Sequence[SpanBatch | LogBatch]) -> tuple[list[SpanBatch | LogBatch], dict[bytes, int]]:
+        """The batches that are not there yet, and the requests that they are."""
+        fresh: list[SpanBatch | LogBatch] = []
+        requests: dict[bytes, int] = {}
+        for batch in batches:
+            if not batch.table.num_rows:
+                continue
+            if batch.digest in self._requests or batch.digest in requests:
+                self.repeated += 1
+                continue
+            if batch.digest:
+                requests[batch.digest] = batch.table.column("received_ms")[0].as_py()
+            fresh.append(batch)
+        return fresh, requests
+
     def _load_known(self) -> None:
+        newest = "SELECT digest, received_ms FROM requests ORDER BY received_ms DESC LIMIT ?"
+        rows = self._connection.execute(newest, [REMEMBERED_REQUESTS]).fetchall()
+        self._requests = dict(reversed(rows))
         self._known_resources = {row[0] for row in self._connection.execute("SELECT id FROM resources").fetchall()}
         self._known_scopes = {row[0] for row in self._connection.execute("SELECT id FROM scopes").fetchall()}
 
@@ -200,6 +232,7 @@ def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         "resources": RESOURCE_COLUMNS,
         "scopes": SCOPE_COLUMNS,
         "trace_extents": TRACE_EXTENT_COLUMNS,
+        "requests": REQUEST_COLUMNS,
     }
     connection.execute("BEGIN")
     for name, columns in tables.items():
@@ -211,6 +244,12 @@ def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 _ATTRIBUTE_LIST = pa.list_(pa.struct([("k", pa.string()), ("t", pa.uint8()), ("v", pa.string())]))
+
+
+def _request_table(requests: Mapping[bytes, int]) -> pa.Table:
+    return pa.table(
+        {"digest": pa.array(requests.keys(), pa.binary()), "received_ms": pa.array(requests.values(), pa.int64())}
+    )
 
 
 def _resource_table(resources: Mapping[int, Origin]) -> pa.Table:

@@ -71,6 +71,8 @@ RESOURCE_COLUMNS = {
 }
 SCOPE_COLUMNS = {"id": "UBIGINT", "name": "VARCHAR", "version": "VARCHAR", "message": "BLOB", "schema_url": "VARCHAR"}
 
+# Which requests are stored already: a sender that did not get its answer sends the same bytes again.
+REQUEST_COLUMNS = {"digest": "BLOB", "received_ms": "BIGINT"}
 
 TRACE_EXTENT_COLUMNS = {
     "trace_lo": "UBIGINT",
