@@ -1,4 +1,4 @@
-"""`steersman drill`: list, run, report. Exit codes: 0 PASS, 1 FAIL, 2 it could not be run."""
+"""`steersman drill`: list, check, run, report, history. Exit codes: 0 PASS, 1 FAIL, 2 it could not be run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from remediation.drills.definition import Definition
     from remediation.drills.endpoints import Endpoints
+    from remediation.drills.report import Report
 
 PASSED, FAILED, NOT_RUN = 0, 1, 2
 
@@ -72,6 +73,8 @@ def print_schema() -> None:
 def run_one(
     name: Annotated[str, typer.Argument(help="A drill's name, or the path of a YAML file.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the report here.")] = None,
+    junit_file: Annotated[Path | None, typer.Option("--junit", help="Also write JUnit XML here, for CI.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Also write one HTML page here.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the verdict, and why.")] = False,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="After a failure, check the rest too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")] = False,
@@ -100,8 +103,7 @@ def run_one(
             finally:
                 live.close()
         report.write(result, report.path_of(result, endpoints.data_dir.drills))
-        if json_file:
-            report.write(result, json_file)
+        _write(result, json_file, junit_file, html_file)
     except (DrillError, OSError) as error:
         _give_up(error)
     if not quiet:
@@ -112,7 +114,12 @@ def run_one(
 
 @app.command("report")
 def show_report(
-    run: Annotated[str | None, typer.Argument(help="A run's name, or a report file; the last run without it.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(help="A run's or a drill's name, or a report file; the last run without it.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report here instead.")] = None,
+    junit_file: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here instead.")] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Write one HTML page here instead.")] = None,
 ) -> None:
     """Show a run again: timeline, grades, verdict. The exit code is the run's own."""
     from remediation.drills import report, show
@@ -121,10 +128,53 @@ def show_report(
 
     try:
         found = report.find(run, Endpoints.from_environment().data_dir.drills)
+        written = _write(found, json_file, junit_file, html_file)
+    except (DrillError, OSError) as error:
+        _give_up(error)
+    if written:
+        show.verdict(_console(), found)
+    else:
+        show.whole(_console(), found)
+    raise typer.Exit(PASSED if found.passed else FAILED)
+
+
+@app.command("history")
+def history(
+    name: Annotated[str | None, typer.Argument(help="One drill: each of its runs.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, max=10_000, help="Runs of each drill, at most.")] = 20,
+) -> None:
+    """Verdicts and grades over time, and the resilience score of all drills."""
+    import json
+
+    from remediation.drills import history as past
+    from remediation.drills import show
+    from remediation.drills.endpoints import Endpoints
+    from remediation.drills.errors import DrillError
+
+    try:
+        found = past.read(Endpoints.from_environment().data_dir.drills, _definitions(), name, last)
     except DrillError as error:
         _give_up(error)
-    show.whole(_console(), found)
-    raise typer.Exit(PASSED if found.passed else FAILED)
+    for problem in found.problems:
+        typer.echo(f"steersman drill: {problem}", err=True)
+    if as_json:
+        typer.echo(json.dumps(past.document(found.resilience), indent=2))
+    else:
+        show.history(_console(), found.resilience, one=name is not None)
+
+
+def _write(result: Report, json_file: Path | None, junit_file: Path | None, html_file: Path | None) -> bool:
+    """Whether anything was asked for."""
+    from remediation.drills import junit, page, report
+
+    if json_file:
+        report.write(result, json_file)
+    if junit_file:
+        report.write_text(junit.xml(result), junit_file)
+    if html_file:
+        report.write_text(page.html(result), html_file)
+    return any((json_file, junit_file, html_file))
 
 
 def _dry_run(drill: Definition, endpoints: Endpoints) -> NoReturn:

@@ -122,6 +122,10 @@ class Engine:
                 wanted[check.promql] = None
         return list(wanted)
 
+    def put_variables(self, promql: str) -> str:
+        """`$capacity` and `$rate` as they were at the injection."""
+        return PromQL(promql=promql).query(self._baseline.variables)
+
     def waiting_for(self, now: float) -> list[str]:
         """What stands out, one line each, for whoever watches."""
         if self.phase is Phase.STEADY_STATE:
@@ -160,7 +164,9 @@ class Engine:
         self._note_changes(seen, now)
         if not self._readable(seen, now):
             return None
-        facts = Facts(seen, self._baseline, dict(self._scale_outs), {})
+        # Before the injection nothing has begun since it: what earlier drills left in the records is not this one's.
+        before = self.phase is Phase.STEADY_STATE
+        facts = self.facts(seen) if before else Facts(seen, self._baseline, dict(self._scale_outs), {})
         if self._stopped(facts, now):
             return None
         if self.phase is Phase.STEADY_STATE:

@@ -12,6 +12,8 @@ The result of one drill, and its file: DATA_DIR/drills/NAME-TIMESTAMP.json (such
     grades              [{grade, expectation, after, took_s, aim_s, deadline_s, status}] in the definition's order;
                         took_s is null if it was not met; aim_s may be null; status is met, failed or skipped
     expectations        [{name, section, status, wanted, got, after, began_s, took_s}]; began_s is since the injection
+    charts              [{title, unit, series: [{name, points: [[seconds since the injection, value or null]…]}]}]:
+                        what Prometheus says of the time of the drill; empty if it did not answer
     timeline            [{at_s, kind, event, detail}] by time; at_s counts from the injection (from the start, if there
                         was none), so what came before is negative; measured by polling, four times a second
 """
@@ -45,6 +47,7 @@ class Grade(_Model):
     took_s: float | None
     aim_s: float | None
     deadline_s: float
+    weight: float | None = None  # in the score; by the grade's name if not given
     status: Status
 
 
@@ -66,6 +69,17 @@ class Happening(_Model):
     detail: str
 
 
+class Line(_Model):
+    name: str
+    points: list[tuple[float, float | None]]  # seconds since the injection, value
+
+
+class Drawn(_Model):
+    title: str
+    unit: str = ""
+    series: list[Line]
+
+
 class Report(_Model):
     schema_version: int = SCHEMA_VERSION
     run: str
@@ -82,6 +96,7 @@ class Report(_Model):
     grades: list[Grade]
     expectations: list[Outcome]
     timeline: list[Happening]
+    charts: list[Drawn] = []
 
     @property
     def passed(self) -> bool:
@@ -132,6 +147,7 @@ def _grade(tracker: Tracker) -> Grade:
         took_s=_took(tracker),
         aim_s=tracker.expectation.aim,
         deadline_s=tracker.expectation.within or 0.0,
+        weight=tracker.expectation.weight,
         status=tracker.status,
     )
 
@@ -150,13 +166,16 @@ def _outcome(tracker: Tracker, zero: float) -> Outcome:
 
 
 def write(report: Report, path: Path) -> None:
+    write_text(json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", path)
+
+
+def write_text(text: str, path: Path) -> None:
     """All of it or nothing: a reader never sees half a report."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(report.model_dump(mode="json"), file, indent=2, ensure_ascii=False)
-            file.write("\n")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:
@@ -175,7 +194,7 @@ def recorded(folder: Path) -> list[Path]:
 
 def find(run: str | None, folder: Path) -> Report:
     """
-    The report of `run` (its name, or a file's path); without one, the newest.
+    The report of `run` (its name, a drill's name for its last run, or a file's path); without one, the newest.
 
     Raises:
         UnknownReportError: there is none, or the file is not a report.
@@ -190,6 +209,8 @@ def find(run: str | None, folder: Path) -> Report:
         return read(named[run])
     if run.endswith(".json"):
         return read(Path(run))
+    if of_drill := [path for path in paths if path.stem.rpartition("-")[0] == run]:
+        return read(of_drill[-1])
     last = ", ".join(path.stem for path in paths[-5:])
     raise UnknownReportError(f"no report {run!r} in {folder}; the last are: {last or 'none'}")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from remediation.annotations import Annotator
+from remediation.drills.charts import AFTER_S, BEFORE_S, charts
 from remediation.drills.definition import Definition
 from remediation.drills.endpoints import Endpoints
 from remediation.drills.engine import EndTheInjection, Engine, Inject
@@ -149,8 +150,20 @@ async def run_drill(
             run = DrillRun(definition, stack, lock, keep_going=keep_going)
             with _signals_to(run):
                 report = await run.run(watcher)
+            report = await _with_charts(report, run.engine, stack)
     _mark(endpoints, report)
     return report
+
+
+async def _with_charts(report: Report, engine: Engine, stack: Stack) -> Report:
+    zero_s = (report.injected_at_unix_ms or report.started_at_unix_ms) / 1000
+    end_s = report.started_at_unix_ms / 1000 + report.duration_s + AFTER_S
+    asked = [
+        chart.model_copy(update={"promql": engine.put_variables(chart.promql)}) for chart in charts(engine.definition)
+    ]
+    # Not later than now: what has not been yet is no part of the picture.
+    drawn = await stack.drawn(asked, start_s=zero_s - BEFORE_S, end_s=min(end_s, time.time()), zero_s=zero_s)
+    return report.model_copy(update={"charts": drawn})
 
 
 def _mark(endpoints: Endpoints, report: Report) -> None:

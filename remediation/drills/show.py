@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from remediation.drills.definition import Definition
 from remediation.drills.engine import Engine
 from remediation.drills.plan import Line, Plan
 from remediation.drills.report import Grade, Happening, Report
+from remediation.drills.score import DrillHistory, Resilience, of_run
 from remediation.drills.tracker import Status, event_words
 
 # kind → (mark, style). Marks are in every common terminal font, one cell wide.
@@ -135,6 +137,65 @@ def plan(console: Console, planned: Plan) -> None:
         console.print(Text("✗ ", "bold red") + Text(obstacle, "red"))
     verdict = "it would start now" if planned.would_run else "it would not start now"
     console.print(Text(f"dry run of {planned.definition.name}: {verdict}; nothing was changed"))
+
+
+_SPARKS = "▁▂▃▄▅▆▇█"
+
+
+def spark(values: Sequence[float]) -> str:
+    """The trend in one line: low is quick. Up to the 20 latest."""
+    shown = values[-20:]
+    highest = max(shown, default=0.0) or 1.0
+    return "".join(_SPARKS[min(7, int(value / highest * 7.999))] for value in shown)
+
+
+def history(console: Console, resilience: Resilience, *, one: bool) -> None:
+    """All drills, a line each; or one drill, a line for each run, newest last."""
+    if not resilience.drills:
+        console.print("no drill was run yet")
+    for each in resilience.drills if one else ():
+        _runs(console, each)
+    if resilience.drills and not one:
+        _all_drills(console, resilience)
+    if resilience.score is not None and not one:
+        console.print()
+        console.print(Text(f"resilience score {resilience.score:.0f} of 100", "bold"))
+    if resilience.never_run:
+        console.print(Text(f"never run, so not in the score: {', '.join(resilience.never_run)}", "yellow"))
+
+
+def _all_drills(console: Console, resilience: Resilience) -> None:
+    table = Table(box=None, padding=(0, 2), header_style="dim", show_edge=False)
+    table.add_column("drill", no_wrap=True)
+    for header in ("score", "passed"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("latest")
+    table.add_column("grades: latest, median, trend (oldest to latest)")
+    for each in resilience.drills:
+        verdict = Text(each.latest.verdict, "green" if each.latest.passed else "bold red")
+        grades = [f"{name} {_trend(each.took(name))}" for name in each.grades]
+        passed = f"{each.passed}/{len(each.runs)}"
+        table.add_row(Text(each.drill, "bold"), f"{each.score:.0f}", passed, verdict, "\n".join(grades))
+    console.print(table)
+
+
+def _trend(took: Sequence[float]) -> str:
+    if not took:
+        return "never met"
+    return f"{_duration(took[-1])}, {_duration(statistics.median(took))} {spark(took)}"
+
+
+def _runs(console: Console, drill: DrillHistory) -> None:
+    table = Table(box=None, padding=(0, 2), header_style="dim", show_edge=False)
+    table.add_column("run", no_wrap=True)
+    table.add_column("verdict")
+    for header in ("score", *drill.grades):
+        table.add_column(header, justify="right", no_wrap=True)
+    for run in drill.runs:
+        took = {grade.grade: grade.took_s for grade in run.grades}
+        verdict = Text(run.verdict, "green" if run.passed else "bold red")
+        table.add_row(run.run, verdict, f"{of_run(run):.0f}", *(_duration(took.get(name)) for name in drill.grades))
+    console.print(table)
 
 
 def _section(console: Console, title: str, lines: Sequence[Line], *, good: bool) -> None:

@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 import httpx
 
 from remediation.drills import processes, records
+from remediation.drills.charts import series, step_s
+from remediation.drills.definition import Chart
 from remediation.drills.endpoints import Endpoints, variable
 from remediation.drills.errors import BrokenAnswerError, DrillError, RefusedError, StackUnreachableError
 from remediation.drills.injection import Victim
 from remediation.drills.observation import Alert, Observation, Remediation, Service
+from remediation.drills.report import Drawn
 from remediation.drills.steps import Freeze, Kill, Send, SetFault, SetLoad, Step
 from remediation.drills.undo import Undo
 
@@ -115,6 +118,21 @@ class Stack:
         """What the supervisor keeps alive: name, pid, rss_bytes, cpu_percent, …"""
         body = await self._get("orchestrator", "/api/v1/processes", audience="orchestrator")
         return _read("orchestrator", lambda answer: list(answer["processes"]), body)
+
+    async def drawn(self, charts: Sequence[Chart], *, start_s: float, end_s: float, zero_s: float) -> list[Drawn]:
+        """
+        The charts between two Unix times; `zero_s` is the time that counts as 0. One that cannot be read is left out.
+        """
+        found = []
+        for chart in charts:
+            range_ = {"start": str(start_s), "end": str(end_s), "step": str(step_s(end_s - start_s))}
+            try:
+                body = await self._get("prometheus", "/api/v1/query_range", {"query": chart.promql, **range_})
+                lines = _read("Prometheus API", lambda answer: series(answer, zero_s), body)
+            except DrillError:
+                continue
+            found.append(Drawn.model_validate({"title": chart.title, "unit": chart.unit, "series": lines}))
+        return found
 
     async def replicas(self) -> dict[str, int]:
         """The process ids of all running replicas, by instance."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import promql_parser
 import pytest
 
+from remediation.drills.charts import charts
 from remediation.drills.definition import Definition, available, load
 from steersman.runtime.paths import shipped
 
@@ -18,15 +19,26 @@ def conditions(drill: Definition):
     return [*steady, *stops, *drill.confirm, *drill.expect, *drill.then]
 
 
-def test_both_drills_are_there():
-    assert [drill.name for drill in DRILLS] == ["latency-surge", "slow-dependency"]
+def test_the_drills_are_there():
+    assert [drill.name for drill in DRILLS] == [
+        "collector-outage", "error-burst", "flapping-load", "flash-crowd", "latency-surge", "poisoned-message",
+        "replica-crash", "replica-freeze", "slow-dependency", "worker-killed",
+    ]  # fmt: skip
+
+
+def queries(drill: Definition):
+    for condition in conditions(drill):
+        if condition.promql:
+            yield condition.promql
+        if getattr(condition, "change_of", None):
+            yield condition.change_of.promql
+    yield from (chart.promql for chart in charts(drill))
 
 
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
 def test_every_query_parses(drill):
-    for condition in conditions(drill):
-        if condition.promql:
-            promql_parser.parse(condition.promql.replace("$capacity", "20").replace("$rate", "60"))
+    for query in queries(drill):
+        promql_parser.parse(query.replace("$capacity", "20").replace("$rate", "60"))
 
 
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)

@@ -130,3 +130,37 @@ def test_importing_the_commands_is_light():
     code = f"import sys, remediation.drills.cli; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_run_is_written_for_ci_and_as_a_page(invoke, quick, tmp_path):
+    result = invoke("run", quick, "--junit", tmp_path / "out.xml", "--html", tmp_path / "out.html")
+    assert result.exit_code == 0, result.output
+    assert 'failures="0"' in (tmp_path / "out.xml").read_text()
+    assert "PASS" in (tmp_path / "out.html").read_text()
+    again = invoke("report", "surge", "--html", tmp_path / "again.html")
+    assert again.exit_code == 0
+    assert (tmp_path / "again.html").read_text() == (tmp_path / "out.html").read_text()
+
+
+def test_history_tells_each_drill_and_the_score_of_all(invoke, quick, stand_in):
+    invoke("run", quick)
+    stand_in.seams.never_alert = True
+    invoke("run", quick)
+    document = json.loads(invoke("history", "--json").output)
+    (surge,) = document["drills"]
+    assert [run["verdict"] for run in surge["runs"]] == ["PASS", "FAIL"]
+    assert surge["runs"][0]["score"] > 60
+    assert document["score"] == surge["runs"][1]["score"] < 50
+    assert "latency-surge" in document["never_run"]
+    assert "resilience score" in invoke("history").output
+    assert "surge-" in invoke("history", "surge").output
+    assert invoke("history", "nosuch").exit_code == 2
+
+
+def test_history_passes_over_a_file_that_is_no_report(invoke, quick, stand_in):
+    invoke("run", quick)
+    (stand_in.endpoints.data_dir.drills / "surge-20260101T000000.000Z.json").write_text("{")
+    result = invoke("history")
+    assert result.exit_code == 0
+    assert "not a drill report" in result.output
+    assert "1/1" in result.output

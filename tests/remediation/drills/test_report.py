@@ -32,12 +32,13 @@ def test_the_file_holds_what_the_schema_says(failed, tmp_path):
     assert set(document) == {
         "schema_version", "run", "drill", "title", "service", "description", "verdict", "reasons", "started_at_unix_ms",
         "injected_at_unix_ms", "injection_ended_at_unix_ms", "duration_s", "grades", "expectations", "timeline",
+        "charts",
     }  # fmt: skip
     assert document["verdict"] == "FAIL"
     assert document["injected_at_unix_ms"] == 1_772_366_401_123
     assert document["grades"][0] == {
         "grade": "detect", "expectation": "alert", "after": ["injection"], "took_s": None, "aim_s": 10.0,
-        "deadline_s": 20.0, "status": "skipped",
+        "deadline_s": 20.0, "weight": None, "status": "skipped",
     }  # fmt: skip
     assert document["expectations"][0]["got"] == "0.4"
 
@@ -51,6 +52,7 @@ def test_the_newest_run_is_found_whatever_its_drill(failed, tmp_path):
     for run in ("zebra-20260301T120000.000Z", "alpha-20260302T120000.000Z"):
         reports.write(failed.model_copy(update={"run": run}), tmp_path / f"{run}.json")
     assert reports.find(None, tmp_path).run == "alpha-20260302T120000.000Z"
+    assert reports.find("alpha", tmp_path).run == "alpha-20260302T120000.000Z"
     assert reports.find("zebra-20260301T120000.000Z", tmp_path).run == "zebra-20260301T120000.000Z"
     assert reports.find(str(tmp_path / "zebra-20260301T120000.000Z.json"), tmp_path / "x").drill == "surge"
 
