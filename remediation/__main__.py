@@ -36,6 +36,7 @@ def main() -> int:
         log.error("%s", error)
         return 1
     finally:
+        worker.leave()
         if telemetry is not None:
             telemetry.shutdown()
     return 0

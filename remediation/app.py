@@ -1,26 +1,25 @@
-"""The worker's HTTP API: the webhook, the records, health and metrics."""
+"""The worker's HTTP API: records, approvals, the kill switch, health and metrics; webhooks stand in `api`."""
 
 from __future__ import annotations
 
 import logging
 from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError
+from fastapi import Depends, FastAPI, HTTPException, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 
+from remediation.api.audit import install_audit
+from remediation.api.webhooks import install_webhooks
 from remediation.store.record import KillSwitch, State
-from remediation.webhook import Notification
 from remediation.worker import Worker
 from remediation.workflow.journal import now_unix_ms
 from steersman.runtime.http import install_error_envelope, require_bearer
 
 log = logging.getLogger("remediation")
 
-MAX_BODY_BYTES = 4 << 20  # some 4,000 alerts with generous annotations
 MAX_RECORDS = 1000
-RunId = Annotated[str, Query(max_length=128)]
+MAX_UNIX_MS = 1 << 53  # beyond, JSON's numbers are no longer whole everywhere
 
 
 class KillSwitchRequest(BaseModel):
@@ -48,22 +47,18 @@ def make_app(worker: Worker, token: str) -> FastAPI:
     app = FastAPI(title="Steersman remediation worker", docs_url=None, redoc_url=None, openapi_url=None)
     install_error_envelope(app)
 
-    @app.post("/api/v1/webhook/alertmanager", dependencies=[Depends(require_bearer(token))])
-    async def webhook(request: Request) -> dict[str, list[str]]:
-        notification = _parsed(await _body(request))
-        try:
-            return {"accepted": await run_in_threadpool(worker.intake.take, notification, now_unix_ms())}
-        except SQLAlchemyError as error:
-            log.exception("alerts could not be stored")
-            raise HTTPException(503, "the alerts could not be stored; send them again") from error
+    install_webhooks(app, worker, token)
+    install_audit(app, worker)
 
     @app.get("/api/v1/remediations")
     def remediations(
         state: State | None = None,
         service: Annotated[str | None, Query(max_length=128)] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_RECORDS)] = 100,
+        before: Annotated[int | None, Query(ge=0, le=MAX_UNIX_MS)] = None,
     ) -> dict[str, Any]:
-        return {"remediations": worker.store.records(state=state, service=service, limit=limit)}
+        """Newest first; `before` (Unix milliseconds) continues a list that was cut."""
+        return {"remediations": worker.store.records(state=state, service=service, limit=limit, before=before)}
 
     @app.get("/api/v1/remediations/{run_id}")
     def remediation(run_id: str) -> dict[str, Any]:
@@ -92,7 +87,7 @@ def make_app(worker: Worker, token: str) -> FastAPI:
             switch = worker.store.stop_all(switch)
             log.warning("kill switch on, by %s: %s", switch.by, switch.reason)
             return _told(switch)
-        worker.store.allow_all()
+        worker.store.allow_all(by=body.by, reason=body.reason, at_unix_ms=now_unix_ms())
         log.warning("kill switch off, by %s: %s", body.by, body.reason)
         return _told(None)
 
@@ -115,23 +110,3 @@ def make_app(worker: Worker, token: str) -> FastAPI:
         return Response(generate_latest(worker.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
-
-
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"body is larger than {MAX_BODY_BYTES} bytes")
-    return bytes(body)
-
-
-def _parsed(body: bytes) -> Notification:
-    try:
-        return Notification.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "body"
-        got = repr(first.get("input"))
-        got = got if len(got) <= 80 else got[:79] + "…"
-        raise HTTPException(400, f"{where}: {first['msg']}, got {got}") from error

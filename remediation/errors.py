@@ -4,10 +4,12 @@ The worker's errors, split by what the caller does about them.
 RemediationError
 ├── PolicyError               a policy file is wrong: fix the file; names file and key
 │   └── TemplateError         a template names what is not there, or puts a value where it could be PromQL
+├── RequestError              what a person asked for cannot be begun; names the field
 ├── SettingsError             the environment the worker was started with is wrong
 ├── TelemetryError            Prometheus could not answer
 │   ├── TemporaryTelemetryError   unreachable, overloaded: ask again
 │   └── PermanentTelemetryError   it understood and refused: the query is wrong
+├── LeaseLostError            other workers count this one as dead: it must not write any more, but end
 └── ScalerError               the thing that holds the replicas could not answer
     ├── TemporaryScalerError      unreachable, overloaded: try again
     └── PermanentScalerError      unknown service, number out of bounds, wrong token: trying again changes nothing
@@ -26,6 +28,10 @@ class TemplateError(PolicyError):
     pass
 
 
+class RequestError(RemediationError):
+    pass
+
+
 class SettingsError(RemediationError):
     pass
 
@@ -39,6 +45,10 @@ class TemporaryTelemetryError(TelemetryError):
 
 
 class PermanentTelemetryError(TelemetryError):
+    pass
+
+
+class LeaseLostError(RemediationError):
     pass
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from remediation.errors import TemplateError
+from remediation.errors import RequestError, TemplateError
 from remediation.metrics import Metrics
 from remediation.policy.book import PolicyBook
 from remediation.policy.policy import Policy
 from remediation.policy.template import Values, render
-from remediation.store.record import Intake, NewRun
+from remediation.store.record import Arrival, Firing, Intake, NewRun, Note, Outcome, Resolved, Unanswered
 from remediation.store.store import Store
-from remediation.webhook import Alert, Notification
+from remediation.webhook import Alert
 
 log = logging.getLogger("remediation")
 
@@ -21,10 +24,22 @@ log = logging.getLogger("remediation")
 _TARGET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A person asks for what a policy does."""
+
+    id: str  # of the request: 1 to 64 of [0-9a-zA-Z_-]
+    service: str
+    policy: str
+    reason: str
+    by: str
+    labels: Mapping[str, str]  # beside those that the policy's own matchers state
+
+
 class AlertIntake:
     """
     Args:
-        begin: Starts the durable workflow of a run; does nothing if it has been started.
+        begin: Starts the durable workflow of a run, soon; does nothing if it has been started.
     """
 
     def __init__(self, book: PolicyBook, store: Store, metrics: Metrics, begin: Callable[[str], None]) -> None:
@@ -33,62 +48,121 @@ class AlertIntake:
         self._metrics = metrics
         self._begin = begin
 
-    def take(self, notification: Notification, now_unix_ms: int) -> list[str]:
+    def take(self, alerts: Sequence[Alert], now_unix_ms: int, *, ends_named: bool = False) -> list[str]:
         """
         Ids of the runs that answer these alerts, each once. When this returns, they survive any crash.
 
-        Raises:
-            sqlalchemy.exc.SQLAlchemyError: not (all) durable; the sender must come again.
-        """
-        ids = [self._take_one(alert, now_unix_ms) for alert in notification.alerts]
-        return list(dict.fromkeys(run_id for run_id in ids if run_id is not None))
+        Args:
+            ends_named: `startsAt` of what is resolved is when it ended; the sender does not say when it began.
 
-    def _take_one(self, alert: Alert, now_unix_ms: int) -> str | None:
-        if alert.status == "resolved":
-            run_id = self._store.resolve(alert.fingerprint, alert.starts_at_unix_ms, now_unix_ms)
-            self._metrics.alerts.labels("resolved" if run_id else "resolved_unknown").inc()
-            return run_id
-        policy = self._book.first_match(alert.labels)
-        target = _target(policy, alert) if policy else None
-        if policy is None or target is None:
-            self._unmatched(alert, now_unix_ms)
-            return None
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: not durable, none of them; the sender must come again.
+        """
+        dumped: dict[str, str] = {}
+        arrivals = [self._arrival(alert, now_unix_ms, ends_named, dumped) for alert in alerts]
+        outcomes = self._store.take([one for one in arrivals if one is not None])
+        told: dict[Intake, int] = {}
+        for outcome in outcomes:
+            told[outcome.what] = told.get(outcome.what, 0) + 1
+        for what, count in told.items():
+            self._metrics.alerts.labels(what.value).inc(count)
+        self._begin_all(outcomes)
+        if outcomes:
+            log.info("alerts: %s", ", ".join(f"{count} {what.value}" for what, count in sorted(told.items())))
+        return list(dict.fromkeys(one.run_id for one in outcomes if one.run_id is not None))
+
+    def ask(self, request: Request, now_unix_ms: int) -> Outcome:
+        """
+        Begin a run that a person asks for, or join the one that is at work on the same service.
+
+        Raises:
+            RequestError: no such policy, or one that does not answer for this service.
+        """
+        policy = next((one for one in self._book.policies if one.name == request.policy), None)
+        if policy is None:
+            known = ", ".join(one.name for one in self._book.policies)
+            raise RequestError(f"policy: there is no {request.policy!r}; there are {known}")
+        stated = {one.name: one.value for one in policy.matchers if one.operator == "=" and one.value}
+        labels = {"alertname": "Requested", "service": request.service} | stated | dict(request.labels)
+        for matcher in policy.matchers:
+            if not matcher.matches(labels):
+                got = labels.get(matcher.name, "")
+                raise RequestError(f"labels: policy {policy.name} answers only {matcher}, got {matcher.name}={got!r}")
+        annotations = {"summary": request.reason, "requested_by": request.by}
+        target = _target(policy, labels, annotations)
+        if target != request.service:
+            raise RequestError(f"service: policy {policy.name} would act on {target!r}, not on {request.service!r}")
+        alert = {
+            "status": "firing",
+            "labels": labels,
+            "annotations": annotations,
+            "startsAt": dt.datetime.fromtimestamp(now_unix_ms / 1000, dt.UTC).isoformat(),
+            "fingerprint": request.id,
+        }
         new = NewRun(
-            id=f"{alert.fingerprint}-{alert.starts_at_unix_ms}",
+            id=f"{request.id}-{now_unix_ms}",
             service=target,
-            alertname=alert.alertname,
-            fingerprint=alert.fingerprint,
-            starts_at_unix_ms=alert.starts_at_unix_ms,
+            alertname=labels["alertname"],
+            fingerprint=request.id,
+            starts_at_unix_ms=now_unix_ms,
             policy=policy.name,
             policy_json=policy.model_dump_json(),
-            alert_json=alert.model_dump_json(),
+            alert_json=json.dumps(alert, ensure_ascii=False),
             at_unix_ms=now_unix_ms,
+            because=f"was asked for by {request.by}: {request.reason}",
         )
-        what, run_id = self._store.accept(new)
-        self._metrics.alerts.labels(what.value).inc()
-        if what is not Intake.DUPLICATE:
-            log.info("%s: %s for %s %s", run_id, alert.alertname, target, what.value)
-        if what is not Intake.JOINED:
-            self._begin(run_id)  # for a duplicate too: the first time may have ended between the two
-        return run_id
+        (outcome,) = self._store.take([Firing(new)])
+        self._metrics.alerts.labels(outcome.what.value).inc()
+        self._begin_all([outcome])
+        return outcome
 
-    def _unmatched(self, alert: Alert, now_unix_ms: int) -> None:
-        """No policy answers it; a run at work on the same service mentions it, as it may explain something."""
-        self._metrics.alerts.labels("unmatched").inc()
-        service = alert.labels.get("service", "")
-        log.info("no policy for %s of %r", alert.alertname, service)
-        if service:
+    def _begin_all(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.what is Intake.STARTED and outcome.run_id is not None:
+                self._begin(outcome.run_id)
+
+    def _arrival(self, alert: Alert, now_unix_ms: int, ends_named: bool, dumped: dict[str, str]) -> Arrival | None:
+        """Args: dumped: policies as JSON by name, which this fills: a storm has a thousand alerts of one policy."""
+        policy = self._book.first_match(alert.labels)
+        target = _target(policy, alert.labels, alert.annotations) if policy else None
+        if policy is None or target is None:
+            if alert.status == "resolved":
+                self._metrics.alerts.labels(Intake.RESOLVED_UNKNOWN.value).inc()
+                return None
             key = f"unmatched:{alert.fingerprint}:{alert.starts_at_unix_ms}"
-            self._store.remark(service, key, "other_alert", f"{alert.alertname} fires too, no policy", now_unix_ms)
+            note = Note(key, "other_alert", f"{alert.alertname} fires too, no policy")
+            return Unanswered(alert.labels.get("service", ""), note, now_unix_ms)
+        if alert.status == "resolved":
+            return Resolved(
+                fingerprint=alert.fingerprint,
+                starts_at_unix_ms=alert.starts_at_unix_ms,
+                at_unix_ms=now_unix_ms,
+                earlier_too=ends_named,
+            )
+        if policy.name not in dumped:
+            dumped[policy.name] = policy.model_dump_json()
+        return Firing(
+            NewRun(
+                id=f"{alert.fingerprint}-{alert.starts_at_unix_ms}",
+                service=target,
+                alertname=alert.alertname,
+                fingerprint=alert.fingerprint,
+                starts_at_unix_ms=alert.starts_at_unix_ms,
+                policy=policy.name,
+                policy_json=dumped[policy.name],
+                alert_json=alert.model_dump_json(),
+                at_unix_ms=now_unix_ms,
+            )
+        )
 
 
-def _target(policy: Policy, alert: Alert) -> str | None:
+def _target(policy: Policy, labels: Mapping[str, str], annotations: Mapping[str, str]) -> str | None:
     try:
-        target = render(policy.target, Values(labels=alert.labels, annotations=alert.annotations))
+        target = render(policy.target, Values(labels=labels, annotations=annotations))
     except TemplateError as error:
-        log.warning("policy %s, alert %s: target: %s", policy.name, alert.fingerprint, error)
+        log.warning("policy %s: target: %s", policy.name, error)
         return None
     if not _TARGET.fullmatch(target):
-        log.warning("policy %s, alert %s: %r is no name of a service", policy.name, alert.fingerprint, target[:80])
+        log.warning("policy %s: %r is no name of a service", policy.name, target[:80])
         return None
     return target

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from remediation.errors import SettingsError
+from remediation.policy.duration import parse_duration
 from steersman.runtime.paths import shipped
 from steersman.runtime.ports import Ports
 from steersman.runtime.tokens import read_token
@@ -41,6 +42,7 @@ class Settings:
     grafana_token: str = field(repr=False)
     jaeger_url: str  # only for links in the record; empty for none
     database_url: str | None  # PostgreSQL, when several workers share the load; else SQLite in data_dir
+    lease_s: float  # on PostgreSQL: a worker silent for so long has lost its runs to the others
     executor_id: str  # distinct for each worker on one database: a worker takes up only its own unfinished runs
 
     def __repr__(self) -> str:
@@ -69,6 +71,7 @@ class Settings:
             ),
             jaeger_url=_url(environment, "REMEDIATION_JAEGER_URL", ""),
             database_url=_database_url(environment.get("REMEDIATION_DATABASE_URL")),
+            lease_s=_lease(environment.get("REMEDIATION_LEASE") or "15s"),
             executor_id=environment.get("REMEDIATION_EXECUTOR_ID") or "worker-1",
         )
 
@@ -106,6 +109,17 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise SettingsError(f"PORT must be between 1 and 65535, got {text!r}")
     return int(text)
+
+
+def _lease(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise SettingsError(f"REMEDIATION_LEASE: {error}") from error
+    # Below, a worker that is merely busy loses its runs; above, the runs of a dead one wait for longer than a person.
+    if not 1 <= seconds <= 600:
+        raise SettingsError(f"REMEDIATION_LEASE must be between 1s and 10m, got {text!r}")
+    return seconds
 
 
 def _url(environment: Mapping[str, str], name: str, default: str) -> str:

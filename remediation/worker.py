@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,12 +14,15 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from remediation.annotations import Annotator
 from remediation.errors import SettingsError
 from remediation.intake import AlertIntake
+from remediation.membership import Membership
 from remediation.metrics import Metrics
 from remediation.policy.book import load_policies
 from remediation.prometheus import Prometheus
 from remediation.scalers.local import LocalScaler
 from remediation.scalers.scaler import Scaler
 from remediation.settings import DockerSettings, OrchestratorSettings, Settings
+from remediation.starter import Starter
+from remediation.store.leases import Lease
 from remediation.store.record import State
 from remediation.store.store import Store
 from remediation.workflow.deeds import Deeds
@@ -34,6 +38,7 @@ log = logging.getLogger("remediation")
 WORKFLOW_VERSION = "1"
 # We neither send nor receive DBOS messages, set no schedules: its listeners need not look every second.
 _RARELY_S = 3600.0
+LEASE_LOST = 70  # exit code, EX_SOFTWARE of sysexits.h: to be started again, not a mistake of who started it
 # Workflow statuses that DBOS will not take up again.
 _GIVEN_UP = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
@@ -48,6 +53,7 @@ class Worker:
             SettingsError: another worker holds the data directory.
         """
         book = load_policies(settings.policies)
+        self.data_dir = settings.data_dir
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         if settings.database_url is None:
             self._lock = _only_one(settings.data_dir)
@@ -60,6 +66,7 @@ class Worker:
         self._prometheus = Prometheus(settings.prometheus_url)
         self._scaler = _scaler(settings.scaler)
         DBOS(config=_dbos_config(system_database, settings.executor_id))
+        self._membership = self._shared(settings)
         self._annotator = Annotator(settings.grafana_url, settings.grafana_token)
         journal = Journal(self.store, self._prometheus)
         gate = Gate(self.store, self._scaler, book.limits, self.metrics)
@@ -83,13 +90,33 @@ class Worker:
             notifiers=book.notifiers,
         )
         self._remediator = Remediator(steps, deeds, self.metrics.running.inc)
-        self.intake = AlertIntake(book, self.store, self.metrics, self.begin)
+        self._starter = Starter(self.begin)
+        self.intake = AlertIntake(book, self.store, self.metrics, self._starter.put)
+        self._looked_after: set[str] = set()  # unfinished runs that are known to have a workflow
         log.info("%d policies from %s", len(book.policies), settings.policies)
+
+    def _shared(self, settings: Settings) -> Membership | None:
+        if not self.store.database.shared:
+            return None
+        lease = Lease(self.store.database, settings.executor_id, seconds=settings.lease_s, lost=_end_at_once)
+        return Membership(lease, look_after=self._take_up)
 
     def start(self) -> None:
         """Take up what is unfinished, and whatever was accepted but not begun when the last worker died."""
+        if self._membership is not None:
+            self._membership.join()
         DBOS.launch()
-        for run in self.store.unfinished():
+        self._take_up()
+        self._starter.start()
+        if self._membership is not None:
+            self._membership.look_after_others()
+
+    def _take_up(self) -> None:
+        unfinished = self.store.unfinished()
+        self._looked_after &= {run.id for run in unfinished}
+        for run in unfinished:
+            if run.id in self._looked_after:
+                continue
             status = DBOS.get_workflow_status(run.id)
             if status is None:
                 self.begin(run.id)
@@ -97,19 +124,35 @@ class Worker:
                 outcome = f"its workflow ended as {status.status}"
                 self.store.finish(run.id, State.FAILED, outcome, now_unix_ms())
                 log.error("%s: %s for %s failed: %s", run.id, run.alertname, run.service, outcome)
+                continue
+            self._looked_after.add(run.id)
 
     def begin(self, run_id: str) -> None:
         """Start the run's workflow at once; a workflow that exists is left alone."""
         with SetWorkflowID(run_id):
             DBOS.start_workflow(self._remediator.remediate, run_id)
 
+    def leave(self) -> None:
+        """Before the process ends: other workers need not wait until they miss it."""
+        if self._membership is not None:
+            self._membership.leave()
+
     def stop(self) -> None:
         """Let go. Runs at work are not waited for: the next worker takes them up, as after a crash."""
+        self._starter.stop()
         DBOS.destroy(workflow_completion_timeout_sec=0)
+        self.leave()
         self.store.close()
         self._annotator.close()
         self._prometheus.close()
         self._scaler.close()
+
+
+def _end_at_once(why: str) -> None:
+    """Others have this worker's runs: whatever it did now could be done twice."""
+    log.critical("%s; this process ends", why)
+    logging.shutdown()
+    os._exit(LEASE_LOST)
 
 
 def _scaler(settings: OrchestratorSettings | DockerSettings) -> Scaler:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 
 class State(StrEnum):
@@ -24,11 +24,21 @@ FINISHED = frozenset({State.REFUSED, State.RESOLVED, State.ESCALATED, State.FAIL
 
 
 class Intake(StrEnum):
-    """What became of one firing alert."""
+    """What became of one alert of a notification."""
 
     STARTED = "started"  # a new run
     DUPLICATE = "duplicate"  # told before
     JOINED = "joined"  # another run is already at work on the same target
+    LATE = "late"  # it fired, and is known to be over
+    RESOLVED = "resolved"  # the run that answers it now knows that it is over
+    RESOLVED_UNKNOWN = "resolved_unknown"  # nobody answers it, or it was told before
+    UNMATCHED = "unmatched"  # no policy answers it
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    what: Intake
+    run_id: str | None  # that answers it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,44 @@ class NewRun:
     policy_json: str
     alert_json: str
     at_unix_ms: int
+    because: str = "began this run"  # ends the first line of its timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    new: NewRun  # the run that answers it, unless there is one already
+
+    @property
+    def fingerprint(self) -> str:
+        return self.new.fingerprint
+
+    @property
+    def starts_at_unix_ms(self) -> int:
+        return self.new.starts_at_unix_ms
+
+    @property
+    def service(self) -> str:
+        return self.new.service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    fingerprint: str
+    starts_at_unix_ms: int
+    at_unix_ms: int
+    earlier_too: bool = False  # the sender names the end, not the start: all that started before is over
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No policy answers it; a run at work on the same service mentions it, as it may explain something."""
+
+    service: str
+    note: Note
+    at_unix_ms: int
+
+
+Arrival: TypeAlias = "Firing | Resolved | Unanswered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

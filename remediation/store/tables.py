@@ -32,12 +32,17 @@ Index(
     postgresql_where=runs.c.finished_at_unix_ms.is_(None),
 )
 Index("remediation_runs_by_start", runs.c.started_at_unix_ms)
+# What listings filter by and guards look back at, so that neither reads the whole history.
+Index("remediation_runs_by_service", runs.c.service, runs.c.started_at_unix_ms)
+Index("remediation_runs_by_state", runs.c.state, runs.c.started_at_unix_ms)
+Index("remediation_runs_by_end", runs.c.service, runs.c.state, runs.c.finished_at_unix_ms)
 
 alerts = Table(
     "remediation_alerts",
     metadata,
     Column("fingerprint", String(64), primary_key=True),
     Column("starts_at_unix_ms", BigInteger, primary_key=True),
+    # The run that answers it; empty if it was over before anybody had heard that it fires.
     Column("run_id", String(128), nullable=False, index=True),
     Column("resolved_at_unix_ms", BigInteger),
 )
@@ -58,6 +63,7 @@ actions = Table(
     UniqueConstraint("run_id", "key"),
 )
 Index("remediation_actions_by_target", actions.c.target, actions.c.at_unix_ms)
+Index("remediation_actions_by_time", actions.c.at_unix_ms)
 
 timeline = Table(
     "remediation_timeline",
@@ -84,7 +90,7 @@ evidence = Table(
     UniqueConstraint("run_id", "key"),
 )
 
-# One row while it is on; a history of it is in the log.
+# One row while it is on; its history is in the audit log.
 kill_switch = Table(
     "remediation_kill_switch",
     metadata,
@@ -107,4 +113,35 @@ approvals = Table(
     Column("by", String(128)),
     Column("reason", Text),
     UniqueConstraint("run_id", "key"),
+)
+
+# Written only by `remediation.store.audit.append`, never changed.
+audit = Table(
+    "remediation_audit",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("at_unix_ms", BigInteger, nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("run_id", String(128), nullable=False, index=True),  # empty where no run is meant
+    Column("detail_json", Text, nullable=False),
+    Column("previous_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+# One row, always there.
+audit_head = Table(
+    "remediation_audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+# Who works on this store. A worker that has not been heard of for its lease has lost its row, and with it its runs.
+workers = Table(
+    "remediation_workers",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("incarnation", String(32), nullable=False),  # of the process: a restarted one has another
+    Column("expires_at_unix_ms", BigInteger, nullable=False),  # by the database's clock
 )

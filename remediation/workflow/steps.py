@@ -142,12 +142,14 @@ class Steps:
             refusal = check_rate(guards, history, service=service)
         else:
             refusal = check_history(guards, history, service=service, now_unix_ms=now)
-        refusal = refusal or self._gate.refusal(case, now)
         if refusal is not None:
             return refusal, 0
         end_s = time.monotonic() + guards.patience
+        decision: Target | Refusal | None
         while True:
-            decision, minimum = self._target(case, step)
+            decision, minimum = self._gate.refusal(case, now_unix_ms()), 0
+            if decision is None:
+                decision, minimum = self._target(case, step)
             passing = isinstance(decision, Refusal) and decision.guard in ("telemetry", "unreachable")
             if not passing or time.monotonic() >= end_s:
                 return decision, minimum

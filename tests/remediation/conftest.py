@@ -27,6 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from postgres_cluster import PostgresCluster, require_postgres
 
 TOKEN = "post-alerts"
 ORCHESTRATOR_TOKEN = "scale-services"
@@ -208,9 +209,19 @@ class WorkerProcess:
     orchestrator: OrchestratorStandIn
     prometheus: PrometheusStandIn
     url: str = ""
+    name: str = "worker-1"
+    database_url: str = ""  # of PostgreSQL; SQLite without it
+    lease: str = "3s"
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self.launch()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        self.wait_for(self._ready, "the worker is ready", within_s=40)
+
+    def launch(self) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -223,7 +234,10 @@ class WorkerProcess:
             "PATH": os.environ["PATH"],
             "PORT": str(port),
             "REMEDIATION_TOKEN_FILE": str(self.directory / "remediation.token"),
-            "REMEDIATION_DATA_DIR": str(self.directory / "data"),
+            "REMEDIATION_DATA_DIR": str(self.directory / f"data-{self.name}"),
+            "REMEDIATION_DATABASE_URL": self.database_url,
+            "REMEDIATION_EXECUTOR_ID": self.name,
+            "REMEDIATION_LEASE": self.lease,
             "REMEDIATION_POLICIES": str(policies),
             "REMEDIATION_PROMETHEUS_URL": self.prometheus.url,
             "REMEDIATION_ORCHESTRATOR_URL": self.orchestrator.url,
@@ -235,7 +249,6 @@ class WorkerProcess:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "remediation"], env=environment, stdout=out, stderr=out
             )
-        self.wait_for(self._ready, "the worker is ready", within_s=40)
 
     def _ready(self) -> bool:
         assert self.process is not None
@@ -317,6 +330,40 @@ def prometheus() -> Iterator[PrometheusStandIn]:
     stand_in = PrometheusStandIn()
     yield stand_in
     stand_in.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresCluster]:
+    cluster = PostgresCluster(require_postgres())
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def two_workers(
+    tmp_path: Path,
+    postgres: PostgresCluster,
+    orchestrator: OrchestratorStandIn,
+    prometheus: PrometheusStandIn,
+) -> Iterator[tuple[WorkerProcess, WorkerProcess]]:
+    """Two workers on one PostgreSQL, started at the same time, to be killed."""
+    url = postgres.database()
+    pair = []
+    for name in ("worker-1", "worker-2"):
+        folder = tmp_path / name
+        folder.mkdir()
+        pair.append(WorkerProcess(folder, orchestrator, prometheus, name=name, database_url=url))
+    try:
+        for running in pair:
+            running.launch()
+        for running in pair:
+            running.wait_until_ready()
+        yield pair[0], pair[1]
+    finally:
+        for running in pair:
+            if running.process is not None and running.process.poll() is None:
+                running.process.send_signal(signal.SIGCONT)
+                running.kill()
 
 
 @pytest.fixture(scope="session")

@@ -115,7 +115,7 @@ def test_records_are_listed_newest_first_and_filtered(worker, orchestrator, slow
     assert record == worker.record(record["id"])
     assert set(record) == {
         "id", "service", "alertname", "state", "started_at_unix_ms", "finished_at_unix_ms", "policy", "alert",
-        "actions", "timeline", "evidence", "outcome",
+        "actions", "timeline", "evidence", "approvals", "outcome",
     }  # fmt: skip
     assert record["alert"]["labels"]["service"] == "older"
     assert record["alert"]["fingerprint"]

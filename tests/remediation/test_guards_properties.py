@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from remediation.guards import check_fleet, check_history, check_kill_switch
 from remediation.policy.limits import Limits
 from remediation.policy.policy import Guards
-from remediation.store.record import RETURNING, Action, Denied, KillSwitch, NewRun, State
+from remediation.store.record import RETURNING, Action, Denied, Firing, KillSwitch, NewRun, State
 from remediation.store.store import Store
 
 SERVICES = ("cart", "catalog", "checkout", "inventory", "payment", "recommendation")
@@ -54,7 +54,7 @@ class World:
             alert_json="{}",
             at_unix_ms=self.now_ms,
         )
-        self.store.accept(new)
+        self.store.take([Firing(new)])
         self.runs[service] = new.id
 
     def act(self, service: str, kind: str, *, twice: bool) -> None:
@@ -99,7 +99,7 @@ class World:
         if on:
             self.store.stop_all(KillSwitch(reason="r", by="b", at_unix_ms=self.now_ms))
         else:
-            self.store.allow_all()
+            self.store.allow_all(by="b", reason="r", at_unix_ms=self.now_ms)
 
     def assert_nothing_is_overrun(self) -> None:
         lately = [each for each in self.done if each[0] > self.now_ms - HOUR_MS]

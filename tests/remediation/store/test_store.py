@@ -2,25 +2,41 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from remediation.store.history import DAY_MS, HOUR_MS
-from remediation.store.record import Action, Denied, Finding, Intake, KillSwitch, NewRun, Note, State
+from remediation.store.record import Action, Denied, Finding, Firing, Intake, KillSwitch, NewRun, Note, Resolved, State
 from remediation.store.store import Store
-from remediation.store.tables import metadata, runs
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def opened(request, tmp_path):
+    """Opens the same store, as often as it is called."""
+    stores = []
+    url = request.getfixturevalue("postgres").database() if request.param == "postgresql" else None
+
+    def open_store():
+        path = tmp_path / "remediation.sqlite"
+        stores.append(Store.in_file(path) if url is None else Store.at_url(url.replace("://", "+psycopg://")))
+        return stores[-1]
+
+    yield open_store
+    for one in stores:
+        one.close()
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "remediation.sqlite"
+def store(opened):
+    return opened()
 
 
-@pytest.fixture
-def store(path):
-    store = Store.in_file(path)
-    yield store
-    store.close()
+def accept(store, new):
+    (outcome,) = store.take([Firing(new)])
+    return outcome.what, outcome.run_id
+
+
+def resolve(store, fingerprint, starts, at):
+    (outcome,) = store.take([Resolved(fingerprint=fingerprint, starts_at_unix_ms=starts, at_unix_ms=at)])
+    return outcome.run_id
 
 
 def new_run(fingerprint="f1", *, service="cart", starts=1000, at=5000):
@@ -46,54 +62,53 @@ def action(key="0.0", *, kind="scale_out", to=3, at=5000):
 
 
 def test_same_alert_begins_one_run(store):
-    assert store.accept(new_run()) == (Intake.STARTED, "f1-1000")
-    assert store.accept(new_run()) == (Intake.DUPLICATE, "f1-1000")
+    assert accept(store, new_run()) == (Intake.STARTED, "f1-1000")
+    assert accept(store, new_run()) == (Intake.DUPLICATE, "f1-1000")
     store.finish("f1-1000", State.RESOLVED, "done", 9000)
-    assert store.accept(new_run()) == (Intake.DUPLICATE, "f1-1000")
-    assert store.accept(new_run(starts=2000)) == (Intake.STARTED, "f1-2000")
+    assert accept(store, new_run()) == (Intake.DUPLICATE, "f1-1000")
+    assert accept(store, new_run(starts=2000)) == (Intake.STARTED, "f1-2000")
 
 
 def test_one_unfinished_run_for_each_target(store):
-    store.accept(new_run())
-    assert store.accept(new_run("f2")) == (Intake.JOINED, "f1-1000")
-    assert store.accept(new_run("f2")) == (Intake.DUPLICATE, "f1-1000")
-    assert store.accept(new_run("f3", service="catalog")) == (Intake.STARTED, "f3-1000")
+    accept(store, new_run())
+    assert accept(store, new_run("f2")) == (Intake.JOINED, "f1-1000")
+    assert accept(store, new_run("f2")) == (Intake.DUPLICATE, "f1-1000")
+    assert accept(store, new_run("f3", service="catalog")) == (Intake.STARTED, "f3-1000")
     assert {run.id for run in store.unfinished()} == {"f1-1000", "f3-1000"}
 
 
 def test_alert_that_outlives_the_run_it_joined_begins_its_own(store):
-    store.accept(new_run())
-    store.accept(new_run("f2"))
+    accept(store, new_run())
+    accept(store, new_run("f2"))
     store.finish("f1-1000", State.RESOLVED, "done", 9000)
-    assert store.accept(new_run("f2")) == (Intake.STARTED, "f2-1000")
-    assert store.accept(new_run("f2")) == (Intake.DUPLICATE, "f2-1000")
+    assert accept(store, new_run("f2")) == (Intake.STARTED, "f2-1000")
+    assert accept(store, new_run("f2")) == (Intake.DUPLICATE, "f2-1000")
 
 
 def test_alert_is_active_until_its_latest_start_is_resolved(store):
-    store.accept(new_run())
-    store.accept(new_run(starts=2000))  # the sender was restarted and counts anew
-    assert store.resolve("f1", 1000, 6000) == "f1-1000"
+    accept(store, new_run())
+    accept(store, new_run(starts=2000))  # the sender was restarted and counts anew
+    assert resolve(store, "f1", 1000, 6000) == "f1-1000"
     assert store.alert_is_active("f1-1000")
-    assert store.resolve("f1", 2000, 7000) == "f1-1000"
+    assert resolve(store, "f1", 2000, 7000) == "f1-1000"
     assert not store.alert_is_active("f1-1000")
-    assert store.resolve("f1", 2000, 8000) is None  # told before
-    assert store.resolve("f9", 1, 8000) is None
+    assert resolve(store, "f1", 2000, 8000) is None  # told before
+    assert resolve(store, "f9", 1, 8000) is None
 
 
-def test_everything_is_there_after_the_file_is_opened_again(store, path):
-    store.accept(new_run())
+def test_everything_is_there_after_the_store_is_opened_again(store, opened):
+    accept(store, new_run())
     intend(store, "f1-1000", State.ACTING, action())
     store.close()
-    again = Store.in_file(path)
+    again = opened()
     record = again.record("f1-1000")
     assert record["state"] == "acting"
     assert record["actions"][0]["from"] == 1
     assert record["actions"][0]["status"] == "intended"
-    again.close()
 
 
 def test_intention_is_written_once_and_keeps_what_it_first_said(store):
-    store.accept(new_run())
+    accept(store, new_run())
     intend(store, "f1-1000", State.ACTING, action(to=3))
     assert intend(store, "f1-1000", State.ACTING, action(to=9, at=9999)).to_replicas == 3
     store.conclude("f1-1000", "0.0", "done", Note("n", "scale_out", "1 → 3"), 6000)
@@ -102,7 +117,7 @@ def test_intention_is_written_once_and_keeps_what_it_first_said(store):
 
 
 def test_what_a_repeated_step_writes_again_is_there_once(store):
-    store.accept(new_run())
+    accept(store, new_run())
     for _ in range(2):
         store.progress(
             "f1-1000",
@@ -117,7 +132,7 @@ def test_what_a_repeated_step_writes_again_is_there_once(store):
 
 
 def test_finished_run_stays_as_it_ended(store):
-    store.accept(new_run())
+    accept(store, new_run())
     assert store.finish("f1-1000", State.ESCALATED, "did not help", 9000)
     assert not store.finish("f1-1000", State.RESOLVED, "changed my mind", 9500)
     store.progress("f1-1000", 9600, state=State.ACTING)
@@ -129,7 +144,7 @@ def test_finished_run_stays_as_it_ended(store):
 
 def test_history_counts_what_guards_ask_for(store):
     now = 2 * HOUR_MS
-    store.accept(new_run())
+    accept(store, new_run())
     intend(store, "f1-1000", State.ACTING, action("0.0", at=now - HOUR_MS - 1))  # too old for the hour
     intend(store, "f1-1000", State.ACTING, action("0.1", at=now - 1000))
     intend(store, "f1-1000", State.ACTING, action("0.undo", kind="undo", at=now - 500))
@@ -152,7 +167,7 @@ def test_repairs_are_runs_that_acted_and_resolved(store):
             (True, State.ESCALATED, now - 1000),
         ]
     ):
-        store.accept(new_run(f"f{number}"))
+        accept(store, new_run(f"f{number}"))
         if acted:
             intend(store, f"f{number}-1000", State.ACTING, action(at=ended_ms - 1))
         store.finish(f"f{number}-1000", state, "x", ended_ms)
@@ -162,7 +177,7 @@ def test_repairs_are_runs_that_acted_and_resolved(store):
 def test_fleet_history_counts_what_others_do(store):
     now = 2 * HOUR_MS
     for fingerprint, service in (("f1", "cart"), ("f2", "payment"), ("f3", "catalog")):
-        store.accept(new_run(fingerprint, service=service))
+        accept(store, new_run(fingerprint, service=service))
     intend(store, "f1-1000", State.ACTING, action(at=now - 900_000))  # in the hour, but not in the radius's ten minutes
     intend(store, "f2-1000", State.ACTING, replace(action(at=now - 1000), target="payment"))
     intend(store, "f2-1000", State.ACTING, replace(action("0.undo", kind="undo", at=now - 1000), target="payment"))
@@ -175,7 +190,7 @@ def test_fleet_history_counts_what_others_do(store):
 
 
 def test_denied_action_leaves_nothing(store):
-    store.accept(new_run())
+    accept(store, new_run())
     denied = intend(store, "f1-1000", State.ACTING, action(), admit=lambda fleet, known: "freeze: sunday")
     assert denied == Denied("freeze: sunday")
     record = store.record("f1-1000")
@@ -183,38 +198,36 @@ def test_denied_action_leaves_nothing(store):
 
 
 def test_action_written_before_is_known_to_be(store):
-    store.accept(new_run())
+    accept(store, new_run())
     seen = []
     for _ in range(2):
         intend(store, "f1-1000", State.ACTING, action(), admit=lambda fleet, known: seen.append(known))
     assert seen == [False, True]
 
 
-def test_kill_switch_keeps_the_first_reason_and_survives(store, path):
+def test_kill_switch_keeps_the_first_reason_and_survives(store, opened):
     first = KillSwitch(reason="migration", by="ada", at_unix_ms=1)
     assert store.stop_all(first) == first
     assert store.stop_all(KillSwitch(reason="another", by="bob", at_unix_ms=2)) == first
-    again = Store.in_file(path)
+    again = opened()
     assert again.kill_switch() == first
     assert again.fleet("x", "y", 5, 1).kill_switch == first
-    again.allow_all()
+    again.allow_all(by="ada", reason="done", at_unix_ms=9)
     assert store.kill_switch() is None
-    again.close()
 
 
-def test_accepted_alert_is_synced_to_disk(store, path):
-    with store._engine.connect() as connection:
+def test_accepted_alert_is_synced_to_disk(tmp_path):
+    store = Store.in_file(tmp_path / "remediation.sqlite")
+    with store.database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-    store.accept(new_run())
-    other = sqlite3.connect(path)
+    accept(store, new_run())
+    other = sqlite3.connect(tmp_path / "remediation.sqlite")
     assert other.execute("SELECT count(*) FROM remediation_runs").fetchone() == (1,)
     other.close()
+    store.close()
 
 
-def test_tables_are_postgresql_tables_too():
-    dialect = postgresql.dialect()
-    for table in metadata.sorted_tables:
-        assert "CREATE TABLE" in str(CreateTable(table).compile(dialect=dialect))
-    (index,) = (index for index in runs.indexes if index.unique)
-    assert "WHERE finished_at_unix_ms IS NULL" in str(CreateIndex(index).compile(dialect=dialect))
+def test_store_is_read_while_somebody_writes(store):
+    with store.database.writing():
+        assert store.records(state=None, service=None, limit=1) == []
