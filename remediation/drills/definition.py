@@ -129,12 +129,25 @@ class Definition(Model):
         for expectation in self.then:
             self._check_events(expectation.name, expectation.after_events, known)
             known.append(expectation.name)
+        self._check_holds()
         if doubles := {name for name in known if known.count(name) > 1}:
             raise ValueError(f"names must differ, but {sorted(doubles)} are given twice (or are reserved)")
         graded = [e.grade for e in (*self.confirm, *self.expect, *self.then) if e.grade]
         if len(set(graded)) != len(graded):
             raise ValueError(f"each grade may be given once, got {graded}")
         return self
+
+    def _check_holds(self) -> None:
+        """A deadline counts from the moment since which the earlier expectation held; its `hold` passes after that."""
+        everything = (*self.confirm, *self.expect, *self.then)
+        holds = {each.name: each.hold for each in everything}
+        for each in everything:
+            for event in each.after_events:
+                if each.within is not None and each.within <= (hold := holds.get(event, 0.0)) and hold:
+                    raise ValueError(
+                        f"{each.name!r}: within {each.within:g}s is over before {event!r} is met, "
+                        f"which has to hold for {hold:g}s and counts from its beginning"
+                    )
 
     @staticmethod
     def _check_events(name: str, after: tuple[str, ...], known: list[str]) -> None:
