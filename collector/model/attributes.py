@@ -107,11 +107,16 @@ def array_text(values: Iterable[AnyValue]) -> str:
 
 
 def map_text(pairs: Iterable[KeyValue]) -> str:
-    return _json({pair.key: _plain(pair.value) for pair in pairs})
+    return _json(_map(pairs))
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _map(pairs: Iterable[KeyValue]) -> dict[str, Any]:
+    plain = {pair.key: _plain(pair.value) for pair in pairs}
+    return plain if len(plain) != 1 or plain.keys().isdisjoint(_TAGS) else {_MAP: list(plain.items())}
 
 
 def _plain(value: AnyValue) -> Any:
@@ -119,8 +124,7 @@ def _plain(value: AnyValue) -> Any:
         case "array_value":
             return [_plain(item) for item in value.array_value.values]
         case "kvlist_value":
-            plain = {pair.key: _plain(pair.value) for pair in value.kvlist_value.values}
-            return plain if len(plain) != 1 or plain.keys().isdisjoint(_TAGS) else {_MAP: list(plain.items())}
+            return _map(value.kvlist_value.values)
         case "bytes_value":
             return {_BYTES: base64.b64encode(value.bytes_value).decode()}
         case "double_value":

@@ -15,6 +15,8 @@ import pytest
 from collector.api.jaeger import jaeger_app
 from collector.pipeline.admission import Admission, Limits
 from collector.pipeline.commit import GroupCommit
+from collector.pipeline.intake import Intake
+from collector.pipeline.redaction import Redactor, Rules
 from collector.pipeline.self_metrics import SelfMetrics
 from collector.receivers.otlp_grpc import otlp_grpc_server
 from collector.receivers.otlp_http import otlp_http_app
@@ -73,7 +75,11 @@ async def receivers(tmp_path: Path, limits: Limits) -> AsyncIterator[Receivers]:
         counts = SelfMetrics()
         commit = await stack.enter_async_context(GroupCommit(database.write, interval_s=0.01, observe=counts.committed))
         ingest = OtlpIngest(
-            commit=commit, metrics=MetricsIngest(metrics, metrics), admission=Admission(limits), counts=counts
+            commit=commit,
+            metrics=MetricsIngest(metrics, metrics),
+            admission=Admission(limits),
+            counts=counts,
+            intake=Intake(limits, Redactor(Rules())),
         )
         server, grpc_port = otlp_grpc_server(ingest, host="127.0.0.1", port=0)
         await server.start()
