@@ -11,8 +11,9 @@ from typing import NamedTuple
 from remediation.drills.report import Drawn, Report
 from remediation.drills.tracker import Status
 
-WIDTH, HEIGHT = 960, 218
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 46, 24  # around the plot: scale, names of the marks, and times
+WIDTH, HEIGHT = 960, 232
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 60, 24  # around the plot: scale, names of the marks, and times
+LABEL_ROWS = 2  # above the plot; a mark that finds no room there has its words as a tooltip
 COLOURS = 8  # --s0 to --s7 of the page
 MOST_MARKS = 24  # of one kind; a drill that flaps that often is told by its timeline
 NARROW = 6.2  # pixels of a character of the labels, on average
@@ -30,12 +31,15 @@ class Band(NamedTuple):
 
 
 def marks(report: Report) -> list[Mark]:
-    """When alerts fired, actions came, and what was graded as recovery was reached; by time."""
-    found = [
-        Mark(each.at_s, each.kind, each.event.removesuffix(" firing"))
-        for each in report.timeline
-        if (each.kind == "alert" and each.event.endswith(" firing")) or each.kind == "action"
-    ]
+    """
+    When alerts fired, actions came, and what was graded as recovery was reached; by time. Of the alerts, those that the
+    drill is about, or all if it is about none: what else fires stands in the timeline.
+    """
+    found = [Mark(each.at_s, "action", each.event) for each in report.timeline if each.kind == "action"]
+    fired = [each for each in report.timeline if each.kind == "alert" and each.event.endswith(" firing")]
+    alerts = [Mark(each.at_s, "alert", each.event.removesuffix(" firing")) for each in fired]
+    wanted = " ".join(each.wanted for each in report.expectations)
+    found += [mark for mark in alerts if mark.words in wanted] or alerts
     for each in report.expectations:
         recovers = any(
             g.expectation == each.name and g.grade in ("recover", "return", "resolve") for g in report.grades
@@ -117,9 +121,9 @@ def _names(chart: Drawn) -> Iterator[str]:
         return
     x = float(WIDTH - RIGHT)
     for index, line in reversed(list(enumerate(chart.series))):
-        yield f'<text x="{x:.0f}" y="14" text-anchor="end">{escape(line.name)}</text>'
-        x -= NARROW * len(line.name) + 20
+        x -= NARROW * len(line.name) + 18
         yield f'<rect x="{x:.0f}" y="8" width="12" height="3" rx="1.5" fill="var(--s{index % COLOURS})"/>'
+        yield f'<text x="{x + 17:.0f}" y="14">{escape(line.name)}</text>'
         x -= 16
 
 
@@ -147,7 +151,7 @@ def _line(frame: _Frame, index: int, points: list[tuple[float, float | None]]) -
 
 
 def _marks(report: Report, frame: _Frame) -> Iterator[str]:
-    free_from = float(LEFT)
+    free_from = [float(LEFT)] * LABEL_ROWS
     for mark in marks(report):
         if not frame.low_s <= mark.at_s <= frame.high_s:
             continue
@@ -160,6 +164,8 @@ def _marks(report: Report, frame: _Frame) -> Iterator[str]:
         )
         width = NARROW * len(mark.words)
         left = min(x - 4, WIDTH - RIGHT - width)
-        if left >= free_from and width < WIDTH / 3:
-            yield f'<text x="{left:.1f}" y="{TOP - 11}" style="fill:{colour}">{escape(mark.words)}</text>'
-            free_from = left + width + 10
+        row = next((row for row in range(LABEL_ROWS) if left >= free_from[row]), None)
+        if row is not None and width < WIDTH / 3:
+            y = TOP - 11 - 14 * row
+            yield f'<text x="{left:.1f}" y="{y}" style="fill:{colour}">{escape(mark.words)}</text>'
+            free_from[row] = left + width + 10
