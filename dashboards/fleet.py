@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as grafana
 
-from dashboards.shapes import TO_SERVICE, WIDTH, board, chart, choice, dependencies, number, query, rows
+from dashboards.shapes import ROW_TO_SERVICE, TO_SERVICE, WIDTH, board, chart, choice, dependencies, number, query, rows
 from dashboards.shapes import latest as newest
 
 UID = "steersman-fleet"
@@ -31,7 +31,9 @@ def dashboard() -> grafana.Dashboard:
             "Fleet overview",
             "Every service at a glance: what is asked of it, what fails, how long it takes, how full it is.",
         )
-        .with_variable(choice("service", "Service", "label_values(worker_pool_size, job)", several=True))
+        .with_variable(
+            choice("service", "Service", "label_values(worker_pool_size, job)", several=True, everything=None)
+        )
         .with_panel(
             number(
                 "Requests",
@@ -95,7 +97,7 @@ def dashboard() -> grafana.Dashboard:
                     "p99": ((None, "green"), (0.5, "orange"), (1, "red")),
                     "Busy": ((None, "green"), (0.7, "orange"), (0.9, "red")),
                 },
-                links={"Service": TO_SERVICE},
+                links={"Service": ROW_TO_SERVICE},
             )
         )
         .with_panel(

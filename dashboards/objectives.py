@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as grafana
 
-from dashboards.shapes import HALF, QUARTER, TO_SERVICE, bars, board, chart, choice, note, number, query, rows
+from dashboards.shapes import HALF, QUARTER, ROW_TO_SERVICE, bars, board, chart, choice, note, number, query, rows
 from dashboards.shapes import latest as newest
 
 UID = "steersman-objectives"
@@ -13,8 +13,8 @@ _BUDGET_STEPS = ((None, "red"), (0.0, "orange"), (0.5, "green"))
 _NOTE = """\
 An error budget is what an objective leaves room for: 99 % of good requests leave 1 % that may fail. A burn rate of 1
 uses it up exactly in its period; at 14.4 a fiftieth of a month's budget goes in an hour. A page wants a high burn rate
-over a long window *and* over a short one, so that it comes for what matters and goes when it is over (the SRE workbook,
-Google's *Alerting on SLOs*). In the demo an hour is a minute: `rules/slos.yml` says how to scale the windows for production.
+over a long window *and* over a short one, so that it comes for what matters and goes when it is over (*Alerting on
+SLOs* in Google's SRE workbook). In the demo an hour is a minute: `rules/slos.yml` says how to scale it for production.
 """
 
 
@@ -89,7 +89,7 @@ def dashboard() -> grafana.Dashboard:
                     "Budget left": _BUDGET_STEPS,
                     "Burn rate": ((None, "green"), (1, "orange"), (14.4, "red")),
                 },
-                links={"Service": TO_SERVICE},
+                links={"Service": ROW_TO_SERVICE},
             ).height(12)
         )
         .with_panel(

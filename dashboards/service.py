@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as grafana
+from grafana_foundation_sdk.models.dashboard import DynamicConfigValue
 
 from dashboards.shapes import (
     HALF,
@@ -220,8 +221,8 @@ def _replicas(made: grafana.Dashboard) -> grafana.Dashboard:
     )
 
 
-def _right_axis() -> list[grafana.dashboard.DynamicConfigValue]:
-    value = grafana.dashboard.DynamicConfigValue
+def _right_axis() -> list[DynamicConfigValue]:
+    value = DynamicConfigValue
     return [value("unit", "none"), value("custom.axisPlacement", "right"), value("custom.fillOpacity", 0)]
 
 

@@ -79,8 +79,13 @@ def board(uid: str, title: str, description: str, *, since: str = "now-15m") -> 
     )
 
 
-def choice(name: str, label: str, query: str, *, several: bool) -> grafana.QueryVariable:
-    """A variable whose values Prometheus knows; with several, all of them to begin with."""
+def choice(name: str, label: str, query: str, *, several: bool, everything: str | None = ".+") -> grafana.QueryVariable:
+    """
+    A variable whose values Prometheus knows; with several, all of them to begin with.
+
+    Args:
+        everything: The regular expression that All stands for; None: the values that are offered.
+    """
     made = (
         grafana.QueryVariable(name)
         .label(label)
@@ -91,7 +96,7 @@ def choice(name: str, label: str, query: str, *, several: bool) -> grafana.Query
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
     )
-    return made.all_value(".+") if several else made
+    return made.all_value(everything) if several and everything else made
 
 
 def query(expr: str, legend: str = "{{job}}", *, exemplar: bool = False) -> prometheus.Dataquery:
@@ -125,6 +130,11 @@ def link(title: str, url: str) -> grafana.DashboardLink:
 
 TO_SERVICE = link(
     "${__field.labels.job} in depth", "/d/steersman-service?var-service=${__field.labels.job}&from=${__from}&to=${__to}"
+)
+
+ROW_TO_SERVICE = link(  # of a table with a column "Service"
+    "${__data.fields.Service} in depth",
+    "/d/steersman-service?var-service=${__data.fields.Service}&from=${__from}&to=${__to}",
 )
 
 
@@ -284,13 +294,13 @@ def note(title: str, markdown: str, *, width: int = WIDTH, height: int = STAT_HE
     return text.Panel().title(title).content(markdown).span(width).height(height)
 
 
-class JaegerQuery(variants.Dataquery):
+class JaegerQuery(variants.Dataquery, Builder[variants.Dataquery]):
     """A query of Grafana's Jaeger data source, which the SDK has no builder for."""
 
     def __init__(self, **fields: object) -> None:
         self._fields = {"datasource": JAEGER, "refId": "A", **fields}
 
-    def build(self) -> JaegerQuery:
+    def build(self) -> variants.Dataquery:
         return self
 
     def to_json(self) -> dict[str, object]:

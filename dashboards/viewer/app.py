@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,8 +19,10 @@ from dashboards.viewer.pages.alerts import AlertsPage
 from dashboards.viewer.pages.dashboard import DashboardPage, State
 from dashboards.viewer.pages.explore import ExplorePage
 from dashboards.viewer.pages.remediations import RecordPage, RemediationsPage
+from dashboards.viewer.pages.service_map import ServiceMapPage
 from dashboards.viewer.pages.shell import page
 from dashboards.viewer.pages.traces import SearchPage, TracePage
+from dashboards.viewer.panels.sources import Sources
 from dashboards.viewer.peers.jaeger import Jaeger
 from dashboards.viewer.peers.prometheus import Prometheus
 from dashboards.viewer.peers.remediation import Remediation
@@ -53,7 +55,13 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     async def healthy() -> dict[str, str]:
         return {"status": "ok"}
 
-    _add_dashboards(library, store, prometheus)
+    sources = Sources(client, jaeger_url=settings.jaeger_url, logs_url=settings.prometheus_url)
+    _add_dashboards(library, store, prometheus, sources)
+
+    @ui.page("/map")
+    async def service_map(request: Request) -> None:
+        await ServiceMapPage(prometheus, sources, client, settings.orchestrator_url, request.query_params).build()
+
     _add_traces(Jaeger(client, settings.jaeger_url))
     _add_operations(prometheus, Remediation(client, settings.remediation_url))
     ui.run_with(
@@ -62,7 +70,10 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     return app
 
 
-def _add_dashboards(library: Library, store: GrafanaStore, prometheus: Prometheus) -> None:
+def _add_dashboards(library: Library, store: GrafanaStore, prometheus: Prometheus, sources: Sources) -> None:
+    def tagged(tags: Sequence[str]) -> list[tuple[str, str]]:
+        return [(each.title, each.uid) for each in library.all() if set(tags) <= set(each.tags)]
+
     @ui.page("/")
     @ui.page("/dashboards")
     def dashboards() -> None:
@@ -88,7 +99,7 @@ def _add_dashboards(library: Library, store: GrafanaStore, prometheus: Prometheu
             refresh=asked.get("refresh", found.refresh),
             chosen=_chosen(asked.multi_items()),
         )
-        await DashboardPage(state, prometheus, store).build()
+        await DashboardPage(state, prometheus, store, sources, tagged).build()
 
     @ui.page("/d/{uid}/json")
     def as_json(uid: str) -> None:

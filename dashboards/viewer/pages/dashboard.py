@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -11,14 +12,20 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from dashboards.errors import PeerError
-from dashboards.viewer.grafana.dashboard import Dashboard, Panel, Variable
+from dashboards.viewer.grafana.dashboard import Dashboard, Panel, Target, Variable
 from dashboards.viewer.grafana.interpolation import ALL, builtin, interpolate
+from dashboards.viewer.grafana.links import panel_links
+from dashboards.viewer.grafana.repeat import Scoped, repeated
 from dashboards.viewer.grafana.timerange import Span, parse_interval, span_of
 from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.pages.shell import is_dark, page
-from dashboards.viewer.panels.frames import Answer, Frame, frames_of
-from dashboards.viewer.panels.view import View, make_view
+from dashboards.viewer.panels.frames import Answer, Frame, frames_of, visible
+from dashboards.viewer.panels.records import Edge
+from dashboards.viewer.panels.sources import Sources
+from dashboards.viewer.panels.transformations import renamed
+from dashboards.viewer.panels.view import TRACE_KINDS, View, make_view
 from dashboards.viewer.peers.prometheus import Exemplar, Prometheus
+from dashboards.viewer.traces.tree import Tree
 from dashboards.viewer.variables import choices, start_values, substituted
 
 RANGES = {
@@ -37,14 +44,28 @@ REFRESHES = {"": "off", "1s": "1 s", "5s": "5 s", "10s": "10 s", "30s": "30 s", 
 SCRAPE_INTERVAL_S = 1.0  # of the shop; `$__rate_interval` is at least four of it
 SMALL_ROWS = 5  # grid rows up to which a panel needs little height on a phone
 POINTS_FOR_STATS = 120
+MAX_EXEMPLARS = 200  # the newest; more hide the lines
 
 
 @dataclass(slots=True)
 class Placed:
     panel: Panel
+    scope: Mapping[str, Sequence[str]]  # the variables of a repeated panel
     view: View
     title: ui.label
     error: ui.label
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What the queries of one panel have brought so far."""
+
+    frames: list[Frame] = field(default_factory=list)
+    exemplars: list[Exemplar] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    traces: list[Tree] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    edges: list[Edge] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -73,8 +94,21 @@ class State:
 
 
 class DashboardPage:
-    def __init__(self, state: State, prometheus: Prometheus, store: GrafanaStore) -> None:
+    def __init__(
+        self,
+        state: State,
+        prometheus: Prometheus,
+        store: GrafanaStore,
+        sources: Sources,
+        tagged: Callable[[Sequence[str]], Sequence[tuple[str, str]]],
+    ) -> None:
+        """
+        Args:
+            tagged: The titles and uids of the dashboards that have all of these tags.
+        """
         self._state = state
+        self._sources = sources
+        self._tagged = tagged
         self._store = store
         self._prometheus = prometheus
         self._placed: list[Placed] = []
@@ -94,11 +128,38 @@ class DashboardPage:
                     if not variable.hidden and variable.kind != "datasource":
                         self._select(variable)
                 self._time_controls()
+            self._links()
             with ui.element("div").classes("grid"):
-                for panel in state.dashboard.panels:
-                    self._place(panel)
+                for scoped in repeated(state.dashboard.panels, self._repeats()):
+                    self._place(scoped)
         ui.timer(0.05, self.refresh, once=True)
         self._restart_timer()
+
+    def _links(self) -> None:
+        """Other dashboards by their tags, and addresses, as the dashboard names them."""
+        state, span = self._state, self._span()
+        found: list[tuple[str, str]] = []
+        for link in state.dashboard.links:
+            if link.get("type") == "dashboards":
+                pairs = [("from", state.start), ("to", state.end)] if link.get("keepTime") else []
+                if link.get("includeVars"):
+                    pairs += [(f"var-{name}", value) for name, values in state.chosen.items() for value in values]
+                asked = f"?{urlencode(pairs)}" if pairs else ""
+                tags = [str(tag) for tag in link.get("tags") or []]
+                found += [(title, f"/d/{uid}{asked}") for title, uid in self._tagged(tags)]
+            else:
+                found += panel_links([link], state.values(), span)
+        if found:
+            with ui.element("nav").classes("board-links").props('aria-label="Dashboards"'):
+                for title, address in found:
+                    made = ui.link(title, address)
+                    if address.partition("?")[0] == f"/d/{state.dashboard.uid}":
+                        made.classes("here").props('aria-current="page"')
+
+    def _repeats(self) -> dict[str, list[str]]:
+        """What panels are repeated for: everything that is offered where All is chosen, not what stands for it."""
+        state = self._state
+        return {name: state.offered.get(name, []) if ALL in chosen else chosen for name, chosen in state.chosen.items()}
 
     async def _offer(self) -> None:
         """Ask what each variable can be, in order: a later one may depend on an earlier one."""
@@ -175,10 +236,13 @@ class DashboardPage:
         every_s = parse_interval(self._state.refresh)
         self._timer = ui.timer(max(1.0, every_s), self.refresh) if every_s else None
 
-    def _place(self, panel: Panel) -> None:
+    def _place(self, scoped: Scoped) -> None:
+        panel = scoped.panel
         where = f"grid-column:{panel.x + 1}/span {panel.width};grid-row:{panel.y + 1}/span {panel.height}"
         if panel.kind == "row":
-            ui.label(panel.title).classes("row-title").style(f"grid-row:{panel.y + 1}")
+            ui.label(interpolate(panel.title, {**self._state.values(), **scoped.scope})).classes("row-title").style(
+                f"grid-row:{panel.y + 1}"
+            )
             return
         box = ui.element("section").classes("panel").style(where)
         if panel.height <= SMALL_ROWS:
@@ -188,11 +252,13 @@ class DashboardPage:
                 title = ui.label(panel.title).classes("title")
                 if panel.description:
                     ui.icon("info_outline").tooltip(panel.description)
+                for text, address in panel_links(panel.links, self._state.values(), self._span())[:3]:
+                    ui.link(text, address).classes("panel-link")
             error = ui.label("").classes("error")
             error.set_visibility(False)
             with ui.element("div").classes("body"):
                 view = make_view(panel, lambda trace: ui.navigate.to(f"/trace/{trace}"))
-        self._placed.append(Placed(panel, view, title, error))
+        self._placed.append(Placed(panel, scoped.scope, view, title, error))
 
     def _span(self) -> Span:
         now = time.time()
@@ -211,6 +277,7 @@ class DashboardPage:
             self._busy = False
 
     async def _fill(self, placed: Placed, values: dict[str, list[str]], span: Span) -> None:
+        values = {**values, **{name: list(chosen) for name, chosen in placed.scope.items()}}
         answer = await self._answer(placed.panel, values, span)
         placed.title.set_text(interpolate(placed.panel.title, values))
         placed.error.set_text("\n".join(answer.errors))
@@ -221,26 +288,57 @@ class DashboardPage:
         points = POINTS_FOR_STATS if panel.kind in ("stat", "gauge", "bargauge", "piechart") else panel.width * 40
         step = span.step(points, SCRAPE_INTERVAL_S)
         all_values = {**values, **builtin(span, step, SCRAPE_INTERVAL_S)}
-        frames: list[Frame] = []
-        exemplars: list[Exemplar] = []
-        errors: list[str] = []
+        answer = _Collected()
         for target in panel.targets:
-            if target.kind != "prometheus" or not target.expr:
-                if target.kind not in ("prometheus", "datasource"):
-                    errors.append(f"{target.ref_id}: the viewer asks no data source of type “{target.kind}”")
-                continue
-            expr = interpolate(target.expr, all_values, promql=True)
             try:
-                if target.instant or target.format == "table":
-                    series = await self._prometheus.query(expr, span.end)
-                else:
-                    series = await self._prometheus.query_range(expr, span, step)
-                frames += frames_of(panel, target, series, all_values)
-                if target.raw.get("exemplar"):
-                    exemplars += await self._prometheus.exemplars(expr, span)
+                await self._ask(panel, target, all_values, span, step, answer)
             except PeerError as error:
-                errors.append(f"{target.ref_id}: {error}")
-        return Answer(frames, exemplars[-200:], errors, span, step, self._annotations(span))
+                answer.errors.append(f"{target.ref_id}: {error}")
+        frames = answer.frames
+        if panel.kind not in ("table", "table-old"):  # a table applies them itself, all of them
+            frames, unknown = renamed(panel, frames)
+            if unknown:
+                answer.errors.append(f"The viewer does not apply the transformation “{', '.join(unknown)}” here.")
+            frames = visible(frames)
+        return Answer(
+            frames,
+            answer.exemplars[-MAX_EXEMPLARS:],
+            answer.errors,
+            span,
+            step,
+            self._annotations(span),
+            answer.traces,
+            answer.records,
+            answer.edges,
+        )
+
+    async def _ask(
+        self,
+        panel: Panel,
+        target: Target,
+        values: dict[str, list[str]],
+        span: Span,
+        step: float,
+        answer: _Collected,
+    ) -> None:
+        if target.kind in TRACE_KINDS:
+            if panel.kind == "nodeGraph" or target.raw.get("queryType") == "dependencyGraph":
+                answer.edges += await self._sources.dependencies(span)
+            else:
+                answer.traces += await self._sources.traces(target, values, span)
+        elif target.kind == "loki":
+            answer.records += await self._sources.logs(target, values, span)
+        elif target.kind not in ("prometheus", "datasource"):
+            answer.errors.append(f"{target.ref_id}: the viewer asks no data source of type “{target.kind}”")
+        elif target.expr:
+            expr = interpolate(target.expr, values, promql=True)
+            if target.instant or (target.format == "table" and not target.raw.get("range")):
+                series = await self._prometheus.query(expr, span.end)
+            else:
+                series = await self._prometheus.query_range(expr, span, step)
+            answer.frames += frames_of(panel, target, series, values)
+            if target.raw.get("exemplar") and panel.kind != "heatmap":
+                answer.exemplars += await self._prometheus.exemplars(expr, span)
 
     def _annotations(self, span: Span) -> list[dict[str, Any]]:
         bounds = round(span.start * 1000), round(span.end * 1000)

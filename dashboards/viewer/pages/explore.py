@@ -15,7 +15,8 @@ from dashboards.viewer.grafana.timerange import Span, span_of
 from dashboards.viewer.pages.dashboard import RANGES, SCRAPE_INTERVAL_S
 from dashboards.viewer.pages.shell import is_dark, page
 from dashboards.viewer.panels.frames import Answer, frames_of
-from dashboards.viewer.panels.view import ChartView, TableView
+from dashboards.viewer.panels.table_view import TableView
+from dashboards.viewer.panels.view import ChartView
 from dashboards.viewer.peers.prometheus import Prometheus
 
 POINTS = 600

@@ -13,6 +13,7 @@ from dashboards.viewer.panels.chart import SCRIPT
 STYLE = (Path(__file__).parent / "style.css").read_text()
 NAVIGATION = (
     ("dashboards", "Dashboards", "/dashboards"),
+    ("map", "Map", "/map"),
     ("explore", "Explore", "/explore"),
     ("traces", "Traces", "/traces"),
     ("alerts", "Alerts", "/alerts"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -74,6 +75,9 @@ def chart_options(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, Any]
     axes = [_axis(frames, left_unit, ink, faint, right=False)]
     if right:
         axes.append(_axis(frames, right_unit, ink, faint, right=True))
+    if series and answer.annotations:
+        series.append(_annotation_points(answer.annotations, len(axes)))
+        axes.append({"type": "value", "min": 0, "max": 1, "show": False})
     return {
         "animation": False,
         "backgroundColor": "transparent",
@@ -149,6 +153,7 @@ def _line(frame: Frame, number: int, step: float, stacked: bool) -> dict[str, An
         "itemStyle": {"color": shade},
         "yAxisIndex": 1 if config.right_axis else 0,
         "emphasis": {"focus": "series"},
+        "triggerLineEvent": bool(config.defaults.get("links")),
     }
     if style != "bars":
         width = config.custom.get("lineWidth")
@@ -203,6 +208,27 @@ def _exemplar_points(answer: Answer) -> list[dict[str, Any]]:
             "z": 5,
         }
     ]
+
+
+def _annotation_points(annotations: Sequence[Mapping[str, Any]], axis: int) -> dict[str, Any]:
+    """A small triangle at the foot of each annotation's line, which tells its text under the pointer."""
+    data = []
+    for mark in annotations:
+        tags = " ".join(f"#{tag}" for tag in mark.get("tags") or [])
+        text = html.escape(str(mark.get("text") or "")).replace("\n", "<br>")
+        told = f'<div class="told">{text}<br><span class="soft">{html.escape(tags)}</span></div>'
+        data.append({"value": [mark["time"], 0], "tooltip": {"formatter": told}})
+    return {
+        "type": "scatter",
+        "name": "annotations",
+        "yAxisIndex": axis,
+        "symbol": "triangle",
+        "symbolSize": 9,
+        "data": data,
+        "itemStyle": {"color": "#a97bff"},
+        "tooltip": {"trigger": "item"},
+        "z": 6,
+    }
 
 
 def _marks(panel: Panel, annotations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

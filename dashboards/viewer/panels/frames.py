@@ -10,7 +10,9 @@ from dashboards.viewer.grafana.dashboard import Panel, Target
 from dashboards.viewer.grafana.interpolation import Values, interpolate, legend
 from dashboards.viewer.grafana.timerange import Span
 from dashboards.viewer.panels.field import FieldConfig, configured
+from dashboards.viewer.panels.records import Edge
 from dashboards.viewer.peers.prometheus import Exemplar, Series
+from dashboards.viewer.traces.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,18 @@ class Answer:
     span: Span
     step: float
     annotations: Sequence[Mapping[str, Any]] = ()  # as Grafana's API has them
+    traces: Sequence[Tree] = ()  # newest first
+    records: Sequence[Mapping[str, Any]] = ()  # of logs, newest first, as the collector has them
+    edges: Sequence[Edge] = ()
 
 
 def frames_of(panel: Panel, target: Target, series: Sequence[Series], values: Values) -> list[Frame]:
     found = []
     for each in series:
         name = interpolate(legend(target.legend, each.labels), values)
-        config = configured(panel, name, target.ref_id)
-        if not config.hidden:
-            found.append(Frame(config, each.labels, each.points, target.ref_id))
+        found.append(Frame(configured(panel, name, target.ref_id), each.labels, each.points, target.ref_id))
     return found
+
+
+def visible(frames: Sequence[Frame]) -> list[Frame]:
+    return [frame for frame in frames if not frame.config.hidden]

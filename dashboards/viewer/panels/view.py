@@ -6,20 +6,26 @@ import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from nicegui import events, ui
 
 from dashboards.viewer.grafana.dashboard import Panel
 from dashboards.viewer.grafana.interpolation import Values, interpolate
+from dashboards.viewer.grafana.links import Pointed, link_of
 from dashboards.viewer.grafana.units import format_value
-from dashboards.viewer.panels import reduction
+from dashboards.viewer.panels import reduction, states
 from dashboards.viewer.panels.chart import chart_options
 from dashboards.viewer.panels.colours import of_series, steps_of, threshold_colour
 from dashboards.viewer.panels.field import mapped
 from dashboards.viewer.panels.frames import Answer, Frame
+from dashboards.viewer.panels.heatmap import heatmap_options
+from dashboards.viewer.panels.histogram import histogram_options
+from dashboards.viewer.panels.records import graph_options, logs_html, traces_html
+from dashboards.viewer.panels.table_view import TableView
 
 MAX_LEGEND_ROWS = 60
-MAX_TABLE_ROWS = 500
+TRACE_KINDS = ("jaeger", "tempo")
 
 
 class View(Protocol):
@@ -35,28 +41,44 @@ class ChartView:
         self._open_trace = open_trace
         self._chart = ui.echart({}, on_point_click=self._clicked).classes("panel-chart")
         self._legend = ui.html("", sanitize=False).classes("legend")
+        self._links: dict[str, str] = {}  # where a click on a series leads, by its name
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
+        self._links = {}
+        for frame in answer.frames:
+            found = link_of(
+                frame.config.defaults.get("links"), Pointed(frame.config.name, frame.labels), values, answer.span
+            )
+            if found is not None:
+                self._links[frame.config.name] = found[1]
         options = chart_options(self._panel, answer, dark=dark)
         self._chart.options.clear()
         self._chart.options.update(options)
         self._chart.update()
         legend = self._panel.options.get("legend")
         shown = not isinstance(legend, dict) or legend.get("showLegend", True)
-        self._legend.content = _legend(answer.frames, legend if isinstance(legend, dict) else {}) if shown else ""
+        options = legend if isinstance(legend, dict) else {}
+        self._legend.content = _legend(answer.frames, options, self._links) if shown else ""
 
     def _clicked(self, event: events.EChartPointClickEventArguments) -> None:
         if event.series_name == "exemplars":
             self._open_trace(event.name)
+        elif event.series_name in self._links:
+            ui.navigate.to(self._links[event.series_name])
 
 
-def _legend(frames: Sequence[Frame], options: Mapping[str, Any]) -> str:
+def _legend(frames: Sequence[Frame], options: Mapping[str, Any], links: Mapping[str, str]) -> str:
     """A table of the asked-for calculations; a line of names if none is asked for."""
+
+    def name_of(frame: Frame) -> str:
+        name = html.escape(frame.config.name)
+        address = links.get(frame.config.name)
+        return f'<a href="{html.escape(address)}">{name}</a>' if address else name
+
     calculations = [name for name in options.get("calcs") or [] if name in reduction.NAMES]
     if not calculations:
         return "".join(
-            f'<span class="entry"><i style="background:{_shade(frame, number)}"></i>'
-            f"{html.escape(frame.config.name)}</span>"
+            f'<span class="entry"><i style="background:{_shade(frame, number)}"></i>{name_of(frame)}</span>'
             for number, frame in enumerate(frames[:MAX_LEGEND_ROWS])
         )
     heads = "".join(f"<th>{reduction.NAMES[name]}</th>" for name in calculations)
@@ -66,7 +88,7 @@ def _legend(frames: Sequence[Frame], options: Mapping[str, Any]) -> str:
             f"<td>{html.escape(_written(frame, reduction.reduced(frame.points, name)))}</td>" for name in calculations
         )
         mark = f'<i style="background:{_shade(frame, number)}"></i>'
-        rows.append(f"<tr><td>{mark}{html.escape(frame.config.name)}</td>{cells}</tr>")
+        rows.append(f"<tr><td>{mark}{name_of(frame)}</td>{cells}</tr>")
     return f"<table><thead><tr><th></th>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
@@ -89,6 +111,7 @@ class StatView:
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
         options = self._panel.options
         calculation = reduction.wanted(options.get("reduceOptions"))
+        self._content.classes(replace="stats many" if len(answer.frames) > 4 else "stats")
         whole = options.get("colorMode") == "background"
         named = options.get("textMode") in ("name", "value_and_name") or len(answer.frames) > 1
         cells = [
@@ -221,39 +244,6 @@ def _dial(frame: Frame, value: float | None, place: int, count: int, *, dark: bo
     }
 
 
-class TableView:
-    """Labels and values as rows; numbers at the right."""
-
-    def __init__(self, panel: Panel) -> None:
-        self._panel = panel
-        self._content = ui.html("", sanitize=False).classes("table")
-
-    def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
-        names = sorted({name for frame in answer.frames for name in frame.labels if name != "__name__"})
-        refs = list(dict.fromkeys(frame.ref_id for frame in answer.frames))
-        rows: dict[tuple[str, ...], dict[str, Frame]] = {}
-        for frame in answer.frames:
-            rows.setdefault(tuple(frame.labels.get(name, "") for name in names), {})[frame.ref_id] = frame
-        heads = "".join(f"<th>{html.escape(name)}</th>" for name in names)
-        heads += "".join(
-            f'<th class="number">{html.escape("Value" if len(refs) == 1 else f"Value {ref}")}</th>' for ref in refs
-        )
-        lines = []
-        for labels, cells in list(rows.items())[:MAX_TABLE_ROWS]:
-            line = "".join(f"<td>{html.escape(label)}</td>" for label in labels)
-            for ref in refs:
-                found = cells.get(ref)
-                value = found.points[-1][1] if found and found.points else None
-                shade = threshold_colour(value, steps_of(found.config.defaults)) if found else "inherit"
-                text = html.escape(_written(found, value)) if found else ""
-                line += f'<td class="number" style="color:{shade}">{text}</td>'
-            lines.append(f"<tr>{line}</tr>")
-        cut = len(rows) - MAX_TABLE_ROWS
-        more = f'<div class="none">{cut} more rows are not shown</div>' if cut > 0 else ""
-        body = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>{more}"
-        self._content.content = body if rows else '<div class="none">No data</div>'
-
-
 class PieView:
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
@@ -312,6 +302,64 @@ class TextView:
         self._element.content = interpolate(self._content, values)
 
 
+class EChartView:
+    """A panel that is one ECharts option, made anew at every refresh."""
+
+    def __init__(self, panel: Panel, options: Callable[..., dict[str, Any]]) -> None:
+        self._panel = panel
+        self._options = options
+        self._chart = ui.echart({}).classes("panel-chart")
+
+    def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
+        self._chart.options.clear()
+        self._chart.options.update(self._options(self._panel, answer, dark=dark))
+        self._chart.update()
+
+
+class StatesView:
+    """State timeline and status history."""
+
+    def __init__(self, panel: Panel, *, history: bool) -> None:
+        self._history = history
+        self._content = ui.html("", sanitize=False).classes("states")
+
+    def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
+        self._content.content = states.drawn(answer.frames, answer.span, answer.step, history=self._history)
+
+
+class RecordsView:
+    """Logs, or traces: a list whose rows lead to a trace."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._content = ui.html("", sanitize=False).classes("table")
+
+    def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
+        if answer.records:
+            self._content.content = logs_html(answer.records)
+        elif answer.traces:
+            self._content.content = traces_html(answer.traces)
+        else:
+            self._content.content = '<div class="none">Nothing in this range of time</div>'
+
+
+class GraphView:
+    """Who calls whom; a click on a node finds its traces."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._chart = ui.echart({}, on_point_click=self._clicked).classes("panel-chart")
+
+    def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
+        options = graph_options(answer.edges, dark=dark)
+        if options != self._chart.options:  # drawn anew, it would lose the place that somebody moved it to
+            self._chart.options.clear()
+            self._chart.options.update(options)
+            self._chart.update()
+
+    def _clicked(self, event: events.EChartPointClickEventArguments) -> None:
+        if event.data_type == "node":
+            ui.navigate.to(f"/traces?service={quote(event.name)}")
+
+
 class UnknownView:
     """Names what the viewer cannot draw, instead of leaving a hole."""
 
@@ -332,8 +380,20 @@ def make_view(panel: Panel, open_trace: Callable[[str], None]) -> View:
             return GaugeView(panel)
         case "bargauge":
             return BarGaugeView(panel)
+        case "table" | "table-old" if any(target.kind in TRACE_KINDS for target in panel.targets):
+            return RecordsView(panel)
         case "table" | "table-old":
             return TableView(panel)
+        case "heatmap":
+            return EChartView(panel, heatmap_options)
+        case "histogram":
+            return EChartView(panel, histogram_options)
+        case "state-timeline" | "status-history":
+            return StatesView(panel, history=panel.kind == "status-history")
+        case "logs" | "traces":
+            return RecordsView(panel)
+        case "nodeGraph":
+            return GraphView(panel)
         case "piechart" | "grafana-piechart-panel":
             return PieView(panel)
         case "text":
