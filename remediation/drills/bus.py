@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from remediation.drills.errors import BrokenAnswerError
 from remediation.drills.injection import Message
 
@@ -20,7 +22,8 @@ async def publish(url: str, token: str, message: Message) -> None:
     from nats.errors import Error
 
     try:
-        client = await nats.connect(url, token=token, connect_timeout=CONNECT_S, allow_reconnect=False)
+        async with asyncio.timeout(CONNECT_S):  # the client itself would try for two minutes
+            client = await nats.connect(url, token=token, allow_reconnect=False, error_cb=_quiet)
         try:
             stream = client.jetstream(timeout=PUBLISH_S)
             for _ in range(message.count):
@@ -31,3 +34,7 @@ async def publish(url: str, token: str, message: Message) -> None:
         raise BrokenAnswerError(
             f"bus at {url} (STEERSMAN_NATS_URL) did not take {message.subject}: {str(error) or type(error).__name__}"
         ) from error
+
+
+async def _quiet(_error: Exception) -> None:
+    """What fails is raised; a traceback besides says nothing more."""

@@ -8,17 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import psutil
 import pytest
 import yaml
 
 from remediation.drills import run as run_module
 from remediation.drills.definition import parse
 from remediation.drills.engine import Engine
-from remediation.drills.errors import DrillRunningError, StackUnreachableError
+from remediation.drills.errors import DrillRunningError, RefusedError, StackUnreachableError
+from remediation.drills.injection import Victim
 from remediation.drills.lock import LOCK_FILE, DrillLock
 from remediation.drills.run import DrillRun, run_drill
 from remediation.drills.stack import Stack
+from remediation.drills.steps import Kill
 from remediation.drills.undo import Undo
 
 # The definition's waits, shortened to the stand-in's pace.
@@ -196,3 +200,70 @@ def test_a_killed_drill_leaves_an_injection_that_ends_by_itself(surge_document, 
     assert body["ttl_s"] == 115.0  # the drill's timeout and the margin
     with DrillLock(stand_in.endpoints.data_dir.drills / LOCK_FILE, "next") as lock:
         assert lock.left_behind == [Undo.load({"browse": 8.0})]
+
+
+@pytest.fixture
+def child(stand_in, monkeypatch):
+    """A process of the stack's: the stand-in's orchestrator says that this test is its supervisor."""
+    answer = stand_in.seams.answer
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        pids = [{"name": "supervisor", "pid": os.getpid()}, {"name": "worker", "pid": process.pid}]
+        monkeypatch.setattr(
+            stand_in.seams,
+            "answer",
+            lambda *asked: (200, {"processes": pids}) if asked[1] == "/api/v1/processes" else answer(*asked),
+        )
+        yield process
+        process.kill()
+
+
+FROZEN = {"inject": [{"freeze": {"process": "worker"}}], "confirm": [{"name": "n", "promql": "p99", "within": "1s"}]}
+
+
+async def test_a_frozen_process_goes_on_when_the_drill_fails(quick, stand_in, child):
+    states = []
+
+    def watcher(engine, _now):
+        if engine.injected_at is not None:
+            states.append(psutil.Process(child.pid).status())
+
+    report = await run_drill(quick(**FROZEN), stand_in.endpoints, watcher=watcher)
+    assert not report.passed
+    assert psutil.STATUS_STOPPED in states
+    assert psutil.Process(child.pid).status() != psutil.STATUS_STOPPED
+    assert any(each.detail.startswith("freeze: worker goes on") for each in report.timeline)
+
+
+async def test_what_a_killed_drill_froze_goes_on_with_the_next(quick, stand_in, child):
+    created = psutil.Process(child.pid).create_time()
+    child.send_signal(signal.SIGSTOP)
+    with DrillLock(stand_in.endpoints.data_dir.drills / LOCK_FILE, "killed") as lock:
+        lock.remember([Undo.frozen("worker", child.pid, created)], time.time() + 60)
+        lock.keep_note()
+    await run_drill(quick(), stand_in.endpoints)
+    assert psutil.Process(child.pid).status() != psutil.STATUS_STOPPED
+
+
+async def test_a_killed_process_is_really_gone(quick, stand_in, child):
+    await run_drill(quick(inject=[{"kill": {"process": "worker"}}]), stand_in.endpoints)
+    assert child.wait(5) == -signal.SIGKILL
+
+
+async def test_nothing_is_killed_on_another_machine(quick, stand_in, child):
+    endpoints = replace(stand_in.endpoints, orchestrator="http://localhost.example:1")
+    async with Stack(endpoints) as stack:
+        with pytest.raises(RefusedError, match="on this machine only"):
+            await stack.inject(Kill(Victim(process="worker")))
+    assert child.poll() is None
+
+
+async def test_a_load_that_alternates_is_undone_to_what_was_before(quick, stand_in):
+    load = {"journey": "browse", "rate": 60, "alternate": {"every": "1s", "rate": 5}}
+    confirm = [{"name": "n", "promql": "p99", "within": "5s", "above": 99}]
+    report = await run_drill(quick(inject=[{"load": load}], confirm=confirm, expect=EXPECTED), stand_in.endpoints)
+    assert not report.passed
+    assert rates_sent(stand_in)[:3] == [60.0, 5.0, 60.0]
+    assert rates_sent(stand_in)[-1] == 8.0
+
+
+EXPECTED = [{"name": "never", "promql": "p99", "above": 99, "within": "3s"}]
