@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from remediation.policy.limits import Limits
 from remediation.policy.policy import Guards, Scale
@@ -30,38 +32,62 @@ class Target:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a guard found that lets the action through."""
+
+    guard: str
+    reason: str
+
+
+Verdict: TypeAlias = "Refusal | Passed"
+
+
+def first_refusal(verdicts: Iterable[Verdict]) -> Refusal | None:
+    return next((verdict for verdict in verdicts if isinstance(verdict, Refusal)), None)
+
+
 def check_history(guards: Guards, history: TargetHistory, *, service: str, now_unix_ms: int) -> Refusal | None:
     """Refuse by what was done before, from the most serious reason to the least."""
-    if history.last_escalation is not None:
-        run_id, at_unix_ms = history.last_escalation
-        left_s = guards.escalation_hold_off - (now_unix_ms - at_unix_ms) / 1000
-        if left_s > 0:
-            reason = f"{service} was escalated by {run_id}; people have it, no action for another {left_s:.0f} s"
-            return Refusal("escalation", reason)
+    return first_refusal(history_verdicts(guards, history, service=service, now_unix_ms=now_unix_ms))
+
+
+def history_verdicts(
+    guards: Guards, history: TargetHistory, *, service: str, now_unix_ms: int
+) -> Iterator[Refusal | Passed]:
+    """What each guard says to what was done to this target before; all of them, also after one that refuses."""
+    run_id, at_unix_ms = history.last_escalation or ("", 0)
+    left_s = guards.escalation_hold_off - (now_unix_ms - at_unix_ms) / 1000 if run_id else 0.0
+    if left_s > 0:
+        reason = f"{service} was escalated by {run_id}; people have it, no action for another {left_s:.0f} s"
+        yield Refusal("escalation", reason)
+    else:
+        yield Passed("escalation", f"no escalation of {service} within {guards.escalation_hold_off:g} s")
     since_unix_ms = now_unix_ms - guards.breaker.within * 1000
     repairs = sum(at_unix_ms > since_unix_ms for at_unix_ms in history.repairs_unix_ms)
-    if repairs >= guards.breaker.repairs:
-        limit, within_s = guards.breaker.repairs, guards.breaker.within
-        reason = (
-            f"{service} was repaired {repairs} times within {within_s:g} s, limit {limit}: a repair that is needed so "
-            "often hides a fault"
-        )
-        return Refusal("breaker", reason)
-    if history.last_action_unix_ms is not None:
-        left_s = guards.cooldown - (now_unix_ms - history.last_action_unix_ms) / 1000
-        if left_s > 0:
-            reason = f"another run acted on {service} less than {guards.cooldown:g} s ago; {left_s:.1f} s left"
-            return Refusal("cooldown", reason)
-    return check_rate(guards, history, service=service)
+    limit, within_s = guards.breaker.repairs, guards.breaker.within
+    told = f"{service} was repaired {repairs} times within {within_s:g} s, limit {limit}"
+    if repairs >= limit:
+        yield Refusal("breaker", f"{told}: a repair that is needed so often hides a fault")
+    else:
+        yield Passed("breaker", told)
+    last = history.last_action_unix_ms
+    left_s = guards.cooldown - (now_unix_ms - last) / 1000 if last is not None else 0.0
+    if left_s > 0:
+        reason = f"another run acted on {service} less than {guards.cooldown:g} s ago; {left_s:.1f} s left"
+        yield Refusal("cooldown", reason)
+    else:
+        yield Passed("cooldown", f"no other run acted on {service} within {guards.cooldown:g} s")
+    yield _rate(history.actions_last_hour, guards.max_actions_per_hour, f"{service} was acted on")
 
 
 def check_rate(guards: Guards, history: TargetHistory, *, service: str) -> Refusal | None:
-    if history.actions_last_hour >= guards.max_actions_per_hour:
-        limit = guards.max_actions_per_hour
-        return Refusal(
-            "rate_limit", f"{service} was acted on {history.actions_last_hour} times in an hour, limit {limit}"
-        )
-    return None
+    return first_refusal([_rate(history.actions_last_hour, guards.max_actions_per_hour, f"{service} was acted on")])
+
+
+def _rate(count: int, limit: int, what: str) -> Refusal | Passed:
+    told = f"{what} {count} times in an hour, limit {limit}"
+    return Refusal("rate_limit", told) if count >= limit else Passed("rate_limit", told)
 
 
 def check_fleet(
@@ -73,29 +99,36 @@ def check_fleet(
     Args:
         services: How many the scaler holds; the blast radius is a share of them.
     """
-    if (stopped := check_kill_switch(fleet.kill_switch)) is not None:
-        return stopped
-    if (freeze := limits.frozen_by(dt.datetime.fromtimestamp(now_unix_ms / 1000, dt.UTC))) is not None:
-        return Refusal("freeze", f"nothing is changed during {freeze.name!r}")
-    for count, limit, whose in (
-        (fleet.actions_last_hour, limits.max_actions_per_hour, "all policies"),
-        (fleet.policy_actions_last_hour, guards.policy_max_actions_per_hour, "this policy"),
-    ):
-        if limit is not None and count >= limit:
-            return Refusal("rate_limit", f"{whose} acted {count} times in an hour, limit {limit}")
-    if fleet.other_runs_acting >= limits.max_concurrent:
-        reason = f"{fleet.other_runs_acting} other runs have acted and are not over, limit {limits.max_concurrent}"
-        return Refusal("concurrency", reason)
+    return first_refusal(
+        fleet_verdicts(limits, guards, fleet, service=service, services=services, now_unix_ms=now_unix_ms)
+    )
+
+
+def fleet_verdicts(
+    limits: Limits, guards: Guards, fleet: FleetHistory, *, service: str, services: int, now_unix_ms: int
+) -> Iterator[Refusal | Passed]:
+    """What each limit over everything says; all of them, also after one that refuses."""
+    yield check_kill_switch(fleet.kill_switch) or Passed("kill_switch", "off")
+    freeze = limits.frozen_by(dt.datetime.fromtimestamp(now_unix_ms / 1000, dt.UTC))
+    if freeze is not None:
+        yield Refusal("freeze", f"nothing is changed during {freeze.name!r}")
+    else:
+        yield Passed("freeze", f"none of {len(limits.freezes)} is in force")
+    yield _rate(fleet.actions_last_hour, limits.max_actions_per_hour, "all policies acted")
+    if guards.policy_max_actions_per_hour is not None:
+        yield _rate(fleet.policy_actions_last_hour, guards.policy_max_actions_per_hour, "this policy acted")
+    told = f"{fleet.other_runs_acting} other runs have acted and are not over, limit {limits.max_concurrent}"
+    full = fleet.other_runs_acting >= limits.max_concurrent
+    yield Refusal("concurrency", told) if full else Passed("concurrency", told)
     radius = limits.blast_radius
     allowed = max(1, math.floor(services * radius.services))
     touched = len(fleet.other_services_acted_on | {service})
+    told = f"{service} would be service {touched} of {services} acted on within {radius.within:g} s, limit {allowed}"
     if touched > allowed:
         others = ", ".join(sorted(fleet.other_services_acted_on))
-        reason = (
-            f"{service} would be service {touched} of {services} acted on within {radius.within:g} s, limit {allowed}"
-        )
-        return Refusal("blast_radius", f"{reason} ({others})")
-    return None
+        yield Refusal("blast_radius", f"{told} ({others})")
+    else:
+        yield Passed("blast_radius", told)
 
 
 def check_kill_switch(switch: KillSwitch | None) -> Refusal | None:

@@ -17,6 +17,7 @@ from remediation.policy.template import Values, render
 from remediation.store.record import Arrival, Firing, Intake, NewRun, Note, Outcome, Resolved, Unanswered
 from remediation.store.store import Store
 from remediation.webhook import Alert
+from remediation.workflow.case import REQUESTED_BY
 
 log = logging.getLogger("remediation")
 
@@ -88,8 +89,8 @@ class AlertIntake:
             if not matcher.matches(labels):
                 got = labels.get(matcher.name, "")
                 raise RequestError(f"labels: policy {policy.name} answers only {matcher}, got {matcher.name}={got!r}")
-        annotations = {"summary": request.reason, "requested_by": request.by}
-        target = _target(policy, labels, annotations)
+        annotations = {"summary": request.reason, REQUESTED_BY: request.by}
+        target = target_of(policy, labels, annotations)
         if target != request.service:
             raise RequestError(f"service: policy {policy.name} would act on {target!r}, not on {request.service!r}")
         alert = {
@@ -124,7 +125,7 @@ class AlertIntake:
     def _arrival(self, alert: Alert, now_unix_ms: int, ends_named: bool, dumped: dict[str, str]) -> Arrival | None:
         """Args: dumped: policies as JSON by name, which this fills: a storm has a thousand alerts of one policy."""
         policy = self._book.first_match(alert.labels)
-        target = _target(policy, alert.labels, alert.annotations) if policy else None
+        target = target_of(policy, alert.labels, alert.annotations) if policy else None
         if policy is None or target is None:
             if alert.status == "resolved":
                 self._metrics.alerts.labels(Intake.RESOLVED_UNKNOWN.value).inc()
@@ -156,7 +157,8 @@ class AlertIntake:
         )
 
 
-def _target(policy: Policy, labels: Mapping[str, str], annotations: Mapping[str, str]) -> str | None:
+def target_of(policy: Policy, labels: Mapping[str, str], annotations: Mapping[str, str]) -> str | None:
+    """The service that the policy would act on; None, and a line in the log, if it is no name of one."""
     try:
         target = render(policy.target, Values(labels=labels, annotations=annotations))
     except TemplateError as error:

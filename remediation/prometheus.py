@@ -28,18 +28,31 @@ class AlertCondition:
     expression: str
     rule_labels: Mapping[str, str]  # as the rule file has them, templates not expanded
 
-    def applies_to(self, alert_labels: Mapping[str, str]) -> bool:
-        """Whether this rule can have raised the alert: several rules may share a name."""
-        return all(alert_labels.get(name) == value for name, value in self.rule_labels.items() if "{{" not in value)
+    def applies_to(self, alert_labels: Mapping[str, str], *, partial: bool = False) -> bool:
+        """
+        Whether this rule can have raised the alert: several rules may share a name.
 
-    def returns(self, samples: list[Sample], alert_labels: Mapping[str, str]) -> bool:
+        Args:
+            partial: Labels that the alert lacks may be anything: a person has stated only some.
+        """
+        return all(
+            _agrees(alert_labels, name, value, partial) for name, value in self.rule_labels.items() if "{{" not in value
+        )
+
+    def returns(self, samples: list[Sample], alert_labels: Mapping[str, str], *, partial: bool = False) -> bool:
         """Whether one of the samples is this alert: it differs only in labels that the rule itself set."""
         return any(
             all(
-                alert_labels.get(name) == value for name, value in sample.labels.items() if name not in self.rule_labels
+                _agrees(alert_labels, name, value, partial)
+                for name, value in sample.labels.items()
+                if name not in self.rule_labels
             )
             for sample in samples
         )
+
+
+def _agrees(labels: Mapping[str, str], name: str, value: str, partial: bool) -> bool:
+    return labels.get(name) == value or (partial and name not in labels)
 
 
 class Prometheus:

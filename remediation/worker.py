@@ -13,6 +13,7 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 
 from remediation.annotations import Annotator
 from remediation.errors import SettingsError
+from remediation.explain import Explainer
 from remediation.intake import AlertIntake
 from remediation.membership import Membership
 from remediation.metrics import Metrics
@@ -92,6 +93,7 @@ class Worker:
         self._remediator = Remediator(steps, deeds, self.metrics.running.inc)
         self._starter = Starter(self.begin)
         self.intake = AlertIntake(book, self.store, self.metrics, self._starter.put)
+        self.explainer = Explainer(book, self.store, self._scaler, self._prometheus)
         self._looked_after: set[str] = set()  # unfinished runs that are known to have a workflow
         log.info("%d policies from %s", len(book.policies), settings.policies)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from remediation.errors import PolicyError
 from remediation.policy.actions import AllowedCommand, Notifier
 from remediation.policy.limits import Limits
+from remediation.policy.overlap import common_alert
 from remediation.policy.policy import Policy, PolicyFile
 
 MAX_FILE_BYTES = 1 << 20  # a thousand policies fit; a mistaken path to a log file does not
@@ -20,13 +21,18 @@ MAX_FILE_BYTES = 1 << 20  # a thousand policies fit; a mistaken path to a log fi
 
 @dataclass(frozen=True, slots=True)
 class PolicyBook:
-    policies: tuple[Policy, ...]  # files in the order of their names, policies as written
+    # By priority, the highest first; of equal ones files in the order of their names, policies as written.
+    policies: tuple[Policy, ...]
     limits: Limits
     commands: Mapping[str, AllowedCommand]
     notifiers: Mapping[str, Notifier]
 
     def first_match(self, labels: Mapping[str, str]) -> Policy | None:
         return next((policy for policy in self.policies if policy.matches(labels)), None)
+
+    def also_matching(self, labels: Mapping[str, str]) -> list[Policy]:
+        """Those that match too, after the first."""
+        return [policy for policy in self.policies if policy.matches(labels)][1:]
 
 
 def load_policies(path: Path) -> PolicyBook:
@@ -70,7 +76,23 @@ def load_policies(path: Path) -> PolicyBook:
             policies.append(policy)
     for policy in policies:
         _require_known(seen[policy.name], policy, commands, notifiers)
+    _require_no_tie(policies, seen)
+    policies.sort(key=lambda policy: -policy.priority)  # stable
     return PolicyBook(tuple(policies), limited[1] if limited else Limits(), commands, notifiers)
+
+
+def _require_no_tie(policies: Sequence[Policy], files: Mapping[str, Path]) -> None:
+    for number, later in enumerate(policies):
+        for former in policies[:number]:
+            if former.priority != later.priority:
+                continue
+            alert = common_alert(former.matchers, later.matchers)
+            if alert is not None:
+                labels = ", ".join(f'{name}="{value}"' for name, value in sorted(alert.items()) if value)
+                raise PolicyError(
+                    f"{files[later.name]}: policies {former.name!r} and {later.name!r} both match {{{labels}}}; give "
+                    f"one of them a priority, both have {later.priority}"
+                )
 
 
 def _require_known(
@@ -103,8 +125,9 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _read(file: Path) -> PolicyFile:
-    if file.stat().st_size > MAX_FILE_BYTES:
-        raise PolicyError(f"{file}: {file.stat().st_size} bytes, the limit is {MAX_FILE_BYTES}")
+    size = file.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise PolicyError(f"{file}: {size} bytes, the limit is {MAX_FILE_BYTES}")
     try:
         data = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506  (a SafeLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 # Source: prometheus/common model/time.go, durationRE and ParseDuration.
 _PATTERN = re.compile(
@@ -43,5 +43,6 @@ def format_duration(seconds: float) -> str:
     return f"{milliseconds // 1000}s" if milliseconds % 1000 == 0 else f"{milliseconds}ms"
 
 
-Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration)]
+_SCHEMA = {"type": "string", "pattern": r"^(0|(\d+y)?(\d+w)?(\d+d)?(\d+h)?(\d+m)?(\d+s)?(\d+ms)?)$", "minLength": 1}
+Duration = Annotated[float, BeforeValidator(_duration), PlainSerializer(format_duration), WithJsonSchema(_SCHEMA)]
 """Seconds in Python, a Prometheus duration in the file."""

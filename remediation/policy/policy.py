@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -195,6 +196,8 @@ class Evidence(_Model):
 class Policy(_Model):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     match: tuple[Annotated[str, AfterValidator(_matcher)], ...] = Field(min_length=1)
+    # Of two policies that match the same alert the higher one answers. Equal ones that provably do are an error.
+    priority: int = Field(default=0, ge=-1000, le=1000)
     target: Annotated[str, Field(min_length=1), AfterValidator(_template)] = "{{ labels.service }}"
     steps: tuple[Step, ...] = Field(min_length=1, max_length=10)
     guards: Guards = Guards()
@@ -211,7 +214,7 @@ class Policy(_Model):
             raise ValueError(f"two steps are called {twice!r}")
         return steps
 
-    @property
+    @cached_property
     def matchers(self) -> tuple[Matcher, ...]:
         return tuple(parse_matcher(text) for text in self.match)
 

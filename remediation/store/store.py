@@ -84,6 +84,13 @@ class Store:
             raise KeyError(run_id)
         return _run(row)
 
+    def active_run(self, service: str) -> str | None:
+        """The run that is at work on this service."""
+        active = sa.select(runs.c.id).where(runs.c.service == service, runs.c.finished_at_unix_ms.is_(None))
+        with self.database.reading() as connection:
+            found: str | None = connection.execute(active).scalar_one_or_none()
+            return found
+
     def unfinished(self) -> list[Run]:
         with self.database.reading() as connection:
             rows = connection.execute(sa.select(runs).where(runs.c.finished_at_unix_ms.is_(None))).mappings().all()

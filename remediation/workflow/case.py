@@ -15,6 +15,7 @@ from remediation.watch import Condition
 
 # Most series that the record keeps of one query: enough to see who is slow, not a dump.
 MAX_EVIDENCE_SERIES = 20
+REQUESTED_BY = "requested_by"  # annotation of a run that a person asked for, whose labels need not be complete
 
 
 class Case:
@@ -26,6 +27,7 @@ class Case:
         self.policy = Policy.model_validate_json(run.policy_json)
         self.labels: dict[str, str] = alert["labels"]
         self._values = Values(labels=self.labels, annotations=alert["annotations"], target=run.service)
+        self._partial = REQUESTED_BY in alert["annotations"]
         self._prometheus = prometheus
         self._conditions: list[AlertCondition] | None = None
 
@@ -67,7 +69,7 @@ class Case:
             if not conditions:
                 return Condition.UNKNOWN
             for condition in conditions:
-                if condition.returns(self._prometheus.query(condition.expression), self.labels):
+                if condition.returns(self._prometheus.query(condition.expression), self.labels, partial=self._partial):
                     return Condition.FIRING
         except TelemetryError:
             return Condition.UNKNOWN
@@ -76,7 +78,9 @@ class Case:
     def _looked_up(self) -> list[AlertCondition]:
         if not self._conditions:
             named = self._prometheus.conditions(self.run.alertname)
-            self._conditions = [condition for condition in named if condition.applies_to(self.labels)]
+            self._conditions = [
+                condition for condition in named if condition.applies_to(self.labels, partial=self._partial)
+            ]
         return self._conditions
 
     def verified(self, verify: Verify) -> Condition:

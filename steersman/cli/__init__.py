@@ -25,6 +25,10 @@ app = typer.Typer(
 )
 remediation_app = typer.Typer(help="Look at one remediation, or answer its question.", no_args_is_help=True)
 app.add_typer(remediation_app, name="remediation")
+policy_app = typer.Typer(help="Write policies: policy check | explain | schema.", no_args_is_help=True)
+app.add_typer(policy_app, name="policy")
+audit_app = typer.Typer(help="The worker's audit log.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
 
 
 class Backend(StrEnum):
@@ -44,6 +48,9 @@ OffsetOption = Annotated[
 ServicesOption = Annotated[Path | None, typer.Option("--services", help="A services file instead of the shop's own.")]
 CollectorOption = Annotated[
     str | None, typer.Option("--url", help="Of a collector's HTTP port, instead of the stack's.", show_default=False)
+]
+WorkerOption = Annotated[
+    str | None, typer.Option("--url", help="Of a worker, instead of the stack's.", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 # Their arguments are another program's, which also answers --help.
@@ -246,6 +253,70 @@ def remediation_refuse(
     from steersman.cli.incidents import run_answer
 
     run_answer(data_dir, remediation_id, "refuse", reason)
+
+
+@app.command()
+def remediate(
+    service: str,
+    policy: Annotated[str, typer.Option(help="Which policy's steps.")],
+    reason: ReasonOption,
+    label: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Of the alert that it answers.")] = None,
+    url: WorkerOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Ask for what a policy does to a service, without an alert; all of its guards hold."""
+    from steersman.cli.operate import run_remediate
+
+    labels = dict(one.split("=", 1) for one in label or [] if "=" in one)
+    if len(labels) != len(label or []):
+        raise typer.BadParameter("each as NAME=VALUE, and each name once", param_hint="--label")
+    run_remediate(data_dir, service, policy=policy, reason=reason, labels=labels, url=url)
+
+
+@policy_app.command("check")
+def policy_check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Policy files, or folders of them.")],
+) -> None:
+    """Read policies as the worker does, and name what is wrong by file and key; exit code 1 if anything is."""
+    from steersman.cli.policies import run_check
+
+    raise typer.Exit(run_check(files))
+
+
+@policy_app.command("explain")
+def policy_explain(
+    alert: Annotated[Path, typer.Argument(metavar="ALERT.json", help="An alert or a notification; - for stdin.")],
+    url: WorkerOption = None,
+    token_file: Annotated[Path | None, typer.Option(help="Holds the worker's token.")] = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """A dry run: which policy would answer, what each guard says now, and the plan. Changes nothing."""
+    from steersman.cli.policies import run_explain
+
+    run_explain(data_dir, alert, url=url, token_file=token_file, as_json=as_json)
+
+
+@policy_app.command("schema")
+def policy_schema() -> None:
+    """Print the JSON Schema of policy files."""
+    from steersman.cli.policies import run_schema
+
+    run_schema()
+
+
+@audit_app.command("verify")
+def audit_verify(
+    expect: Annotated[
+        str | None, typer.Option(metavar="SEQUENCE:HASH", help="A head that was noted before; it must be in the chain.")
+    ] = None,
+    url: WorkerOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Recompute the audit log's chain; exit code 1 if any entry was edited, removed or moved."""
+    from steersman.cli.audit import run_verify
+
+    run_verify(data_dir, url=url, expect=expect)
 
 
 @app.command("dashboards")

@@ -64,6 +64,18 @@ def run_kill_switch(data_dir: Path, turn: str | None, reason: str | None) -> Non
         print("off; the worker acts as its policies say")
 
 
+def run_remediate(
+    data_dir: Path, service: str, *, policy: str, reason: str, labels: dict[str, str], url: str | None
+) -> None:
+    """Ask for what a policy does, within all of its guards."""
+    where = DataDir.at(data_dir)
+    worker = url or Urls.of(require_state(where).ports).remediation
+    body = {"service": service, "policy": policy, "reason": reason, "by": getpass.getuser(), "labels": labels}
+    answer = ask("POST", f"{worker}/api/v1/remediations", token=read_token(where.token_file("remediation")), json=body)
+    joined = ", which was at work on it already" if answer["result"] == "joined" else ""
+    print(f"{answer['id']}{joined}; steersman remediation show {answer['id']}")
+
+
 def run_logs(data_dir: Path, name: str, lines: int, *, follow: bool) -> None:
     """
     Raises:

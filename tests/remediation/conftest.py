@@ -65,6 +65,18 @@ policies:
         scale: {replicas: 'wanted{job="{{ target }}"}'}
         verify: {within: 1500ms, hold: 200ms, every: 50ms}
     guards: {cooldown: 5m}
+  - name: by-query
+    match: ['alertname="CloudLatency"', 'source="cloudwatch"']
+    steps:
+      - name: add replicas
+        scale: {replicas: 'wanted{job="{{ target }}"}'}
+        verify: {alert_over: false, query: 'fine{job="{{ target }}"}', within: 1500ms, hold: 200ms, every: 50ms}
+    scale_in:
+      replicas: 'wanted{job="{{ target }}"}'
+      stabilisation: 200ms
+      every: 50ms
+      settle: 100ms
+      to_minimum: true
   - name: patient
     match: ['alertname="PatientLatency"']
     steps:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from remediation.errors import PolicyError
@@ -20,16 +22,49 @@ def write(path, text):
     return path
 
 
-def test_first_match_wins_across_files_in_order_of_name(tmp_path):
-    write(tmp_path / "b.yaml", ONE.replace("NAME", "second"))
+def test_first_match_wins_by_priority_and_then_across_files_in_order_of_name(tmp_path):
+    special = ONE.replace("NAME", "special").replace("match:", "priority: 1\n    match:")
+    write(tmp_path / "c.yaml", special.replace('"X"\'', '"X"\', \'env="prod"\''))
+    write(tmp_path / "b.yaml", ONE.replace("NAME", "second").replace('alertname="X"', 'alertname=~"X.+"'))
     write(tmp_path / "a.yml", ONE.replace("NAME", "first"))
     write(tmp_path / "notes.txt", "not a policy")
     book = load_policies(tmp_path)
-    assert [policy.name for policy in book.policies] == ["first", "second"]
+    assert [policy.name for policy in book.policies] == ["special", "first", "second"]
     found = book.first_match({"alertname": "X"})
     assert found is not None
     assert found.name == "first"
     assert book.first_match({"alertname": "Y"}) is None
+    both = {"alertname": "X", "env": "prod"}
+    assert book.first_match(both).name == "special"
+    assert [policy.name for policy in book.also_matching(both)] == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "common"),
+    [
+        (['alertname="X"'], ['alertname="X"'], '{alertname="X"}'),
+        (['alertname="X"'], ['alertname=~"X|Y"', 'env="prod"'], '{alertname="X", env="prod"}'),
+        (['alertname=~"X|Y"'], ['alertname=~"Z|Y"'], '{alertname="Y"}'),
+        (['alertname=~".+"'], ['alertname!="X"'], '{alertname="any-other"}'),
+        (['env!="prod"'], ['alertname="X"'], '{alertname="X"}'),
+        (['alertname="X"'], ['alertname="Y"'], None),
+        (['alertname="X"', 'env="prod"'], ['alertname="X"', 'env!="prod"'], None),
+        (['alertname=~"X|Y"'], ['alertname=~"Z"'], None),
+        (['alertname=""'], ['alertname=~".+"'], None),
+    ],
+)
+def test_two_policies_of_one_priority_that_match_the_same_alert_are_an_error(tmp_path, one, other, common):
+    def text(name, match):
+        return ONE.replace("NAME", name).replace("['alertname=\"X\"']", json.dumps(match))
+
+    write(tmp_path / "a.yaml", text("first", one))
+    write(tmp_path / "b.yaml", text("second", other))
+    if common is None:
+        assert len(load_policies(tmp_path).policies) == 2
+    else:
+        with pytest.raises(PolicyError) as raised:
+            load_policies(tmp_path)
+        assert f"b.yaml: policies 'first' and 'second' both match {common}" in str(raised.value)
 
 
 def test_policy_survives_its_own_json(tmp_path):
