@@ -15,6 +15,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +63,47 @@ def log_request(number: int) -> bytes:
     return request.SerializeToString()
 
 
+@dataclass(frozen=True)
+class RunningCollector:
+    process: subprocess.Popen[bytes]
+    http: str
+    otlp_grpc: str
+    otlp_http: str
+    jaeger: str
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @classmethod
+    @contextmanager
+    def start(cls, directory: Path, prefix: Sequence[str] = ()) -> Iterator[RunningCollector]:
+        """
+        A collector that is ready, over the data in `directory`; killed on leaving.
+
+        Args:
+            prefix: What runs it, such as taskset.
+        """
+        ports = _free_ports(5)
+        names = ("--http", "--otlp-grpc", "--otlp-http", "--jaeger", "--alertmanager")
+        flags = [part for name, port in zip(names, ports, strict=True) for part in (name, f"127.0.0.1:{port}")]
+        config, log_path = directory / "prometheus.yml", directory / "log"
+        config.write_text("global: {scrape_interval: 15s}\n")
+        command = [*prefix, sys.executable, "-m", "collector", "--config", str(config)]
+        with log_path.open("ab") as log:
+            process = subprocess.Popen(
+                [*command, "--data-dir", str(directory / "data"), *flags], stdout=log, stderr=log
+            )
+        urls = [f"http://127.0.0.1:{port}" for port in ports]
+        try:
+            _until_ready(urls[0], process)
+            yield cls(process, urls[0], f"127.0.0.1:{ports[1]}", urls[2], urls[3], log_path)
+        finally:
+            process.kill()
+            process.wait(10)
+
+
 @dataclass
 class Sender:
     """Numbers its requests; those without an answer come first after the next start."""
@@ -88,34 +131,20 @@ class Campaign:
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._config = self.directory / "prometheus.yml"
-        self._config.write_text("global: {scrape_interval: 15s}\n")
 
     def kill_once(self, *, most_s: float) -> None:
         """Start a collector, load it, kill it at some moment within `most_s` of the first acknowledgement."""
-        ports = _free_ports(5)
-        names = ("--http", "--otlp-grpc", "--otlp-http", "--jaeger", "--alertmanager")
-        flags = [part for name, port in zip(names, ports, strict=True) for part in (name, f"127.0.0.1:{port}")]
-        command = [sys.executable, "-m", "collector", "--config", str(self._config)]
         began = time.monotonic()
-        with (self.directory / "log").open("ab") as log:
-            process = subprocess.Popen(
-                [*command, "--data-dir", str(self.directory / "data"), *flags], stdout=log, stderr=log
-            )
-        try:
-            asyncio.run(self._load(process, ports, began, most_s))
-        finally:
-            process.kill()
-            process.wait(10)
+        with RunningCollector.start(self.directory) as collector:
+            self.start_s.append(time.monotonic() - began)
+            asyncio.run(self._load(collector, most_s))
 
-    async def _load(self, process: subprocess.Popen[bytes], ports: list[int], began: float, most_s: float) -> None:
+    async def _load(self, collector: RunningCollector, most_s: float) -> None:
         first = asyncio.Event()
         async with (
-            grpc.aio.insecure_channel(f"127.0.0.1:{ports[1]}") as channel,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports[2]}", timeout=ANSWER_WITHIN_S) as http,
+            grpc.aio.insecure_channel(collector.otlp_grpc) as channel,
+            httpx.AsyncClient(base_url=collector.otlp_http, timeout=ANSWER_WITHIN_S) as http,
         ):
-            await _until_ready(f"http://127.0.0.1:{ports[0]}", process)
-            self.start_s.append(time.monotonic() - began)
             export = channel.unary_unary(_EXPORT)
 
             async def spans(number: int) -> None:
@@ -133,9 +162,9 @@ class Campaign:
             async with asyncio.timeout(READY_WITHIN_S):
                 await first.wait()
             await asyncio.sleep(self._random.uniform(0, most_s))
-            if process.poll() is not None:
-                raise RuntimeError(f"the collector ended by itself with {process.returncode}")
-            process.kill()
+            if collector.process.poll() is not None:
+                raise RuntimeError(f"the collector ended by itself with {collector.process.returncode}")
+            collector.process.kill()
             await asyncio.gather(*tasks)
 
     def judge(self) -> list[str]:
@@ -174,18 +203,18 @@ async def _keep_sending(sender: Sender, send: object, first: asyncio.Event) -> N
         first.set()
 
 
-async def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + READY_WITHIN_S
-    async with httpx.AsyncClient() as http:
+    with httpx.Client() as http:
         while True:
             try:
-                if (await http.get(f"{url}/-/ready")).status_code == 200:
+                if http.get(f"{url}/-/ready").status_code == 200:
                     return
             except httpx.TransportError:
                 pass
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the collector is not ready: {process.poll()}")
-            await asyncio.sleep(0.02)
+            time.sleep(0.02)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,0 +1,247 @@
+"""
+What a collector does when it is abused: prompt errors, bounded memory, and good senders are still served.
+
+`STEERSMAN_FLOOD_S=60` floods for a minute instead of a few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import cramjam
+import grpc.aio
+import httpx
+import psutil
+import pytest
+from trace_campaign import RECORDS, RunningCollector, log_request, trace_request
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
+
+FLOOD_S = float(os.environ.get("STEERSMAN_FLOOD_S", "3"))
+FLOODERS = 150  # connections; ten times as many requests at once as one core takes
+PROMPT_S = 15.0  # the collector shares two cores with the flood and may be answering it
+# 48 MiB in flight and what their columns take, over a collector at rest; a bomb is 1 GiB.
+GROWTH_LIMIT_MB = 300
+PROTOBUF = {"content-type": "application/x-protobuf"}
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+
+
+@pytest.fixture(scope="module")
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCollector]:
+    with RunningCollector.start(tmp_path_factory.mktemp("flooded")) as running:
+        yield running
+
+
+class GoodTraffic:
+    """Sends what is right, at a modest rate, trying again when it is told to, as an exporter does."""
+
+    def __init__(self, collector: RunningCollector, first: int) -> None:
+        self._collector = collector
+        self._next = first
+        self.acknowledged: list[int] = []
+        self.begun = asyncio.Event()
+        self.slowest_s = 0.0
+
+    async def run(self) -> None:
+        async with httpx.AsyncClient(base_url=self._collector.otlp_http, timeout=PROMPT_S) as http:
+            while True:
+                number, self._next = self._next, self._next + 1
+                began = time.monotonic()
+                answer = await self._sent(http, number)
+                assert answer.status_code == 200, answer.text
+                self.acknowledged.append(number)
+                self.begun.set()
+                self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+                await asyncio.sleep(0.02)
+
+    async def _sent(self, http: httpx.AsyncClient, number: int) -> httpx.Response:
+        for _ in range(100):
+            answer = await http.post("/v1/traces", content=trace_request(number), headers=PROTOBUF)
+            if answer.status_code != 503:
+                break
+            await asyncio.sleep(float(answer.headers["retry-after"]) / 4)
+        return answer
+
+
+@asynccontextmanager
+async def good_traffic(collector: RunningCollector, first: int) -> AsyncIterator[GoodTraffic]:
+    """Throughout the block; on leaving, everything that was acknowledged is found, once."""
+    traffic = GoodTraffic(collector, first)
+    task = asyncio.create_task(traffic.run())
+    memory = psutil.Process(collector.pid).memory_info().rss
+    try:
+        yield traffic
+        await asyncio.wait([task, asyncio.create_task(traffic.begun.wait())], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        task.cancel()
+        outcome = (await asyncio.gather(task, return_exceptions=True))[0]
+    assert isinstance(outcome, asyncio.CancelledError), outcome
+    assert traffic.slowest_s < 2 * PROMPT_S
+    assert _peak_bytes(collector.pid) - memory < GROWTH_LIMIT_MB * 1e6
+    async with httpx.AsyncClient(base_url=collector.jaeger, timeout=PROMPT_S) as jaeger:
+        for number in [traffic.acknowledged[0], *random.sample(traffic.acknowledged, 1), traffic.acknowledged[-1]]:
+            trace = (await jaeger.get(f"/api/traces/{number + 1:032x}")).json()["data"][0]
+            assert len(trace["spans"]) == RECORDS
+
+
+def _peak_bytes(pid: int) -> int:
+    """The most memory that the process ever had; elsewhere than on Linux, what it has now."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        return int(psutil.Process(pid).memory_info().rss)
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) << 10
+
+
+async def test_a_flood_is_told_to_wait_and_good_traffic_is_served(collector: RunningCollector) -> None:
+    outcomes: Counter[str] = Counter()
+    acknowledged: list[int] = []
+    numbers = iter(range(1_000_000, 2_000_000))
+    ends = time.monotonic() + FLOOD_S
+
+    async def flood_http(http: httpx.AsyncClient) -> None:
+        while time.monotonic() < ends:
+            number = next(numbers)
+            answer = await http.post("/v1/traces", content=trace_request(number), headers=PROTOBUF)
+            outcomes[str(answer.status_code)] += 1
+            if answer.status_code == 200:
+                acknowledged.append(number)
+
+    async def flood_grpc(channel: grpc.aio.Channel) -> None:
+        export = channel.unary_unary(EXPORT)
+        while time.monotonic() < ends:
+            try:
+                await export(log_request(next(numbers)))  # no spans: its fields are others, and it is refused or empty
+                outcomes["OK"] += 1
+            except grpc.aio.AioRpcError as error:
+                outcomes[error.code().name] += 1
+
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with (
+        good_traffic(collector, 0),
+        httpx.AsyncClient(base_url=collector.otlp_http, timeout=60, limits=limits) as http,
+        grpc.aio.insecure_channel(collector.otlp_grpc) as channel,
+        asyncio.TaskGroup() as group,
+    ):
+        for _ in range(FLOODERS):
+            group.create_task(flood_http(http))
+        for _ in range(FLOODERS // 5):
+            group.create_task(flood_grpc(channel))
+    assert outcomes.keys() <= {"200", "503", "OK", "UNAVAILABLE", "INVALID_ARGUMENT"}
+    assert outcomes["200"] > 0
+    async with httpx.AsyncClient(base_url=collector.jaeger, timeout=PROMPT_S) as jaeger:
+        for number in random.sample(acknowledged, min(20, len(acknowledged))):
+            answer = await jaeger.get(f"/api/traces/{number + 1:032x}")
+            assert len(answer.json()["data"][0]["spans"]) == RECORDS
+
+
+async def test_slow_senders_do_not_keep_the_others_out(collector: RunningCollector) -> None:
+    """More of them than requests are worked on at once: some stop within the body, some within the headers."""
+    url = httpx.URL(collector.otlp_http)
+    head = b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n"
+    beginnings = [head + b"content-length: 1000\r\n\r\nthe beginning", head, b""]
+    connections = [await asyncio.open_connection(url.host, url.port) for _ in range(120)]
+    for index, (_, writer) in enumerate(connections):
+        writer.write(beginnings[index % len(beginnings)])
+    try:
+        async with good_traffic(collector, 10_000) as good, asyncio.timeout(PROMPT_S):
+            status = await connections[0][0].readline()
+            assert status.split()[1] == b"503"  # may be tried again
+        assert len(good.acknowledged) >= 5
+    finally:
+        for _, writer in connections:
+            writer.close()
+
+
+async def test_bombs_are_refused_while_they_are_inflated(collector: RunningCollector) -> None:
+    zeros = bytes(1 << 30)
+    bombs = {"gzip": gzip.compress(zeros, 1), "zstd": bytes(cramjam.zstd.compress(zeros))}
+    bombs["gzip in gzip"] = gzip.compress(bombs["gzip"])
+    async with (
+        good_traffic(collector, 20_000),
+        httpx.AsyncClient(base_url=collector.otlp_http, timeout=PROMPT_S) as http,
+    ):
+        for name, bomb in bombs.items():
+            headers = PROTOBUF | {"content-encoding": name.split()[0]}
+            answers = await asyncio.gather(
+                *(http.post("/v1/traces", content=bomb, headers=headers) for _ in range(5)), return_exceptions=True
+            )
+            for answer in answers:
+                if isinstance(answer, httpx.Response):
+                    assert answer.status_code in ({400} if name == "gzip in gzip" else {413, 503}), name
+                else:  # over max_body_bytes as sent: it was answered and closed before all of it was written
+                    assert isinstance(answer, httpx.TransportError), answer
+
+
+async def test_a_body_of_100_mib_is_refused_before_it_is_read(collector: RunningCollector) -> None:
+    url = httpx.URL(collector.otlp_http)
+    async with good_traffic(collector, 30_000), asyncio.timeout(PROMPT_S):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\n")
+        writer.write(b"content-length: 104857600\r\n\r\n" + bytes(1000))
+        assert b" 413 " in await reader.readline()
+        writer.close()
+
+
+async def test_broken_requests_get_their_error_and_store_nothing(collector: RunningCollector) -> None:
+    chance = random.Random(11)
+    whole = trace_request(77)
+    bodies = [whole[: chance.randrange(1, len(whole))] for _ in range(40)]
+    bodies += [chance.randbytes(chance.randrange(1, 5000)) for _ in range(40)]
+    bodies += [_flipped(whole, chance) for _ in range(40)]
+    json_bodies = [b"[" * 100_000, b'{"resourceSpans":' * 5000, _deep_json(5000), b"\xff\xfe", b"null", b"1e999999999"]
+    async with (
+        good_traffic(collector, 40_000),
+        httpx.AsyncClient(base_url=collector.otlp_http, timeout=PROMPT_S) as http,
+    ):
+        for path in ("/v1/traces", "/v1/logs", "/v1/metrics"):
+            for body in bodies:
+                status = (await http.post(path, content=body, headers=PROTOBUF)).status_code
+                assert status in {200, 400}  # some of them are, by chance, requests
+            for body in json_bodies:
+                answer = await http.post(path, content=body, headers={"content-type": "application/json"})
+                assert answer.status_code == 400, body[:40]
+                assert answer.json()["message"]
+        async with grpc.aio.insecure_channel(collector.otlp_grpc) as channel:
+            export = channel.unary_unary(EXPORT)
+            calls = [export(body) for body in bodies[:60]]
+            codes = {await call.code() for call in calls}
+            assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNAVAILABLE}
+            assert grpc.StatusCode.INVALID_ARGUMENT in codes
+
+
+def _flipped(whole: bytes, chance: random.Random) -> bytes:
+    body = bytearray(whole)
+    for _ in range(chance.randrange(1, 6)):
+        body[chance.randrange(len(body))] = chance.randrange(256)
+    return bytes(body)
+
+
+def _deep_json(depth: int) -> bytes:
+    value = b'{"arrayValue":{"values":[' * depth + b'{"boolValue":true}' + b"]}}" * depth
+    return (
+        b'{"resourceSpans":[{"resource":{"attributes":[{"key":"k","value":'
+        + value
+        + b"}]}}],"
+        + b'"resourceLogs":[{"resource":{"attributes":[{"key":"k","value":'
+        + value
+        + b"}]}}],"
+        + b'"resourceMetrics":[{"resource":{"attributes":[{"key":"k","value":'
+        + value
+        + b"}]}}]}"
+    )
+
+
+def test_the_collector_is_still_the_same_process(collector: RunningCollector) -> None:
+    """And its log says of nothing that it was unexpected. Last in the file."""
+    assert psutil.pid_exists(collector.pid)
+    log = Path(collector.log).read_text()
+    assert "Traceback" not in log, log[log.index("Traceback") :][:3000]
