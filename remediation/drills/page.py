@@ -42,7 +42,7 @@ def html(report: Report) -> str:
         when=f"{started:%Y-%m-%d %H:%M:%S} UTC",
         duration=_duration(report.duration_s),
         met=f"{met} of {len(report.expectations)}",
-        score=f"{score.of_run(report):.0f}",
+        score=str(int(score.of_run(report))),
         run=escape(report.run),
         reasons="".join(f"<p class=reason>{escape(reason)}</p>" for reason in report.reasons),
         grades="".join(map(_grade, report.grades)),
@@ -144,7 +144,7 @@ header p{margin:0;max-width:70ch;color:var(--soft)}
 .reason+.cards{margin-top:16px}.skipped .took{color:var(--soft);font-weight:500}.skipped .bar b{display:none}
 .reason{background:color-mix(in srgb,var(--fail) 12%,var(--card));border-left:4px solid var(--fail);padding:10px 14px;
 border-radius:0 8px 8px 0;margin:8px 0;overflow-wrap:anywhere}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(215px,1fr));gap:14px}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(180px,1fr));gap:14px}
 .card,figure,.sheet{background:var(--card);border:1px solid var(--line);border-radius:12px}
 .card{padding:14px 16px}
 .label{font-size:13px;color:var(--soft)}

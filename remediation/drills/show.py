@@ -159,7 +159,7 @@ def history(console: Console, resilience: Resilience, *, one: bool) -> None:
         _all_drills(console, resilience)
     if resilience.score is not None and not one:
         console.print()
-        console.print(Text(f"resilience score {resilience.score:.0f} of 100", "bold"))
+        console.print(Text(f"resilience score {int(resilience.score)} of 100", "bold"))
     if resilience.never_run:
         console.print(Text(f"never run, so not in the score: {', '.join(resilience.never_run)}", "yellow"))
 
@@ -175,7 +175,7 @@ def _all_drills(console: Console, resilience: Resilience) -> None:
         verdict = Text(each.latest.verdict, "green" if each.latest.passed else "bold red")
         grades = [f"{name} {_trend(each.took(name))}" for name in each.grades]
         passed = f"{each.passed}/{len(each.runs)}"
-        table.add_row(Text(each.drill, "bold"), f"{each.score:.0f}", passed, verdict, "\n".join(grades))
+        table.add_row(Text(each.drill, "bold"), str(int(each.score)), passed, verdict, "\n".join(grades))
     console.print(table)
 
 
@@ -194,7 +194,7 @@ def _runs(console: Console, drill: DrillHistory) -> None:
     for run in drill.runs:
         took = {grade.grade: grade.took_s for grade in run.grades}
         verdict = Text(run.verdict, "green" if run.passed else "bold red")
-        table.add_row(run.run, verdict, f"{of_run(run):.0f}", *(_duration(took.get(name)) for name in drill.grades))
+        table.add_row(run.run, verdict, str(int(of_run(run))), *(_duration(took.get(name)) for name in drill.grades))
     console.print(table)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import promql_parser
 import pytest
 
 from remediation.drills.charts import charts
-from remediation.drills.definition import Definition, available, load
+from remediation.drills.checks import CHECK_KEYS
+from remediation.drills.definition import Definition, available, load, parse
 from steersman.runtime.paths import shipped
 
 DRILLS = [load(path) for path in available(shipped("drills"))]
@@ -76,3 +78,18 @@ def test_alerts_that_drills_wait_for_exist():
             labels = condition.alert_firing or condition.alert_resolved or {}
             if "alertname" in labels:
                 assert f"alert: {labels['alertname']}" in rules
+
+
+def test_the_guide_tells_of_every_drill_and_its_example_is_one():
+    guide = (Path(__file__).parents[2] / "docs" / "drills.md").read_text()
+    example = re.search(r"```yaml\n(name: .*?)```", guide, re.DOTALL)
+    assert example
+    assert parse(example[1], "docs/drills.md").name == "replica-hangs"
+    for drill in DRILLS:
+        assert f"| `{drill.name}` |" in guide
+
+
+def test_the_guide_tells_of_every_check_and_injection():
+    guide = (Path(__file__).parents[2] / "docs" / "drills.md").read_text()
+    for key in (*CHECK_KEYS, "load", "fault", "kill", "freeze", "message", *Definition.model_fields):
+        assert f"`{key}" in guide, key
