@@ -44,7 +44,7 @@ REFRESHES = {"": "off", "1s": "1 s", "5s": "5 s", "10s": "10 s", "30s": "30 s", 
 SCRAPE_INTERVAL_S = 1.0  # of the shop; `$__rate_interval` is at least four of it
 SMALL_ROWS = 5  # grid rows up to which a panel needs little height on a phone
 POINTS_FOR_STATS = 120
-MAX_EXEMPLARS = 200  # the newest; more hide the lines
+MAX_EXEMPLARS = 2000  # the newest; the chart shows the slowest of each of its columns
 
 
 @dataclass(slots=True)
@@ -302,7 +302,7 @@ class DashboardPage:
             frames = visible(frames)
         return Answer(
             frames,
-            answer.exemplars[-MAX_EXEMPLARS:],
+            sorted(answer.exemplars, key=lambda one: one.at)[-MAX_EXEMPLARS:],
             answer.errors,
             span,
             step,

@@ -11,7 +11,9 @@ from dashboards.viewer.grafana.dashboard import Panel
 from dashboards.viewer.panels.colours import of_series, steps_of
 from dashboards.viewer.panels.field import FieldConfig
 from dashboards.viewer.panels.frames import Answer, Frame
+from dashboards.viewer.peers.prometheus import Exemplar
 
+EXEMPLAR_COLUMNS = 60  # of a chart: a diamond is as wide
 GAP_STEPS = 2.5  # more than this between two points is a gap, not a line
 _FORMATS = {
     # Units whose axis labels the browser writes itself: JavaScript functions of one value.
@@ -126,6 +128,8 @@ def _axis(frames: Sequence[Frame], unit: str, ink: str, faint: str, *, right: bo
         axis["min"] = min(minima)
     if maxima:
         axis["max"] = max(maxima)
+    elif not any(value for frame in frames for _, value in frame.points if frame.config.right_axis == right):
+        axis |= {"max": 1, "interval": 0.5}  # of nothing but zeros, the axis would end at 1.2
     return axis
 
 
@@ -191,9 +195,14 @@ def _gapped(points: Sequence[tuple[float, float]], step: float) -> list[list[flo
 def _exemplar_points(answer: Answer) -> list[dict[str, Any]]:
     if not answer.exemplars:
         return []
+    slowest: dict[int, Exemplar] = {}  # of each column: more would hide the lines
+    for one in answer.exemplars:
+        column = int((one.at - answer.span.start) / answer.span.seconds * EXEMPLAR_COLUMNS)
+        if column not in slowest or slowest[column].value < one.value:
+            slowest[column] = one
     data = [
         {"value": [round(one.at * 1000), one.value], "name": one.trace_id, "trace": one.trace_id}
-        for one in answer.exemplars
+        for one in slowest.values()
     ]
     return [
         {

@@ -139,7 +139,8 @@ def heatmap_options(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, An
             "backgroundColor": "#171b22" if dark else "#ffffff",
             "borderColor": faint,
             "textStyle": {"color": ink, "fontSize": 12},
-            ":formatter": "(p) => new Date(+p.name).toLocaleTimeString() + '<br>' + p.data[3] + ': <b>' "
+            ":formatter": "(p) => new Date(+p.name).toLocaleTimeString([], {hour12: false}) "
+            "+ '<br>' + p.data[3] + ': <b>' "
             "+ window.steersman.scaled(p.data[2], 1000, ['', 'K', 'M']) + '</b>'",
         },
         "xAxis": {
@@ -149,7 +150,8 @@ def heatmap_options(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, An
                 "color": ink,
                 "fontSize": 11,
                 "hideOverlap": True,
-                ":formatter": "(v) => new Date(+v).toLocaleTimeString([], {hour: '2-digit', minute: '2-digit'})",
+                ":formatter": "(v) => new Date(+v).toLocaleTimeString([], "
+                "{hour: '2-digit', minute: '2-digit', hour12: false})",
             },
             "axisTick": {"show": False},
             "axisLine": {"lineStyle": {"color": faint}},
@@ -172,7 +174,8 @@ def heatmap_options(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, An
             "itemWidth": 8,
             "itemHeight": 90,
             "textStyle": {"color": ink, "fontSize": 10},
-            "precision": 2,
+            "text": [format_value(grid.highest, "short"), "0"],
+            "textGap": 6,
             "inRange": {"color": list(_DARK if dark else _LIGHT)},
         },
         "series": [

@@ -13,7 +13,7 @@ from dashboards.viewer.panels.records import Edge, depths
 
 ERRORS_WARN, ERRORS_BAD = 0.01, 0.05  # HighErrorRatio fires above 5 %
 P99_WARN_S, P99_BAD_S = 0.5, 1.0  # HighRequestLatency fires above 0.5 s, of checkout above 1 s
-_CARD_W, _CARD_H = 196, 78
+_CARD_W, _CARD_H = 218, 78
 _GAP_X, _GAP_Y = 190, 20  # between columns there is room for the numbers on the arrows
 _TALL_GAP_X, _TALL_GAP_Y = 14, 96
 _MARGIN = 12
@@ -64,11 +64,14 @@ def drawn(services: Mapping[str, Service], edges: Sequence[Edge], seconds: float
     places, width, height = _placed(services, edges, tall=tall)
     arrows = "".join(_arrow(edge, places, services, seconds, tall=tall) for edge in edges)
     cards = "".join(_card(services[name], place) for name, place in places.items())
+    kind = "tall" if tall else "wide"
+    tip = (
+        f'<defs><marker id="tip-{kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="9" markerHeight="9" '
+        'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0 8 4 0 8z" class="tip"/></marker></defs>'
+    )
     return (
-        f'<svg class="map {"tall" if tall else "wide"}" viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'style="max-width:{width * 1.25:.0f}px" role="group" aria-label="Services and their calls">'
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        f'<path d="M0 0 8 4 0 8z" class="tip"/></marker></defs>{arrows}{cards}</svg>'
+        f'<svg class="map {kind}" viewBox="0 0 {width:.0f} {height:.0f}" style="max-width:{width * 1.1:.0f}px" '
+        f'role="group" aria-label="Services and their calls">{tip}{arrows}{cards}</svg>'
     )
 
 
@@ -82,7 +85,7 @@ def _placed(
     for name in sorted(name for name in depth if name in services):
         levels.setdefault(depth[name], []).append(name)
     if tall:  # at most two cards beside one another
-        lines = [names[at : at + 2] for names in levels.values() for at in range(0, len(names), 2)]
+        lines = [names[at : at + 2] for _, names in sorted(levels.items()) for at in range(0, len(names), 2)]
         width = 2 * _CARD_W + _TALL_GAP_X + 2 * _MARGIN
         placed = {}
         for line, names in enumerate(lines):
@@ -121,8 +124,8 @@ def _arrow(
         )
         shift = 10 if down else -10
         path = f"M{start[0] + shift} {start[1]}L{end[0] + shift} {end[1]}"
-        where = 0.72 if down else 0.3
-        label = (start[0] + (end[0] - start[0]) * where + shift, start[1] + (end[1] - start[1]) * where)
+        # Beside the card it leads to, where the arrows of others have parted from it.
+        label = (end[0] + shift * 2.4, end[1] - 16) if down else (start[0] + shift * 2.4, start[1] - 8)
     elif source.depth == target.depth:
         x, y1, y2 = source.x + _CARD_W, source.middle[1] + 10, target.middle[1] - 10
         bulge = min(_BULGE, 40 + abs(y2 - y1) * 0.25)
@@ -138,11 +141,11 @@ def _arrow(
         path = f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
         where = 0.74 if forward else 0.3
         label = (x1 + (x2 - x1) * where, y1 + (y2 - y1) * (0.9 if forward else 0.1) - 4)
-    state = services[edge.target].health
+    kind, state = "tall" if tall else "wide", services[edge.target].health
     told = f"{edge.source} calls {edge.target}: {edge.calls} calls, {format_value(rate, 'reqps')}"
     return (
         f'<g class="call {state}"><title>{html.escape(told)}</title>'
-        f'<path d="{path}" stroke-width="{thick:.1f}" marker-end="url(#tip)"/>'
+        f'<path d="{path}" stroke-width="{thick:.1f}" marker-end="url(#tip-{kind})"/>'
         f'<text x="{label[0]:.0f}" y="{label[1]:.0f}">{format_value(rate, "suffix:/s")}</text></g>'
     )
 

@@ -66,7 +66,8 @@ def drawn(frames: Sequence[Frame], span: Span, step: float, *, history: bool) ->
         wide = step if not history else max(step, span.seconds / MAX_CELLS)
         bars = []
         for each in stretches(thinned, span, wide, merge=not history):
-            meanings.setdefault(each.text, each.colour)
+            if each.colour != "transparent":
+                meanings.setdefault(each.text, each.colour)
             left, width = (each.start - span.start) / span.seconds, (each.end - each.start) / span.seconds
             title = f"{frame.config.name}: {each.text}, {_clock(each.start)} to {_clock(each.end)}"
             inset = ";border-right:1px solid var(--surface)" if history else ""
