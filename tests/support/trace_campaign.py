@@ -85,7 +85,7 @@ class RunningCollector:
         Args:
             prefix: What runs it, such as taskset.
         """
-        ports = _free_ports(5)
+        ports = free_ports(5)
         names = ("--http", "--otlp-grpc", "--otlp-http", "--jaeger", "--alertmanager")
         flags = [part for name, port in zip(names, ports, strict=True) for part in (name, f"127.0.0.1:{port}")]
         config, log_path = directory / "prometheus.yml", directory / "log"
@@ -217,7 +217,7 @@ def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.02)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     probes = [socket.socket() for _ in range(count)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))
