@@ -21,10 +21,11 @@ from remediation.drills.definition import (
     INJECTION,
     Definition,
 )
-from remediation.drills.injection import MAX_ARRIVALS_PER_S, Injection, Load
+from remediation.drills.injection import MAX_ARRIVALS_PER_S, Injection
 from remediation.drills.observation import Observation
-from remediation.drills.steps import Freeze, Kill, Send, SetFault, SetLoad, Step
-from remediation.drills.timeline import Entry, Timeline
+from remediation.drills.schedule import Schedule
+from remediation.drills.steps import SetLoad, Step
+from remediation.drills.timeline import Timeline
 from remediation.drills.tracker import Status, Tracker, Watch, event_words
 
 # The TTL outlives the drill by this much, so that it is the drill that ends its injection, unless it was killed.
@@ -84,10 +85,7 @@ class Engine:
         self._scale_outs: dict[str, int] = {}
         self._previous: Observation | None = None
         self._unreadable_since: float | None = None
-        self._later = [each for each in definition.inject if each.after_events]
-        self._capacity_at_start: dict[str, float] = {}
-        self._injection_began: dict[int, float] = {}  # by the place in `inject`, of loads that alternate
-        self._swings: dict[int, int] = {}
+        self._schedule = Schedule(definition.inject, definition.timeout + TTL_MARGIN_S)
 
     # ── what the edge asks ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -111,8 +109,7 @@ class Engine:
         if self.phase is Phase.STEADY_STATE:
             checks += [watch.check for watch in self._steady]
             wanted.update(dict.fromkeys(map(replica_capacity_query, self._capacities())))
-            changing = (tracker.check for tracker in self.trackers if isinstance(tracker.check, ChangeOf))
-            wanted.update((check.promql, None) for check in changing)  # what it is before the injection
+            wanted.update(dict.fromkeys(self._changing()))
         else:
             checks += [tracker.check for tracker in self.trackers if not tracker.decided]
         for check in checks:
@@ -148,8 +145,8 @@ class Engine:
 
     def step(self, injection: Injection, seen: Observation) -> Step:
         """What would be injected now."""
-        self._capacity_at_start = {name: self.would_serve(name, seen) or 0.0 for name in self._capacities()}
-        return self._step(injection)
+        capacity = {name: self.would_serve(name, seen) or 0.0 for name in self._capacities()}
+        return self._schedule.step(injection, capacity)
 
     # ── what the edge tells ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -206,7 +203,9 @@ class Engine:
         steady = self.definition.steady_state
         holding = [watch.observe(facts, now) for watch in self._steady]  # all, so that each knows what it saw
         capacity = {name: self._capacity(name, facts) for name in self._capacities()}
-        if all(holding) and all(capacity.values()):
+        # What a change is counted from must be known: unread, it would pass for "there was none".
+        known = all(query in facts.now.samples for query in self._changing())
+        if all(holding) and all(capacity.values()) and known:
             self._steady_since = now if self._steady_since is None else self._steady_since
             if now - self._steady_since >= steady.hold:
                 return self._start_injecting(facts, {n: c for n, c in capacity.items() if c}, now)
@@ -215,6 +214,10 @@ class Engine:
         if now - self._started_at > steady.within + steady.hold:
             self._unsteady(capacity, now)
         return None
+
+    def _changing(self) -> list[str]:
+        """The queries whose value before the injection must be known."""
+        return [tracker.check.promql for tracker in self.trackers if isinstance(tracker.check, ChangeOf)]
 
     def _capacity(self, service: str, facts: Facts) -> float | None:
         values = facts.now.samples.get(replica_capacity_query(service), ())
@@ -238,54 +241,14 @@ class Engine:
         self._finish(now)
 
     def _start_injecting(self, facts: Facts, capacity: dict[str, float], now: float) -> Command | None:
-        self._capacity_at_start = capacity
-        first = [each for each in self.definition.inject if not each.after_events]
-        steps = [self._step(each) for each in first]
-        for step in steps:
-            if isinstance(step, SetLoad) and step.rate > MAX_ARRIVALS_PER_S:
-                what = f"a load of {number(step.rate)}/s is above the limit of {number(MAX_ARRIVALS_PER_S)}/s"
-                self.abort(what, now)
-                return None
+        steps = self._schedule.start(capacity)
+        if (rate := self._schedule.highest_rate()) > MAX_ARRIVALS_PER_S:
+            self.abort(f"a load of {number(rate)}/s is above the limit of {number(MAX_ARRIVALS_PER_S)}/s", now)
+            return None
         self._baseline = self._taken_from(facts.now, capacity, steps)
         self.phase = Phase.INJECTING
         self.timeline.add(now, "drill", "the steady state holds", _capacity_in_words(capacity))
         return Inject(tuple(steps))
-
-    def _step(self, injection: Injection) -> Step:
-        ttl_s = injection.ttl or self.definition.timeout + TTL_MARGIN_S
-        if injection.load:
-            return SetLoad(injection.load.journey, self._rate(injection.load), ttl_s)
-        if injection.fault:
-            return SetFault(injection.fault, ttl_s)
-        if injection.freeze:
-            return Freeze(injection.freeze, ttl_s)
-        if injection.kill:
-            return Kill(injection.kill)
-        assert injection.message is not None  # noqa: S101  (Injection._one_kind)
-        return Send(injection.message)
-
-    def _rate(self, load: Load) -> float:
-        if load.rate is not None:
-            return load.rate
-        return round((load.times_capacity or 0) * self._capacity_at_start.get(load.service or "", 0.0), 3)
-
-    def _due_now(self, now: float) -> list[Step]:
-        """Injections whose `after` has come, and loads whose turn it is to change."""
-        due = [each for each in self._later if all(event in self._events for event in each.after_events)]
-        self._later = [each for each in self._later if each not in due]
-        return [self._step(each) for each in due] + list(self._swung(now))
-
-    def _swung(self, now: float) -> Iterator[Step]:
-        for index, injection in enumerate(self.definition.inject):
-            load = injection.load
-            if load is None or load.alternate is None or injection in self._later:
-                continue
-            began = self._injection_began.setdefault(index, now)
-            swings = int((now - began) / load.alternate.every)
-            if swings != self._swings.setdefault(index, 0):
-                self._swings[index] = swings
-                rate = load.alternate.rate if swings % 2 else self._rate(load)
-                yield SetLoad(load.journey, rate, injection.ttl or self.definition.timeout + TTL_MARGIN_S)
 
     def _taken_from(self, seen: Observation, capacity: dict[str, float], steps: list[Step]) -> Baseline:
         variables = {}
@@ -315,7 +278,7 @@ class Engine:
         if self.phase is Phase.WATCHING and self._may_end_injection():
             self.phase = Phase.ENDING
             return EndTheInjection()
-        if self.phase is Phase.WATCHING and (due := self._due_now(now)):
+        if self.phase is Phase.WATCHING and (due := self._schedule.due(self._events, now)):
             return Inject(tuple(due))
         if self.injected_at is not None and now - self.injected_at > self.definition.timeout:
             self._time_out(now)
@@ -440,6 +403,3 @@ def _how_met(tracker: Tracker) -> str:
 
 def _capacity_in_words(capacity: dict[str, float]) -> str:
     return ", ".join(f"{name} can serve {number(value)}/s" for name, value in capacity.items())
-
-
-__all__ = ["Command", "EndTheInjection", "Engine", "Entry", "Inject", "Phase", "SetFault", "SetLoad"]

@@ -155,3 +155,23 @@ def test_what_earlier_drills_left_in_the_records_stops_no_drill(make_course, rem
     course.look(remediations=(remediation("escalated", 2), remediation("escalated")))
     course.run(1)
     assert course.engine.reasons[0].startswith('stop condition "gave up"')
+
+
+def test_a_change_is_not_counted_from_what_could_not_be_read(make_course):
+    course = make_course(confirm=[{"name": "c", "change_of": {"promql": "dead", "equals": 2}, "within": "10s"}])
+    course.run(5)
+    assert course.commands == []
+    course.look(samples={"dead": (5.0,)})
+    course.inject()
+    course.look(samples={"dead": (7.0,)})
+    course.run(2)
+    assert course.status("c") == "met"
+
+
+def test_a_later_load_beyond_the_limit_is_refused_before_anything_is_injected(make_course, catalog):
+    later = {"load": {"journey": "browse", "service": "catalog", "times_capacity": 3}, "after": "alert"}
+    course = make_course(inject=[BROWSE, later])
+    course.look(services=catalog(9))
+    course.run(5)
+    assert course.commands == []
+    assert course.engine.reasons == ["a load of 540/s is above the limit of 500/s"]
