@@ -38,6 +38,7 @@ RETRY_S = 0.25
 WATCH_EVERY_S = 1.0  # where the policy says nothing
 WATCH_SLOWLY_AFTER_S = 300.0
 WATCH_SLOWLY_EVERY_S = 5.0
+CHANGES_BEFORE_MS = 30 * 60_000  # what ails a service has mostly been done to it within half an hour
 LOST_TELEMETRY_S = 5.0  # at the end of verification: older than this, the last answer decides nothing
 
 
@@ -235,12 +236,18 @@ class Steps:
         """Write the evidence into the record: values, and the traces behind the alert."""
         case = self._journal.case(run_id)
         traces = case.traces(key, time.time())
-        self._store.progress(run_id, now_unix_ms(), findings=[*case.findings(key), *traces])
+        changes = self._changes(key, case.run.started_at_unix_ms)
+        self._store.progress(run_id, now_unix_ms(), findings=[*changes, *case.findings(key), *traces])
         if self._jaeger_url:
             for found in traces:
                 links = " ".join(f"{self._jaeger_url}/trace/{trace_id}" for trace_id in found.value)
                 if links:
                     self._journal.tell(run_id, found.key, "traces", f"{found.name}: {links}")
+
+    def _changes(self, key: str, began_unix_ms: int) -> list[Finding]:
+        """What was changed before the alert: deploys, drills and scalings, as the dashboards have them marked."""
+        marks = self._annotator.recent(began_unix_ms - CHANGES_BEFORE_MS, began_unix_ms)
+        return [Finding(f"{key}:changes", "recent changes", "", marks)] if marks else []
 
     # verify
 

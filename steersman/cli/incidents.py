@@ -21,6 +21,7 @@ from steersman.stack.settings import Urls
 from steersman.stack.state import require_state
 
 UNBOUNDED_WIDTH = 200
+CHANGES = "recent changes"  # the finding that the worker makes of the dashboards' annotations
 STATE_STYLES = {"resolved": "green", "escalated": "bold red", "failed": "bold red", "refused": "yellow"}
 
 
@@ -102,10 +103,16 @@ def report(record: dict[str, Any]) -> list[str]:
         f"Remediation {record.get('id', '?')}",
         f"  {record.get('alertname', '?')} on {record.get('service', '?')}: {record.get('state', '?')}",
         f"  started {moment(began)}, took {_took(record)}, policy {_text(record.get('policy'))}",
+        f"  in short: {actions_in_short(record.get('actions') or []) or 'nothing was changed'}",
     ]
     alert = record.get("alert") or {}
     lines += _section("Alert", [*_pairs(alert.get("labels")), *_pairs(alert.get("annotations"))])
-    lines += _section("Evidence", [line for entry in record.get("evidence") or [] for line in _evidence(entry)])
+    evidence = record.get("evidence") or []
+    changes = [text for one in evidence if one.get("name") == CHANGES for text in one.get("value") or []]
+    lines += _section(
+        "Changes in the half hour before", [_text(one) for one in dict.fromkeys(changes)], none="none known"
+    )
+    lines += _section("Evidence", _evidence([one for one in evidence if one.get("name") != CHANGES], began))
     lines += _section("Actions", [_action(action, began) for action in record.get("actions") or []], none="none taken")
     if record.get("approvals"):
         lines += _section("Questions", [_question(asked) for asked in record["approvals"]])
@@ -121,13 +128,23 @@ def _pairs(values: dict[str, Any] | None) -> list[str]:
     return [f"{key}: {_text(value)}" for key, value in sorted((values or {}).items())]
 
 
-def _evidence(entry: dict[str, Any]) -> list[str]:
-    shown = [f"{entry.get('name', '?')} = {_text(entry.get('value'))}  at {moment(entry.get('at_unix_ms'))}"]
-    return [*shown, f"  {_text(entry['query'])}"] if entry.get("query") else shown
+def _evidence(entries: list[dict[str, Any]], began: int | None) -> list[str]:
+    """Each query once, with its values in the order of time: what it was before, and what it is after."""
+    by_query: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for entry in entries:
+        by_query.setdefault((str(entry.get("name", "?")), str(entry.get("query") or "")), []).append(entry)
+    lines: list[str] = []
+    for (name, query), found in by_query.items():
+        values = [f"{_text(one.get('value'))} ({_since(one.get('at_unix_ms'), began).strip() or '?'})" for one in found]
+        lines.append(f"{_text(name)} = {' → '.join(values)}")
+        lines += [f"  {_text(query)}"] if query else []
+    return lines
 
 
 def _action(action: dict[str, Any], began: int | None) -> str:
-    return f"{_since(action.get('at_unix_ms'), began)}  {_change(action)}: {_text(action.get('reason'))}"
+    status = action.get("status")
+    how = f" [{_text(status)}]" if status not in (None, "done") else ""
+    return f"{_since(action.get('at_unix_ms'), began)}  {_change(action)}{how}: {_text(action.get('reason'))}"
 
 
 def _event(event: dict[str, Any], began: int | None) -> str:

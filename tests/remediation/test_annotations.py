@@ -22,6 +22,14 @@ class Grafana(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(answer)
 
+    def do_GET(self) -> None:
+        self.server.seen.append((self.path, self.headers["Authorization"], None))
+        answer = json.dumps(self.server.marks).encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
     def log_message(self, *_arguments: object) -> None:
         pass
 
@@ -29,7 +37,7 @@ class Grafana(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def grafana():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Grafana)
-    server.seen, server.status = [], 200
+    server.seen, server.status, server.marks = [], 200, []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server
@@ -62,6 +70,25 @@ def test_dashboards_that_are_away_or_refuse_are_said_once_and_hold_nothing_up(gr
         ]
         assert len(complaints) == 1
         assert "a-secret" not in complaints[0]
+
+
+def test_what_others_have_marked_is_read_oldest_first(grafana):
+    grafana.marks = [
+        {"time": 1_790_000_060_000, "text": "catalog 2.1.0", "tags": ["deploy"]},
+        {"time": 1_790_000_000_000, "text": "latency-surge", "tags": ["drill"]},
+    ]
+    annotator = Annotator(f"http://127.0.0.1:{grafana.server_port}", "a-secret")
+    recent = annotator.recent(1_789_999_000_000, 1_790_000_100_000)
+    assert recent == ["2026-09-21T14:13:20Z latency-surge [drill]", "2026-09-21T14:14:20Z catalog 2.1.0 [deploy]"]
+    ((path, authorization, _),) = grafana.seen
+    assert path == "/api/annotations?from=1789999000000&to=1790000100000&limit=50"
+    assert authorization == "Bearer a-secret"
+
+
+@pytest.mark.parametrize("marks", [None, {}, [{"text": "x"}], [{"time": "soon"}]])
+def test_answer_that_is_no_list_of_marks_tells_of_no_changes(grafana, marks):
+    grafana.marks = marks
+    assert Annotator(f"http://127.0.0.1:{grafana.server_port}", "a-secret").recent(0, 1) == []
 
 
 def test_without_dashboards_nothing_is_started():

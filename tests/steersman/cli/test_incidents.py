@@ -35,10 +35,20 @@ def test_report_tells_evidence_action_and_outcome_with_their_times():
     text = "\n".join(incidents.report(RECORD))
     assert "HighLatency on catalog: resolved" in text
     assert "took 42.5 s" in text
-    assert "p99 = 1.912" in text
+    assert "p99 = 1.912 (+0.0s)" in text
+    assert "in short: catalog 1→3" in text
     assert "+0.2s  scale catalog 1 -> 3: p99 1.9 s is over 0.5 s" in text
     assert "+0.1s  planning" in text
     assert text.endswith("Outcome: p99 fell to 0.2 s")
+
+
+def test_evidence_is_told_once_for_each_query_from_before_to_after_with_what_was_changed():
+    later = {"name": "p99", "query": "job:p99", "value": 0.21, "at_unix_ms": 1_790_000_040_000}
+    changes = {"name": "recent changes", "query": "", "value": ["2026-09-21T14:10:00Z catalog 2.1.0 [deploy]"]}
+    text = "\n".join(incidents.report(RECORD | {"evidence": [*RECORD["evidence"], later, changes]}))
+    assert "p99 = 1.912 (+0.0s) → 0.21 (+40.0s)" in text
+    assert text.count("job:p99") == 1
+    assert "Changes in the half hour before\n  2026-09-21T14:10:00Z catalog 2.1.0 [deploy]" in text
 
 
 def test_report_of_a_record_that_has_only_begun_is_readable():
