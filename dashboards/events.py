@@ -18,8 +18,8 @@ def dashboard() -> grafana.Dashboard:
     """The builder; `.build()` gives the model."""
     handled = 'shop_messages_total{subject="order.placed",job="inventory"'
     waiting = (
-        'clamp_min(sum(increase(shop_orders_total{outcome="placed"}[5m]))'
-        f' - sum(increase({handled},outcome=~"processed|duplicate|dead_lettered"}}[5m])), 0)'
+        'clamp_min(round(sum(increase(shop_orders_total{outcome="placed"}[5m]))'
+        f' - sum(increase({handled},outcome=~"processed|duplicate|dead_lettered"}}[5m]))), 0)'
     )
     retried = 'sum by (subject) (rate(shop_messages_total{outcome="retried"}[1m]))'
     buried = 'sum by (subject) (increase(shop_messages_total{outcome="dead_lettered"}[5m]))'

@@ -34,3 +34,11 @@ def test_the_traces_that_panels_search_are_found(stack: Stack) -> None:
     searched = {"service": "checkout", "limit": 5, "lookback": "1h"}
     url = stack.url("jaeger", "/api/traces")
     eventually(lambda: stack.http.get(url, params=searched).json()["data"], within_s=40, what="traces of checkout")
+
+
+def test_the_map_shows_every_service_and_who_calls_it(stack: Stack) -> None:
+    def shown() -> bool:
+        text = stack.http.get(stack.url("dashboards", "/map"), timeout=20).text
+        return all(f"gateway calls {name}: " in text for name in stack.services())
+
+    eventually(shown, within_s=40, every_s=1, what="the map of services")
