@@ -21,6 +21,7 @@ import grpc.aio
 import httpx
 import psutil
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from trace_campaign import RECORDS, RunningCollector, log_request, trace_request
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(240)]
@@ -238,6 +239,26 @@ def _deep_json(depth: int) -> bytes:
         + value
         + b"}]}}]}"
     )
+
+
+async def test_secrets_are_masked_by_default(
+    collector: RunningCollector,
+) -> None:
+    request = ExportTraceServiceRequest.FromString(trace_request(50_000))
+    span = request.resource_spans[0].scope_spans[0].spans[0]
+    span.attributes.add(key="http.request.header.authorization").value.string_value = "Bearer of-a-secret"
+    span.name = "GET https://user:of-a-secret@shop/"
+    async with httpx.AsyncClient(timeout=PROMPT_S) as http:
+        body = request.SerializeToString()
+        answer = await http.post(f"{collector.otlp_http}/v1/traces", content=body, headers=PROTOBUF)
+        assert answer.status_code == 200
+        trace = await http.get(f"{collector.jaeger}/api/traces/{50_001:032x}")
+        metrics = await http.get(f"{collector.http}/metrics")
+    assert "of-a-secret" not in trace.text
+    assert "GET https://user:<redacted>@shop/" in trace.text
+    assert "steersman_collector_redacted_values_total 2.0" in metrics.text
+    data = Path(collector.log).parent / "data"
+    assert not any(b"of-a-secret" in path.read_bytes() for path in data.rglob("*") if path.is_file())
 
 
 def test_the_collector_is_still_the_same_process(collector: RunningCollector) -> None:

@@ -7,6 +7,8 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from pydantic import ValidationError
 
+from collector.config import parse
+from collector.errors import ConfigError
 from collector.model.ids import parse_trace_id
 from collector.pipeline.intake import Intake
 from collector.pipeline.logs import decode_logs
@@ -80,6 +82,16 @@ def test_own_rules_stand_beside_the_defaults_or_alone():
 def test_a_pattern_that_cannot_be_used_is_refused_by_name(pattern, why):
     with pytest.raises(ValidationError, match=why):
         RedactionConfig(values=[pattern])
+
+
+def test_the_section_of_the_configuration_file_is_read(tmp_path):
+    section = {"defaults": False, "card_numbers": False, "keys": [r"(?i)^customer\.iban$"]}
+    config = parse({"redaction": section}, source="file", directory=tmp_path)
+    assert config.redaction.rules() == Rules((r"(?i)^customer\.iban$",), (), cards=False)
+    with pytest.raises(ConfigError, match=r"file: redaction\.values: pattern '\(' is not RE2"):
+        parse({"redaction": {"values": ["("]}}, source="file", directory=tmp_path)
+    nothing = {"defaults": False, "card_numbers": False}
+    assert parse({"redaction": nothing}, source="file", directory=tmp_path).redaction.rules() is None
 
 
 def test_luhn_knows_the_check_digit():
