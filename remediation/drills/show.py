@@ -170,19 +170,24 @@ def _all_drills(console: Console, resilience: Resilience) -> None:
     for header in ("score", "passed"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("latest")
-    table.add_column("grades: latest, median, trend (oldest to latest)")
+    table.add_column("time to")
+    for header in ("latest", "median"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("trend", no_wrap=True)
     for each in resilience.drills:
         verdict = Text(each.latest.verdict, "green" if each.latest.passed else "bold red")
-        grades = [f"{name} {_trend(each.took(name))}" for name in each.grades]
-        passed = f"{each.passed}/{len(each.runs)}"
-        table.add_row(Text(each.drill, "bold"), str(int(each.score)), passed, verdict, "\n".join(grades))
+        took = [each.took(name) for name in each.grades]
+        table.add_row(
+            Text(each.drill, "bold"),
+            str(int(each.score)),
+            f"{each.passed}/{len(each.runs)}",
+            verdict,
+            "\n".join(each.grades),
+            "\n".join(_duration(values[-1] if values else None) for values in took),
+            "\n".join(_duration(statistics.median(values) if values else None) for values in took),
+            "\n".join(spark(values) if len(values) > 1 else "" for values in took),
+        )
     console.print(table)
-
-
-def _trend(took: Sequence[float]) -> str:
-    if not took:
-        return "never met"
-    return f"{_duration(took[-1])}, {_duration(statistics.median(took))} {spark(took)}"
 
 
 def _runs(console: Console, drill: DrillHistory) -> None:
