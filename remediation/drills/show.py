@@ -169,7 +169,7 @@ def _all_drills(console: Console, resilience: Resilience) -> None:
     table.add_column("drill", no_wrap=True)
     for header in ("score", "passed"):
         table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("latest")
+    table.add_column("verdict")
     table.add_column("time to")
     for header in ("latest", "median"):
         table.add_column(header, justify="right", no_wrap=True)
