@@ -51,7 +51,7 @@ def html(report: Report) -> str:
         or "<p class=quiet>Prometheus did not answer when the report was made, so there are no charts.</p>",
         expectations="".join(_section(report, section) for section in _SECTIONS),
         timeline="".join(
-            f'<tr class="k-{escape(each.kind)}"><td class=at>{each.at_s:+.1f} s</td>'
+            f'<tr class="k-{escape(each.kind)}"><td class=at>{round(each.at_s, 1) + 0.0:+.1f} s</td>'
             f"<td><span class=kind>{escape(_KIND_WORDS.get(each.kind, each.kind))}</span></td>"
             f"<td class=event>{escape(each.event)}</td><td class=detail>{escape(each.detail)}</td></tr>"
             for each in report.timeline

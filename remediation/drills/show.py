@@ -54,7 +54,10 @@ def happening(each: Happening) -> Table:
     line.add_column(width=44)
     line.add_column(ratio=1, overflow="fold")
     line.add_row(
-        Text(f"{each.at_s:+.1f}s", style="dim"), Text(mark, style), Text(each.event, style), Text(each.detail, "dim")
+        Text(f"{round(each.at_s, 1) + 0.0:+.1f}s", style="dim"),
+        Text(mark, style),
+        Text(each.event, style),
+        Text(each.detail, "dim"),
     )
     return line
 
