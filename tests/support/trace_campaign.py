@@ -29,7 +29,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 RECORDS = 40  # spans, and log records, of one request
 IN_FLIGHT = 6  # requests of each signal
 START_NANO = 1_700_000_000_000_000_000
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 60.0
 ANSWER_WITHIN_S = 10.0  # an SDK's own timeout
 _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _PAYLOAD = "SELECT * FROM orders WHERE id = ? -- " * 4
