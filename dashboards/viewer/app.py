@@ -29,6 +29,8 @@ from dashboards.viewer.peers.remediation import Remediation
 from dashboards.viewer.settings import Settings
 from steersman.runtime.http import install_error_envelope
 
+ANSWER_WITHIN_S = 30.0  # what a page asks before it is shown; NiceGUI's own 3 s are short for a busy peer
+
 
 def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     """
@@ -58,7 +60,7 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     sources = Sources(client, jaeger_url=settings.jaeger_url, logs_url=settings.prometheus_url)
     _add_dashboards(library, store, prometheus, sources)
 
-    @ui.page("/map")
+    @ui.page("/map", response_timeout=ANSWER_WITHIN_S)
     async def service_map(request: Request) -> None:
         await ServiceMapPage(prometheus, sources, client, settings.orchestrator_url, request.query_params).build()
 
@@ -86,7 +88,7 @@ def _add_dashboards(library: Library, store: GrafanaStore, prometheus: Prometheu
                         ui.label(each.title).classes("text-weight-bold")
                         ui.label(each.description or f"{len(each.panels)} panels").classes("soft")
 
-    @ui.page("/d/{uid}")
+    @ui.page("/d/{uid}", response_timeout=ANSWER_WITHIN_S)
     async def dashboard(uid: str, request: Request) -> None:
         found = library.get(uid)
         if found is None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashboards.viewer.grafana.units import format_value
-from dashboards.viewer.panels.colours import of_series
 from dashboards.viewer.traces.tree import Tree
 
 _MATCHER = re.compile(r'(\w+)\s*(=~|!=|!~|=)\s*(?:"((?:\\.|[^"\\])*)"|`([^`]*)`)')
@@ -110,58 +109,3 @@ def depths(edges: Sequence[Edge]) -> dict[str, int]:
                 found[edge.target] = found[name] + 1
                 waiting.append(edge.target)
     return found
-
-
-def graph_options(edges: Sequence[Edge], *, dark: bool) -> dict[str, Any]:
-    """Nodes in columns by how deep they stand, so that calls go from left to right."""
-    ink, faint = ("#c9d1dc", "#3a4452") if dark else ("#4a5363", "#c4ccd8")
-    depth = depths(edges)
-    columns: dict[int, list[str]] = {}
-    for name in sorted(depth):
-        columns.setdefault(depth[name], []).append(name)
-    busiest = max((edge.calls for edge in edges), default=1) or 1
-    data = [
-        {
-            "name": name,
-            "x": column * 100.0,
-            "y": (row + 0.5) * 100.0 / len(names),
-            "symbolSize": 34,
-            "itemStyle": {"color": of_series(place)},
-        }
-        for place, (column, row, name, names) in enumerate(
-            (column, row, name, names) for column, names in columns.items() for row, name in enumerate(names)
-        )
-    ]
-    links = [
-        {
-            "source": edge.source,
-            "target": edge.target,
-            "value": edge.calls,
-            "lineStyle": {"width": 1 + 3 * edge.calls / busiest, "curveness": 0.12},
-            "label": {"show": True, "formatter": f"{edge.calls}", "color": ink, "fontSize": 10},
-        }
-        for edge in edges
-    ]
-    return {
-        "animation": False,
-        "tooltip": {"confine": True},
-        "series": [
-            {
-                "type": "graph",
-                "layout": "none",
-                "left": 60,
-                "right": 90,
-                "top": 24,
-                "bottom": 30,
-                "roam": True,
-                "data": data,
-                "links": links,
-                "edgeSymbol": ["none", "arrow"],
-                "edgeSymbolSize": 8,
-                "label": {"show": True, "position": "bottom", "color": ink, "fontSize": 12},
-                "lineStyle": {"color": faint},
-                "emphasis": {"focus": "adjacency"},
-                "cursor": "pointer",
-            }
-        ],
-    }

@@ -44,6 +44,15 @@ class Service:
         return "good" if self.rate else "soft"
 
 
+def of_calls(edges: Sequence[Edge], seconds: float) -> dict[str, Service]:
+    """The services that edges alone tell of, with how often each is called."""
+    called: dict[str, int] = {}
+    for edge in edges:
+        called.setdefault(edge.source, 0)
+        called[edge.target] = called.get(edge.target, 0) + edge.calls
+    return {name: Service(name, rate=calls / seconds if calls else None) for name, calls in called.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     x: float
@@ -157,21 +166,19 @@ def _card(service: Service, place: _Place) -> str:
     replicas = "" if service.desired is None else f"{service.ready} of {service.desired} replicas"
     alerts = f'<tspan class="bad"> ⚠ {html.escape(service.alerts[0])}</tspan>' if service.alerts else ""
     x, y = place.x, place.y
-    told = [
-        f"{format_value(service.rate, 'reqps')}",
-        f"{format_value(service.errors, 'percentunit')} errors",
-        f"p99 {format_value(service.p99_s, 's')}",
-    ]
-    aria = html.escape(f"{service.name}: {', '.join(told)}, {replicas} {' '.join(service.alerts)}")
+    first = [format_value(service.rate, "reqps")] if service.rate is not None else ["no requests"]
+    first += [f"p99 {format_value(service.p99_s, 's')}"] if service.p99_s is not None else []
+    second = [f"{format_value(service.errors, 'percentunit')} errors"] if service.errors is not None else []
+    second += [replicas] if replicas and not alerts else []
+    aria = html.escape(f"{service.name}: {', '.join([*first, *second, *service.alerts])}")
     return (
         f'<g class="card-of {service.health}">'
         f'<a href="{address or traces}" aria-label="{aria}"><title>{aria}</title>'
         f'<rect x="{x}" y="{y}" width="{_CARD_W}" height="{_CARD_H}" rx="10"/>'
         f'<rect class="band" x="{x}" y="{y}" width="6" height="{_CARD_H}" rx="3"/>'
         f'<text class="name" x="{x + 18}" y="{y + 23}">{name}</text>'
-        f'<text class="number" x="{x + 18}" y="{y + 43}">{told[0]} · {told[2]}</text>'
-        f'<text class="number" x="{x + 18}" y="{y + 62}">{told[1]}{f" · {replicas}" if replicas and not alerts else ""}'
-        f"{alerts}</text></a>"
+        f'<text class="number" x="{x + 18}" y="{y + 43}">{" · ".join(first)}</text>'
+        f'<text class="number" x="{x + 18}" y="{y + 62}">{" · ".join(second)}{alerts}</text></a>'
         f'<a href="{traces}" aria-label="Traces of {name}"><text class="traces" x="{x + _CARD_W - 12}" y="{y + 23}" '
         'text-anchor="end">traces</text></a></g>'
     )

@@ -6,7 +6,6 @@ import html
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from nicegui import events, ui
 
@@ -14,14 +13,14 @@ from dashboards.viewer.grafana.dashboard import Panel
 from dashboards.viewer.grafana.interpolation import Values, interpolate
 from dashboards.viewer.grafana.links import Pointed, link_of
 from dashboards.viewer.grafana.units import format_value
-from dashboards.viewer.panels import reduction, states
+from dashboards.viewer.panels import reduction, service_graph, states
 from dashboards.viewer.panels.chart import chart_options
 from dashboards.viewer.panels.colours import of_series, steps_of, threshold_colour
 from dashboards.viewer.panels.field import mapped
 from dashboards.viewer.panels.frames import Answer, Frame
 from dashboards.viewer.panels.heatmap import heatmap_options
 from dashboards.viewer.panels.histogram import histogram_options
-from dashboards.viewer.panels.records import graph_options, logs_html, traces_html
+from dashboards.viewer.panels.records import logs_html, traces_html
 from dashboards.viewer.panels.table_view import TableView
 
 MAX_LEGEND_ROWS = 60
@@ -346,18 +345,12 @@ class GraphView:
     """Who calls whom; a click on a node finds its traces."""
 
     def __init__(self, panel: Panel) -> None:
-        self._chart = ui.echart({}, on_point_click=self._clicked).classes("panel-chart")
+        self._content = ui.html("", sanitize=False).classes("table map-box")
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
-        options = graph_options(answer.edges, dark=dark)
-        if options != self._chart.options:  # drawn anew, it would lose the place that somebody moved it to
-            self._chart.options.clear()
-            self._chart.options.update(options)
-            self._chart.update()
-
-    def _clicked(self, event: events.EChartPointClickEventArguments) -> None:
-        if event.data_type == "node":
-            ui.navigate.to(f"/traces?service={quote(event.name)}")
+        seconds = answer.span.seconds
+        graph = service_graph.drawn(service_graph.of_calls(answer.edges, seconds), answer.edges, seconds, tall=False)
+        self._content.content = graph if answer.edges else '<div class="none">No call in this range of time</div>'
 
 
 class UnknownView:
