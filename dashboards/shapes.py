@@ -129,12 +129,12 @@ def link(title: str, url: str) -> grafana.DashboardLink:
 
 
 TO_SERVICE = link(
-    "${__field.labels.job} in depth", "/d/steersman-service?var-service=${__field.labels.job}&from=${__from}&to=${__to}"
+    "${__field.labels.job} in depth", "/d/steersman-service?var-service=${__field.labels.job}&${__url_time_range}"
 )
 
 ROW_TO_SERVICE = link(  # of a table with a column "Service"
     "${__data.fields.Service} in depth",
-    "/d/steersman-service?var-service=${__data.fields.Service}&from=${__from}&to=${__to}",
+    "/d/steersman-service?var-service=${__data.fields.Service}&${__url_time_range}",
 )
 
 

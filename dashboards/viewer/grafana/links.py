@@ -63,5 +63,6 @@ def _filled(text: str, pointed: Pointed, values: Values, span: Span, *, escape: 
     if "__all_variables" in text:
         pairs = [f"var-{name}={quote(value, safe='')}" for name, chosen in values.items() for value in chosen]
         times["__all_variables"] = ["&".join(pairs)]
+    times |= {name: list(values[name]) for name in times if name in values}  # "now-1h" stays what it is, if it is told
     kept = {name: [written(value) for value in chosen] for name, chosen in values.items()} if escape else values
     return interpolate(text, {**kept, **times})

@@ -270,7 +270,7 @@ class DashboardPage:
             return
         self._busy = True
         try:
-            values = self._state.values()
+            values = self._state.values() | {"__url_time_range": [f"from={self._state.start}&to={self._state.end}"]}
             span = self._span()
             await asyncio.gather(*(self._fill(placed, values, span) for placed in self._placed))
         finally:

@@ -16,7 +16,7 @@ from dashboards.viewer.panels.frames import Frame
 
 MAX_ROWS = 60
 MAX_CELLS = 120  # of a status history; of more, the last of each group stands for it
-MAX_LEGEND = 12
+MAX_LEGEND = 12  # more are numbers, not states
 _TICKS = 5
 
 
@@ -86,7 +86,7 @@ def drawn(frames: Sequence[Frame], span: Span, step: float, *, history: bool) ->
     )
     legend = "".join(
         f'<span class="entry"><i style="background:{shade}"></i>{html.escape(text)}</span>'
-        for text, shade in list(meanings.items())[:MAX_LEGEND]
+        for text, shade in (meanings.items() if len(meanings) <= MAX_LEGEND else ())
     )
     return (
         f'<div class="lanes">{"".join(lines)}</div><div class="lanes-axis"><div></div><div>{ticks}</div></div>'

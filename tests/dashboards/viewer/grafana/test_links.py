@@ -31,3 +31,11 @@ def test_titles_are_filled_too():
     links = [{"title": "${__field.labels.job} of $env", "url": "/x"}]
     assert link_of(links, POINTED, {"env": ["prod"]}, SPAN) == ("a/b of prod", "/x")
     assert panel_links([{"title": "docs", "url": "/docs"}, {"url": ""}], {}, SPAN) == [("docs", "/docs")]
+
+
+def test_relative_range_stays_relative():
+    told = {"__url_time_range": ["from=now-15m&to=now"]}
+    assert link_of([{"title": "t", "url": "/d/x?${__url_time_range}"}], POINTED, told, SPAN) == (
+        "t",
+        "/d/x?from=now-15m&to=now",
+    )
