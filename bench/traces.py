@@ -27,6 +27,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc.aio
@@ -108,6 +109,9 @@ class Target:
     grpc: str
     http: str
     data: Path | None  # None: keeps nothing
+
+
+OpenTarget = Callable[[Path, list[str]], contextlib.AbstractContextManager["Target"]]
 
 
 @contextlib.contextmanager
@@ -256,10 +260,8 @@ def main() -> None:
     print(f"{'':<12}{'':<6}{'spans/s':>12}{'cpu µs':>10}{'spans/cpu s':>14}{'MB':>8}{'refused':>9}")
     for protocol in ("grpc", "http"):
         bodies = list(requests(options.spans, seed=1))
-        for open_target in [
-            steersman,
-            *([lambda work, cores: rotel(options.rotel, work, cores)] if options.rotel else []),
-        ]:
+        targets: list[OpenTarget] = [steersman, *([partial(rotel, options.rotel)] if options.rotel else [])]
+        for open_target in targets:
             with tempfile.TemporaryDirectory() as work:
                 with open_target(Path(work), prefix) as target:
                     asyncio.run(send_all(target, protocol, list(requests(BATCH * 20, seed=2)), 4))  # warm
