@@ -31,9 +31,18 @@ _ODD = re.compile(r"^[0-9]|[^A-Za-z0-9_:]", re.ASCII)
 Newest = tuple[str, Labels, str, int]  # name, labels, value, timestamp
 
 
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
 def federation_router(
-    source: SeriesSource, *, lookback_ms: int, external_labels: Callable[[], Mapping[str, str]]
+    source: SeriesSource,
+    *,
+    lookback_ms: int,
+    external_labels: Callable[[], Mapping[str, str]],
+    clock: Callable[[], int] = _now_ms,
 ) -> APIRouter:
+    """Args: clock: Unix milliseconds."""
     router = APIRouter()
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="federate")
 
@@ -41,7 +50,7 @@ def federation_router(
         loop = asyncio.get_running_loop()
         try:
             parameters = await read_parameters(request)
-            found = await loop.run_in_executor(threads, _found, source, parameters, lookback_ms)
+            found = await loop.run_in_executor(threads, _found, source, parameters, lookback_ms, clock())
         except BadRequestError as error:
             return PlainTextResponse(f"{error}\n", 400)
         except CollectorError as error:
@@ -56,11 +65,10 @@ def federation_router(
     return router
 
 
-def _found(source: SeriesSource, parameters: Parameters, lookback_ms: int) -> list[Newest]:
+def _found(source: SeriesSource, parameters: Parameters, lookback_ms: int, now_ms: int) -> list[Newest]:
     """By name. A series that several `match[]` choose stands once."""
     if not parameters.texts("match[]"):
         return []
-    now_ms = time.time_ns() // 1_000_000
     newest: dict[Labels, Newest] = {}
     for matchers in selections(parameters):
         for block in source.select(matchers, min_ms=now_ms - lookback_ms, max_ms=now_ms):

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import httpx
 import numpy as np
 from fastapi import FastAPI
@@ -10,7 +8,7 @@ from collector.api.federation import CONTENT_TYPE, escaped, federation_router
 from collector.model.series import ABSENT, METRIC_NAME, STALE, Block, Labels, labels_of
 from collector.query.memory import MemorySource
 
-NOW_MS = time.time_ns() // 1_000_000
+NOW_MS = 1_800_000_000_000
 OLD_MS = NOW_MS - 400_000  # before the lookback
 
 
@@ -31,7 +29,9 @@ async def federated(*chosen: str, external: dict[str, str] | None = None) -> htt
     )
     app = FastAPI()
     source = MemorySource([Block(series, times, values)])
-    app.include_router(federation_router(source, lookback_ms=300_000, external_labels=lambda: external or {}))
+    app.include_router(
+        federation_router(source, lookback_ms=300_000, external_labels=lambda: external or {}, clock=lambda: NOW_MS)
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://c") as client:
         return await client.get("/federate", params={"match[]": list(chosen)})
 

@@ -249,7 +249,7 @@ async def test_a_point_that_is_twice_in_an_export_is_refused_once(ingest, query)
 
 
 async def test_series_over_the_limit_are_a_partial_success_that_names_it(tmp_path):
-    store = MetricStore.open(tmp_path / "small", retention_s=60, series_limit=1)
+    store = MetricStore.open(tmp_path / "small", retention_s=60, series_limit=1, clock=lambda: NOW_MS)
     try:
         rejected, reason = await MetricsIngest(store, store).ingest(request(gauge("m", 1.0, 2.0)).SerializeToString())
     finally:
