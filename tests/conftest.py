@@ -23,6 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs the whole stack comes last: a mistake shows within seconds, and kills disturb nothing else."""
 
     def late(item: pytest.Item) -> int:
+        if item.get_closest_marker("prompt"):
+            return -1
         return 2 if item.get_closest_marker("chaos") else 1 if item.get_closest_marker("e2e") else 0
 
     items.sort(key=late)

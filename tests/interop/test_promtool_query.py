@@ -27,7 +27,7 @@ import pytest
 from collector.receivers.remote_write_wire import message_class
 from steersman.runtime import lifeline
 
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.prompt]
 
 STEP_MS = 5_000
 NOW_MS = time.time_ns() // 1_000_000 // STEP_MS * STEP_MS

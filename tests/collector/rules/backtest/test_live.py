@@ -104,7 +104,9 @@ def test_a_baseline_is_replayed_beside(live: Any, tmp_path: Path) -> None:
     strict.write_text(re.sub(r"load > 0\.7", "load > 0.95", live.rules.read_text()))
     rule = backtest(live, strict, "--rule", "Hot", "--baseline", str(live.rules))["Hot"]
     assert rule["today"]["source"] == f"replayed from {live.rules}"
-    assert rule["today"]["summary"] == backtest(live, live.rules, "--rule", "Hot")["Hot"]["summary"]
+    # The rule goes on between the two: seconds may differ, by about an evaluation.
+    alone = backtest(live, live.rules, "--rule", "Hot")["Hot"]["summary"]
+    assert rule["today"]["summary"] == pytest.approx(alone, abs=0.5)
 
 
 def test_the_picture_shows_states_values_and_threshold(live: Any, tmp_path: Path) -> None:
