@@ -111,7 +111,12 @@ async def test_a_flood_is_told_to_wait_and_good_traffic_is_served(collector: Run
     async def flood_http(http: httpx.AsyncClient) -> None:
         while time.monotonic() < ends:
             number = next(numbers)
-            answer = await http.post("/v1/traces", content=trace_request(number), headers=PROTOBUF)
+            try:
+                answer = await http.post("/v1/traces", content=trace_request(number), headers=PROTOBUF)
+            except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+                # Refused while it was still sending: the reset may overtake the 503. Nothing was acknowledged.
+                outcomes["reset"] += 1
+                continue
             outcomes[str(answer.status_code)] += 1
             if answer.status_code == 200:
                 acknowledged.append(number)
@@ -136,7 +141,7 @@ async def test_a_flood_is_told_to_wait_and_good_traffic_is_served(collector: Run
             group.create_task(flood_http(http))
         for _ in range(FLOODERS // 5):
             group.create_task(flood_grpc(channel))
-    assert outcomes.keys() <= {"200", "503", "OK", "UNAVAILABLE", "INVALID_ARGUMENT"}
+    assert outcomes.keys() <= {"200", "503", "reset", "OK", "UNAVAILABLE", "INVALID_ARGUMENT"}
     assert outcomes["200"] > 0
     async with httpx.AsyncClient(base_url=collector.jaeger, timeout=PROMPT_S) as jaeger:
         for number in random.sample(acknowledged, min(20, len(acknowledged))):
