@@ -272,19 +272,24 @@ class DashboardPage:
         try:
             values = self._state.values() | {"__url_time_range": [f"from={self._state.start}&to={self._state.end}"]}
             span = self._span()
-            await asyncio.gather(*(self._fill(placed, values, span) for placed in self._placed))
+            marks = self._annotations(span)
+            await asyncio.gather(*(self._fill(placed, values, span, marks) for placed in self._placed))
         finally:
             self._busy = False
 
-    async def _fill(self, placed: Placed, values: dict[str, list[str]], span: Span) -> None:
+    async def _fill(
+        self, placed: Placed, values: dict[str, list[str]], span: Span, marks: list[dict[str, Any]]
+    ) -> None:
         values = {**values, **{name: list(chosen) for name, chosen in placed.scope.items()}}
-        answer = await self._answer(placed.panel, values, span)
+        answer = await self._answer(placed.panel, values, span, marks)
         placed.title.set_text(interpolate(placed.panel.title, values))
         placed.error.set_text("\n".join(answer.errors))
         placed.error.set_visibility(bool(answer.errors))
         placed.view.show(answer, values, dark=is_dark())
 
-    async def _answer(self, panel: Panel, values: dict[str, list[str]], span: Span) -> Answer:
+    async def _answer(
+        self, panel: Panel, values: dict[str, list[str]], span: Span, marks: list[dict[str, Any]]
+    ) -> Answer:
         points = POINTS_FOR_STATS if panel.kind in ("stat", "gauge", "bargauge", "piechart") else panel.width * 40
         step = span.step(points, SCRAPE_INTERVAL_S)
         all_values = {**values, **builtin(span, step, SCRAPE_INTERVAL_S)}
@@ -306,7 +311,7 @@ class DashboardPage:
             answer.errors,
             span,
             step,
-            self._annotations(span),
+            marks,
             answer.traces,
             answer.records,
             answer.edges,
