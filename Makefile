@@ -3,7 +3,9 @@ PYTHON ?= python3
 BACKEND ?= embedded
 VENV := .venv
 BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
 INSTALLED := $(VENV)/.installed
+COMPILE := uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up compose-up compose-down test check ci soak bench lock clean
@@ -11,22 +13,27 @@ INSTALLED := $(VENV)/.installed
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-$(INSTALLED): constraints.txt pyproject.toml
+# What running needs; tests and checks need more, so that a demo need not wait for browsers and clouds' clients.
+$(RUNTIME): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Steersman needs Python 3.11 or newer; set PYTHON=…")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(INSTALLED): $(RUNTIME) constraints-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r constraints-dev.txt
+	@touch $@
+
 install: $(INSTALLED)
 
-demo: $(INSTALLED)  ## Install, start the embedded stack, run a drill, print the graded report, stop (BACKEND=prometheus: with Debian's)
+demo: $(RUNTIME)  ## Install, start the embedded stack, run a drill, print the graded report, stop (BACKEND=prometheus: with Debian's)
 	$(BIN)/steersman demo --backend $(BACKEND)
 
-up: $(INSTALLED)  ## Install and start the embedded stack; Ctrl-C stops it
+up: $(RUNTIME)  ## Install and start the embedded stack; Ctrl-C stops it
 	$(BIN)/steersman up
 
-compose-up: $(INSTALLED)  ## The same stack on real Prometheus, Grafana and Jaeger (needs Docker)
+compose-up: $(RUNTIME)  ## The same stack on real Prometheus, Grafana and Jaeger (needs Docker)
 	$(BIN)/python -m steersman.stack.compose .steersman/compose/secrets
 	STEERSMAN_UID=$$(id -u) STEERSMAN_GID=$$(id -g) DOCKER_GID=$$(stat -c %g /var/run/docker.sock) docker compose up --build --detach --wait
 
@@ -56,7 +63,8 @@ ci:  ## What continuous integration runs
 	bash .ci/run
 
 lock:  ## Pin the dependencies anew, with hashes (needs uv)
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -q -o constraints.txt
+	$(COMPILE) --group dev -o constraints-dev.txt
+	$(COMPILE) -c constraints-dev.txt -o constraints.txt
 
 clean:  ## Remove the environment, caches and the stack's data
 	rm -rf $(VENV) .steersman .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
