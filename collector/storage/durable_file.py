@@ -1,4 +1,4 @@
-"""Small files that are replaced as a whole, so that a crash leaves the old or the new one."""
+"""Durable file operations: what POSIX needs beyond write and fsync."""
 
 from __future__ import annotations
 
@@ -15,8 +15,20 @@ def replace_file(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_directory(path.parent)  # the new name, too
+
+
+def sync_directory(path: Path) -> None:
+    """Make creations, renames and removals in `path` durable (fsync of a file does not cover its name)."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)  # the new name, too
+        os.fsync(fd)
     finally:
-        os.close(folder)
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write every byte; `os.write` may stop early (a full disk, 2 GiB)."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from collector.model.series import Labels
-from collector.storage.metrics.files import sync_directory, write_all
-from collector.storage.metrics.framing import frame, frames
+from collector.storage.durable_file import sync_directory, write_all
+from collector.storage.framing import frame, frames
 
 FILE_NAME = "catalog.log"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from collector.storage.durable_file import write_all
 from collector.storage.metrics.chunk import encode_strip, encode_timestamps
-from collector.storage.metrics.files import write_all
 from collector.storage.metrics.group import chunk_piece, overlaid
 from collector.storage.metrics.histogram_head import merged
 from collector.storage.metrics.segment import Chunk, StripCache, chunk_bytes, histogram_blob

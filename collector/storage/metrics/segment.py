@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.errors import CollectorError
+from collector.storage.durable_file import sync_directory, write_all
+from collector.storage.framing import HEADER_BYTES, frame, frames
 from collector.storage.metrics import histogram_codec
 from collector.storage.metrics.chunk import (
     decode_strip,
@@ -31,8 +33,6 @@ from collector.storage.metrics.chunk import (
     encode_timestamps,
 )
 from collector.storage.metrics.columns import ColumnSet
-from collector.storage.metrics.files import sync_directory, write_all
-from collector.storage.metrics.framing import HEADER_BYTES, frame, frames
 from collector.storage.metrics.histogram_head import HistogramRow
 from collector.storage.metrics.strips import former_sizes
 

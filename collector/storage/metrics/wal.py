@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from collector.errors import CollectorError
 from collector.model.histogram import NativeHistogram
 from collector.model.series import Exemplar
+from collector.storage.durable_file import sync_directory, write_all
+from collector.storage.framing import frame, frames
 from collector.storage.metrics import histogram_codec
-from collector.storage.metrics.files import sync_directory, write_all
-from collector.storage.metrics.framing import frame, frames
 
 SUFFIX = ".wal"
 _LAYOUT = struct.Struct("<cxxxII")
