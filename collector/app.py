@@ -17,16 +17,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, disable_created_metrics, generate_latest
+from fastapi import FastAPI
+from prometheus_client import disable_created_metrics
 from starlette.applications import Starlette
-from starlette.responses import Response
 
 from collector.alerting import Alerting, recorded_by
 from collector.api.federation import federation_router
 from collector.api.jaeger import jaeger_app
 from collector.api.logs import logs_router
+from collector.api.process import process_app
 from collector.api.prometheus import QUERY_THREADS, prometheus_router
 from collector.api.prometheus_query import DEFAULT_TIMEOUT_MS
 from collector.api.prometheus_targets import TargetSource
@@ -34,7 +33,7 @@ from collector.api.rules import rules_router
 from collector.api.status import ProcessStatus, ReloadState, status_router
 from collector.api.traces import traces_router
 from collector.config import CollectorConfig, StorageConfig, load
-from collector.errors import BadRequestError, CollectorError, ConfigError, TemporaryError
+from collector.errors import CollectorError, ConfigError
 from collector.model.duration import format_duration
 from collector.pipeline.admission import Admission
 from collector.pipeline.commit import GroupCommit
@@ -50,31 +49,16 @@ from collector.receivers.remote_write import RemoteWrite, WriteStats
 from collector.receivers.scrape import ScrapeManager
 from collector.reload import ConfigInForce
 from collector.rules.manager import RuleManager
+from collector.serving import STOP_WITHIN_S, Address, keep_running, serve_until_stopped
 from collector.storage.logs import LogReader
 from collector.storage.metrics.store import MetricStore
 from collector.storage.traces.database import TelemetryDatabase
 from collector.storage.traces.reader import TraceReader
-from steersman.runtime.http import Listener, error_response, install_error_envelope, serve
+from steersman.runtime.http import Listener
 from steersman.runtime.tokens import ensure_token
 
 _log = logging.getLogger(__name__)
 RETENTION_EVERY_S = 60.0
-STOP_WITHIN_S = 3.0  # of the 5 s that a stop may take; requests still in flight then are cut, and unacknowledged
-BACKGROUND_RETRY_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> Address:
-        """`127.0.0.1:9090`, `[::1]:9090`, `:9090` (this machine only) or `9090`."""
-        host, _, port = text.rpartition(":")
-        if not port.isdecimal() or int(port) > 65535:
-            raise argparse.ArgumentTypeError(f"{text!r} is not host:port with a port from 0 to 65535")
-        return cls(host.strip("[]") or "127.0.0.1", int(port))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +120,9 @@ def _wired(
     alerting: Alerting,
     token: str,
 ) -> Collector:
-    otlp_metrics = MetricsIngest(metric_store, metric_store, config=config.otlp)
     rules_of_redaction = config.redaction.rules()
     redactor = Redactor(rules_of_redaction) if rules_of_redaction else None
+    otlp_metrics = MetricsIngest(metric_store, metric_store, config=config.otlp)
     intake = Intake(config.limits.limits(), redactor)
     ingest = OtlpIngest(
         commit=commit,
@@ -179,7 +163,7 @@ def _wired(
     ]
     background += alerting.background
     _count_metrics(counts, metric_store, scrapes)
-    app = _http_app(counts)
+    app = process_app("Steersman: collector", counts.registry)
     targets = TargetSource(
         active=scrapes.targets,
         dropped=scrapes.dropped_targets,
@@ -305,30 +289,6 @@ def _count_metrics(counts: SelfMetrics, store: MetricStore, scrapes: ScrapeManag
         counts.counter(name, text, read)
 
 
-def _http_app(counts: SelfMetrics) -> FastAPI:
-    app = FastAPI(title="Steersman: collector", docs_url=None, redoc_url=None, openapi_url=None)
-    install_error_envelope(app)
-
-    @app.exception_handler(BadRequestError)
-    async def bad_request(_request: Request, error: BadRequestError) -> JSONResponse:
-        return error_response(400, str(error))
-
-    @app.exception_handler(TemporaryError)
-    async def not_now(_request: Request, error: TemporaryError) -> JSONResponse:
-        return error_response(503, str(error))
-
-    @app.get("/-/healthy", response_class=PlainTextResponse)
-    @app.get("/-/ready", response_class=PlainTextResponse)
-    async def healthy() -> str:
-        return "OK\n"
-
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(generate_latest(REGISTRY) + generate_latest(counts.registry), media_type=CONTENT_TYPE_LATEST)
-
-    return app
-
-
 async def _retain(commit: GroupCommit, database: TelemetryDatabase, counts: SelfMetrics, retention_s: float) -> None:
     while True:
         before_ms = int((time.time() - retention_s) * 1000)
@@ -361,16 +321,6 @@ async def _reload_on_hangup(reload: Callable[[], Awaitable[None]]) -> None:
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-async def _keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """A part that fails is started again: the others, and what they acknowledge, must not fall with it."""
-    while True:
-        try:
-            await run()
-        except Exception:
-            _log.exception("%s failed, starting it again in %s s", name, BACKGROUND_RETRY_S)
-        await asyncio.sleep(BACKGROUND_RETRY_S)
-
-
 async def run(
     config: CollectorConfig,
     data_dir: Path,
@@ -397,7 +347,7 @@ async def run(
             collector.ingest, host=addresses.otlp_grpc.host, port=addresses.otlp_grpc.port
         )
         await grpc_server.start()
-        tasks = [asyncio.create_task(_keep_running(name, run_), name=name) for name, run_ in collector.background]
+        tasks = [asyncio.create_task(keep_running(name, run_), name=name) for name, run_ in collector.background]
         try:
             listeners = [
                 Listener(collector.http_app, addresses.http.port, addresses.http.host),
@@ -407,27 +357,12 @@ async def run(
             token = ensure_token(alertmanager_token_file or data_dir / "secrets" / "alertmanager.token")
             if app := collector.alerting.app(token):
                 listeners.append(Listener(app, addresses.alertmanager.port, addresses.alertmanager.host))
-            await _serve_until_stopped(listeners)
+            await serve_until_stopped(listeners)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.wait_for(grpc_server.stop(STOP_GRACE_S), STOP_WITHIN_S)
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _serve_until_stopped(listeners: list[Listener]) -> None:
-    stop = asyncio.Event()
-    serving = asyncio.create_task(serve(listeners, stop=stop), name="http")
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    done, _ = await asyncio.wait([serving], timeout=STOP_WITHIN_S)
-    if done:
-        serving.result()  # a port that could not be bound
-        return
-    _log.warning("cutting requests that are still in flight %s s after the signal", STOP_WITHIN_S)
-    serving.cancel()
-    await asyncio.gather(serving, return_exceptions=True)
 
 
 def _arguments() -> argparse.ArgumentParser:
