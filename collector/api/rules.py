@@ -17,12 +17,12 @@ from collector.api.prometheus_format import one_line
 from collector.api.prometheus_lookup import selections
 from collector.api.prometheus_parameters import Parameters, invalid, parse_int
 from collector.api.prometheus_response import Reply, endpoint
+from collector.gotemplate.goformat import format_exponent
 from collector.model.alert import GO_ZERO_TIME, rfc3339
 from collector.model.series import Matcher
 from collector.model.text import quote
 from collector.rules.alert_state import ActiveAlert, AlertState
 from collector.rules.evaluated_rule import EvaluatedAlerting, EvaluatedRule
-from collector.rules.goformat import format_exponent
 from collector.rules.group import RuleGroup
 from collector.rules.manager import RuleManager
 

@@ -13,7 +13,7 @@ from collector.model.alert import ALERT_NAME
 from collector.model.series import METRIC_NAME, Labels, NativeHistogram, Vector, labels_of
 from collector.rules.alert_state import ActiveAlert, AlertTable, Held
 from collector.rules.rule import AlertingRule, RecordingRule, Rule
-from collector.rules.template import Samples, Template, TemplateContext
+from collector.rules.template import Samples, Template, TemplateContext, sample
 
 ALERTS = "ALERTS"
 ALERTS_FOR_STATE = "ALERTS_FOR_STATE"
@@ -70,7 +70,7 @@ def as_samples(result: object) -> Samples:
     """What templates see of a query's result."""
     vector = as_vector(result)
     pairs = zip(vector.labels, vector.values.tolist(), strict=True)
-    return [{"Labels": dict(labels), "Value": value} for labels, value in pairs]
+    return [sample(dict(labels), value) for labels, value in pairs]
 
 
 def _merged(labels: Labels, extra: Mapping[str, str]) -> Labels:

@@ -16,12 +16,12 @@ from typing import NamedTuple
 import yaml
 
 from collector.errors import CollectorError, ConfigError
+from collector.gotemplate.tree import TemplateError
 from collector.model.duration import parse_duration_ms
 from collector.model.series import METRIC_NAME, Labels, labels_of
 from collector.query.promql import syntax
 from collector.rules.rule import AlertingRule, RecordingRule, Rule, RuleGroupSpec
 from collector.rules.template import Template
-from collector.rules.template_syntax import TemplateError
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")

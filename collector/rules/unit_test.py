@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from collector.errors import CollectorError, ConfigError
+from collector.gotemplate.goformat import format_exponent, not_finite
 from collector.model.duration import format_duration
 from collector.model.series import Labels
 from collector.model.text import quote
 from collector.query.promql.engine import Engine
 from collector.rules.alert_state import AlertState
 from collector.rules.evaluated_rule import as_vector
-from collector.rules.goformat import format_exponent, not_finite
 from collector.rules.group import RuleGroup
 from collector.rules.rulefile import RuleFileError, load
 from collector.rules.scratch_store import ScratchStore

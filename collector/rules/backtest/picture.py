@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.errors import CollectorError
+from collector.gotemplate.goformat import format_float
 from collector.model.alert import ALERT_NAME
 from collector.model.duration import format_duration
 from collector.model.series import METRIC_NAME, Labels, is_absent
@@ -23,7 +24,6 @@ from collector.rules.backtest.replay import Replay, Window
 from collector.rules.backtest.result import Result, title
 from collector.rules.backtest.threshold import Comparison, comparison
 from collector.rules.backtest.timeline import Episode
-from collector.rules.goformat import format_float
 from collector.rules.remote import Grid, Table
 
 WIDTH = 1080

@@ -25,7 +25,7 @@ from collector.rules.group import first_slot
 from collector.rules.moment import unix_ms
 from collector.rules.remote import Grid, Remote, Table
 from collector.rules.rule import AlertingRule, RecordingRule, RuleGroupSpec
-from collector.rules.template import Samples, TemplateContext
+from collector.rules.template import Samples, TemplateContext, sample
 
 # Of one rule: at one a second eleven days. More would take minutes and hundreds of megabytes; a larger step is wanted.
 MAX_EVALUATIONS = 1_000_000
@@ -179,7 +179,7 @@ class Replay:
     def context(self, at_ms: int) -> TemplateContext:
         def query(expr: str) -> Samples:
             found = self.remote.instant(expr, at_ms)
-            return [{"Labels": dict(labels), "Value": value} for labels, value in found]
+            return [sample(dict(labels), value) for labels, value in found]
 
         return TemplateContext(self.external_url, query)
 

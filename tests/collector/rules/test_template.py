@@ -5,8 +5,8 @@ import math
 import pytest
 
 from collector.errors import BadRequestError
-from collector.rules.template import Samples, Template, TemplateContext
-from collector.rules.template_syntax import TemplateError
+from collector.gotemplate.tree import TemplateError
+from collector.rules.template import Samples, Template, TemplateContext, sample
 
 
 def query(expr: str) -> Samples:
@@ -14,7 +14,7 @@ def query(expr: str) -> Samples:
         raise BadRequestError("many-to-many matching not allowed")
     if expr == "nothing":
         return []
-    return [{"Labels": {"job": "b"}, "Value": 2.0}, {"Labels": {"job": "a"}, "Value": 3.5}]
+    return [sample({"job": "b"}, 2.0), sample({"job": "a"}, 3.5)]
 
 
 CONTEXT = TemplateContext("http://collector:9090/prom", query, {"region": "north"}, 12_000)

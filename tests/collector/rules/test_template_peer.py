@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.rules.template import Samples, Template, TemplateContext
+from collector.rules.template import Samples, Template, TemplateContext, sample
 
 TEMPLATES = json.loads((Path(__file__).parent / "testdata" / "templates.json").read_text())
 PEERS = {"catalog": 0.5, "cart": 2.0}
@@ -19,7 +19,7 @@ PEERS = {"catalog": 0.5, "cart": 2.0}
 def query(expr: str) -> Samples:
     if expr == "nothing":
         return []
-    return [{"Labels": {"__name__": "peers", "job": job}, "Value": value} for job, value in PEERS.items()]
+    return [sample({"__name__": "peers", "job": job}, value) for job, value in PEERS.items()]
 
 
 @pytest.fixture

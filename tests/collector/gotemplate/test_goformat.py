@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.rules.goformat import format_exponent, format_float, sprintf
+from collector.gotemplate.goformat import format_exponent, format_float, sprintf
 
 
 @pytest.mark.parametrize(

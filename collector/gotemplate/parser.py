@@ -9,113 +9,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Set
-from dataclasses import dataclass
-from typing import NamedTuple
 
+from collector.gotemplate.lexer import ACTION, Token, tokens, unquote
+from collector.gotemplate.tree import (
+    Action,
+    Branch,
+    Chain,
+    Command,
+    Constant,
+    Invoke,
+    Jump,
+    Node,
+    Operand,
+    Parsed,
+    Pipeline,
+    TemplateError,
+    Text,
+)
 from collector.model.text import quote
 
 MAX_DEPTH = 50  # of branches in one another, and of templates that call one another; a page of text has three
-
-
-class TemplateError(Exception):
-    """A template cannot be parsed or executed; the message reads as Go's."""
-
-
-class Text(NamedTuple):
-    text: str
-
-
-class Constant(NamedTuple):
-    value: object
-
-
-class Chain(NamedTuple):
-    """A start (None: the dot; a str: the variable of that name; else an expression), then fields."""
-
-    start: Pipeline | str | None
-    fields: tuple[str, ...]
-
-
-class Command(NamedTuple):
-    """A function with its arguments, a method (a chain) with its own, or one operand alone."""
-
-    function: str | None
-    arguments: tuple[Operand, ...]
-
-
-class Pipeline(NamedTuple):
-    commands: tuple[Command, ...]
-    variables: tuple[str, ...] = ()
-    declares: bool = False  # := rather than =
-    line: int = 1
-
-
-Operand = Constant | Chain | Command | Pipeline
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    pipeline: Pipeline
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    kind: str  # if, with, range
-    pipeline: Pipeline
-    body: tuple[Node, ...]
-    otherwise: tuple[Node, ...]
-
-
-class Jump(NamedTuple):
-    kind: str  # break, continue
-
-
-class Invoke(NamedTuple):
-    """`{{ template "name" pipeline }}`."""
-
-    name: str
-    pipeline: Pipeline | None
-    line: int
-
-
-Node = Text | Action | Branch | Jump | Invoke
-
-
-class Parsed(NamedTuple):
-    nodes: tuple[Node, ...]
-    templates: dict[str, tuple[Node, ...]]  # what `define` and `block` name
-
-
-_ACTION = re.compile(
-    r"\{\{(-\s)?\s*(/\*.*?\*/|(?:\"(?:\\.|[^\"\\\n])*\"|`[^`]*`|'(?:\\.|[^'\\\n])*'|(?!\}\}).)*?)\s*(\s-)?\}\}", re.S
-)
-_TOKEN = re.compile(
-    r"(?P<space>\s+)|(?P<string>\"(?:\\.|[^\"\\\n])*\"|`[^`]*`)|(?P<char>'(?:\\.|[^'\\\n])+')"
-    r"|(?P<number>[+-]?(?:0[xX][0-9a-fA-F_]+|(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?))"
-    r"|(?P<field>\.[^\W\d]\w*)|(?P<dot>\.)|(?P<variable>\$\w*)|(?P<word>[^\W\d]\w*)|(?P<sign>:=|[=|(),])"
-)
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
-_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.S)
-
-
-class _Token(NamedTuple):
-    kind: str
-    text: str
-
-
-def _unquote(literal: str) -> str:
-    if literal[0] == "`":
-        return literal[1:-1]
-
-    def one(match: re.Match[str]) -> str:
-        *codes, plain = match.groups()
-        if code := next(filter(None, codes), None):
-            return chr(int(code, 16))
-        if plain not in _ESCAPES:
-            raise TemplateError(f"invalid syntax: {literal}")
-        return _ESCAPES[plain]
-
-    return _ESCAPE.sub(one, literal[1:-1])
 
 
 def parse(text: str, functions: Set[str], *, name: str = "", variables: Set[str] = frozenset()) -> Parsed:
@@ -140,7 +53,7 @@ class _Parser:
         self._line = 1
         self._scopes = [{"$", *variables}]
         self._pieces = self._split(text)
-        self._tokens: list[_Token] = []
+        self._tokens: list[Token] = []
         self._loops = 0
         self._depth = 0  # of branches and definitions
         self._templates: dict[str, tuple[Node, ...]] = {}
@@ -152,7 +65,7 @@ class _Parser:
         """(line, action or None, literal text), trim markers applied, comments dropped, last first."""
         pieces: list[tuple[int, str | None, str]] = []
         at, trim = 0, False
-        for match in _ACTION.finditer(text):
+        for match in ACTION.finditer(text):
             literal = text[at : match.start()]
             self._line = text.count("\n", 0, match.start()) + 1
             if "{{" in literal:
@@ -183,7 +96,7 @@ class _Parser:
             if action is None:
                 nodes += [Text(literal)] if literal else []
                 continue
-            self._tokens = self._lex(action)
+            self._tokens = self._tokens_of(action)
             word = self._tokens[-1].text if self._tokens and self._tokens[-1].kind == "word" else ""
             if word in ("end", "else"):
                 self._tokens.pop()
@@ -220,7 +133,7 @@ class _Parser:
         if not self._tokens or self._tokens[-1].kind != "string":
             found = quote(self._tokens[-1].text) if self._tokens else "{{end}}"
             raise self._error(f"unexpected {found} in {context}")
-        return _unquote(self._tokens.pop().text)
+        return unquote(self._tokens.pop().text)
 
     def _invoke(self, word: str) -> Invoke:
         line = self._line
@@ -276,15 +189,12 @@ class _Parser:
             self._depth -= 1
             self._scopes.pop()
 
-    def _lex(self, action: str) -> list[_Token]:
-        tokens, at = [], 0
-        while at < len(action):
-            match = _TOKEN.match(action, at)
-            if match is None or match.lastgroup is None:
-                raise self._error(f"unexpected {quote(action[at])} in command")
-            tokens.append(_Token(match.lastgroup, match[0]))
-            at = match.end()
-        return tokens[::-1]
+    def _tokens_of(self, action: str) -> list[Token]:
+        """Last first, so that the next one is popped."""
+        try:
+            return tokens(action)[::-1]
+        except TemplateError as error:
+            raise self._error(str(error)) from None
 
     def _skip_space(self) -> None:
         while self._tokens and self._tokens[-1].kind == "space":
@@ -348,9 +258,9 @@ class _Parser:
         token = self._tokens.pop()
         match token.kind:
             case "string":
-                return Constant(_unquote(token.text))
+                return Constant(unquote(token.text))
             case "char":
-                return Constant(ord(_unquote(token.text)))
+                return Constant(ord(unquote(token.text)))
             case "number":
                 return Constant(self._number(token.text))
             case "field":

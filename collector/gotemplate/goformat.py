@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from collector.gotemplate.values import Struct, method_of
 from collector.model.text import quote
 
 # Go's type names, as its error texts show them ("%!d(float64=1.5)").
@@ -22,6 +23,8 @@ _NOT_FINITE = {math.inf: "+Inf", -math.inf: "-Inf"}
 
 
 def type_name(value: object) -> str:
+    if isinstance(value, Struct):
+        return value.go_type
     return _TYPE_NAMES.get(type(value), type(value).__name__)
 
 
@@ -68,6 +71,10 @@ def format_value(value: object) -> str:
     """Go's %v."""
     if value is None:
         return "<no value>"
+    if method_of(value, "String") is not None:
+        return str(value)
+    if isinstance(value, Struct):
+        return f"{{{' '.join(format_value(item) for item in value.values())}}}"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

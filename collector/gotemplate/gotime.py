@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import ClassVar
+
+from collector.gotemplate.values import Method
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NANO = 1_000_000_000
@@ -21,6 +23,14 @@ class GoDuration:
     nanoseconds: int
 
     MAX_S: ClassVar[float] = 9.2e9  # what 64 bits of nanoseconds hold, 292 years
+
+    GO_METHODS: ClassVar[Mapping[str, Method]] = {
+        "String": lambda one: str(one),
+        "Hours": lambda one: one.nanoseconds / (3600 * _NANO),
+        "Minutes": lambda one: one.nanoseconds / (60 * _NANO),
+        "Seconds": lambda one: one.nanoseconds / _NANO,
+        "Milliseconds": lambda one: int(one.nanoseconds / 10**6),
+    }
 
     def __str__(self) -> str:
         """`1h2m3.5s`, `1.5ms`, `0s` (time.Duration.String)."""
@@ -46,15 +56,39 @@ def _decimal(value: int, size: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GoTime:
-    """In UTC."""
-
     unix_nano: int
+    zone: tzinfo = UTC
 
     MAX_S: ClassVar[float] = 9.2e9  # likewise, from 1970 on
+    GO_METHODS: ClassVar[Mapping[str, Method]] = {
+        "String": lambda one: str(one),
+        "Format": lambda one, layout: one.format(layout),
+        "UTC": lambda one: GoTime(one.unix_nano),
+        "Local": lambda one: one,
+        "Unix": lambda one: one.unix_nano // _NANO,
+        "UnixMilli": lambda one: one.unix_nano // 10**6,
+        "UnixNano": lambda one: one.unix_nano,
+        "Year": lambda one: one.moment.year,
+        "Month": lambda one: f"{one.moment:%B}",
+        "Day": lambda one: one.moment.day,
+        "Hour": lambda one: one.moment.hour,
+        "Minute": lambda one: one.moment.minute,
+        "Second": lambda one: one.moment.second,
+        "Weekday": lambda one: f"{one.moment:%A}",
+        "YearDay": lambda one: one.moment.timetuple().tm_yday,
+        "Add": lambda one, other: GoTime(one.unix_nano + other.nanoseconds, one.zone),
+        "Sub": lambda one, other: GoDuration(one.unix_nano - other.unix_nano),
+        "Before": lambda one, other: one.unix_nano < other.unix_nano,
+        "After": lambda one, other: one.unix_nano > other.unix_nano,
+        "Equal": lambda one, other: one.unix_nano == other.unix_nano,
+        "IsZero": lambda one: one.unix_nano == GoTime.ZERO_NANO,
+    }
+    ZERO_NANO: ClassVar[int] = -62_135_596_800 * _NANO  # the year 1, Go's "no time"
 
     @property
-    def _moment(self) -> datetime:
-        return _EPOCH + timedelta(seconds=self.unix_nano // _NANO)
+    def moment(self) -> datetime:
+        """To the second."""
+        return (_EPOCH + timedelta(seconds=self.unix_nano // _NANO)).astimezone(self.zone)
 
     def __str__(self) -> str:
         """time.Time.String."""
@@ -70,7 +104,7 @@ class GoTime:
         return _LAYOUT.sub(lambda match: self._piece(match[0]), layout)
 
     def _piece(self, piece: str) -> str:
-        moment = self._moment
+        moment = self.moment
         if piece[0] in ".,":
             digits = f"{self.unix_nano % _NANO:09d}"
             kept = digits[: len(piece) - 1].ljust(len(piece) - 1, "0")
@@ -78,6 +112,8 @@ class GoTime:
                 kept = kept.rstrip("0")
             return f"{piece[0]}{kept}" if kept else ""
         hour12 = moment.hour % 12 or 12
+        offset = f"{moment:%z}"[:5]
+        colons = f"{offset[:3]}:{offset[3:]}"
         pieces = {
             "2006": f"{moment.year:04d}", "06": f"{moment.year % 100:02d}",
             "January": f"{moment:%B}", "Jan": f"{moment:%b}", "01": f"{moment.month:02d}", "1": str(moment.month),
@@ -87,46 +123,6 @@ class GoTime:
             "04": f"{moment.minute:02d}", "4": str(moment.minute),
             "05": f"{moment.second:02d}", "5": str(moment.second),
             "PM": f"{moment:%p}", "pm": f"{moment:%p}".lower(),
-            "MST": "UTC", "-0700": "+0000", "-07:00": "+00:00", "Z07:00": "Z",
+            "MST": f"{moment:%Z}", "-0700": offset, "-07:00": colons, "Z07:00": colons if moment.utcoffset() else "Z",
         }  # fmt: skip
         return pieces[piece]
-
-
-Method = Callable[..., object]
-
-
-def method_of(value: object, name: str) -> Method | None:
-    """A method that a template may call; None if the value has none of that name."""
-    if isinstance(value, GoDuration):
-        nanos = value.nanoseconds
-        methods: dict[str, Method] = {
-            "String": lambda: str(value),
-            "Hours": lambda: nanos / (3600 * _NANO),
-            "Minutes": lambda: nanos / (60 * _NANO),
-            "Seconds": lambda: nanos / _NANO,
-            "Milliseconds": lambda: int(nanos / 10**6),
-        }
-        return methods.get(name)
-    if isinstance(value, GoTime):
-        moment = value._moment  # noqa: SLF001  (of this module)
-        methods = {
-            "String": lambda: str(value),
-            "Format": value.format,
-            "UTC": lambda: value,
-            "Local": lambda: value,
-            "Unix": lambda: value.unix_nano // _NANO,
-            "UnixMilli": lambda: value.unix_nano // 10**6,
-            "UnixNano": lambda: value.unix_nano,
-            "Year": lambda: moment.year,
-            "Month": lambda: f"{moment:%B}",
-            "Day": lambda: moment.day,
-            "Hour": lambda: moment.hour,
-            "Minute": lambda: moment.minute,
-            "Second": lambda: moment.second,
-            "Weekday": lambda: f"{moment:%A}",
-            "YearDay": lambda: moment.timetuple().tm_yday,
-            "Add": lambda other: GoTime(value.unix_nano + other.nanoseconds),
-            "Sub": lambda other: GoDuration(value.unix_nano - other.unix_nano),
-        }
-        return methods.get(name)
-    return None
