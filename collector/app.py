@@ -122,7 +122,7 @@ def _wired(
 ) -> Collector:
     rules_of_redaction = config.redaction.rules()
     redactor = Redactor(rules_of_redaction) if rules_of_redaction else None
-    otlp_metrics = MetricsIngest(metric_store, metric_store, config=config.otlp)
+    otlp_metrics = MetricsIngest(metric_store, metric_store, config=config.otlp, redactor=redactor)
     intake = Intake(config.limits.limits(), redactor)
     ingest = OtlpIngest(
         commit=commit,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from collector.model.series import SampleSink
+from collector.pipeline.redaction import Redactor
 from collector.receivers.otlp_metrics_config import OtlpConfig
 from collector.receivers.otlp_metrics_decode import DecodedMetrics, MetricsDecoder
 from collector.storage.metrics.store import MetricStore
@@ -26,12 +27,13 @@ class MetricsIngest:
         store: MetricStore,
         *,
         config: OtlpConfig | None = None,
+        redactor: Redactor | None = None,
         clock: Callable[[], int] = _now_ms,
     ) -> None:
         self._sink = sink
         self._store = store
         self._clock = clock
-        self._decoder = MetricsDecoder(config)
+        self._decoder = MetricsDecoder(config, redactor)
         self._decoding = asyncio.Lock()
 
     def configure(self, config: OtlpConfig) -> None:

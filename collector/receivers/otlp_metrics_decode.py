@@ -21,7 +21,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from collector.errors import BadRequestError
 from collector.model.histogram import STALE_HISTOGRAM, NativeHistogram, validate
 from collector.model.series import ABSENT, ABSENT_BITS, STALE, Exemplar, Labels, MetricMetadata, SampleBatch
-from collector.receivers.naming import LabelNaming, MetricType, unit_word
+from collector.pipeline.redaction import Redactor
+from collector.receivers.naming import MetricType, unit_word
 from collector.receivers.otlp_metrics_config import OtlpConfig
 from collector.receivers.otlp_metrics_delta import Addition, DeltaStreams
 from collector.receivers.otlp_metrics_native import native_histogram
@@ -30,7 +31,6 @@ from collector.receivers.otlp_metrics_series import (
     PointSeries,
     ResourceSeries,
     Translation,
-    attribute_pairs,
 )
 
 RESOURCE_LIMIT = 1000  # cached; a stack has tens of instances, and one that is gone is the first to leave
@@ -63,8 +63,9 @@ class DecodedMetrics:
 
 
 class MetricsDecoder:
-    def __init__(self, config: OtlpConfig | None = None) -> None:
-        self._translation = Translation(config or OtlpConfig())
+    def __init__(self, config: OtlpConfig | None = None, redactor: Redactor | None = None) -> None:
+        self._redactor = redactor
+        self._translation = Translation(config or OtlpConfig(), redactor)
         self._resources: OrderedDict[bytes, ResourceSeries] = OrderedDict()
         self._cached_points = 0
         self._deltas = DeltaStreams()
@@ -72,7 +73,7 @@ class MetricsDecoder:
     def configure(self, config: OtlpConfig) -> None:
         """Names from now on; a stream of deltas whose series changes its name starts anew."""
         if config != self._translation.config:
-            self._translation = Translation(config)
+            self._translation = Translation(config, self._redactor)
             self._resources.clear()
             self._cached_points = 0
 
@@ -236,7 +237,7 @@ class MetricsDecoder:
         return self._series(metric, point, lambda: metric.number(point.attributes)), histogram, exemplars
 
     def _exemplar(self, sent: Any) -> Exemplar:
-        return _exemplar(sent, self._translation.labels)
+        return _exemplar(sent, self._translation)
 
 
 _Reading = tuple[PointSeries, tuple[float, ...] | NativeHistogram, list[tuple[int, Exemplar]]]
@@ -288,13 +289,13 @@ def _stale_row(timestamp_ms: int, series: PointSeries, values: tuple[float, ...]
     return _Row(timestamp_ms, series.labels, (float(STALE),) * len(series.labels), [])
 
 
-def _exemplar(sent: Any, naming: LabelNaming) -> Exemplar:
+def _exemplar(sent: Any, translation: Translation) -> Exemplar:
     labels = {}
     if sent.trace_id:
         labels["trace_id"] = sent.trace_id.hex()
     if sent.span_id:
         labels["span_id"] = sent.span_id.hex()
-    more = naming.pairs(attribute_pairs(sent.filtered_attributes)) | labels
+    more = translation.labels.pairs(translation.pairs(sent.filtered_attributes)) | labels
     if sum(len(name) + len(value) for name, value in more.items()) <= EXEMPLAR_RUNES:
         labels = more
     kind = sent.WhichOneof("value")

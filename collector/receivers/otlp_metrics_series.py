@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from collector.model.series import METRIC_NAME, Labels, labels_of
+from collector.pipeline.redaction import Redactor
 from collector.receivers.naming import LabelNaming, MetricType, bound_text, metric_name
 from collector.receivers.otlp_metrics_config import IDENTITY, OtlpConfig
 
@@ -47,21 +48,24 @@ def _plain(value: Any) -> Any:
             return getattr(value, kind)
 
 
-def attribute_pairs(attributes: Any) -> list[tuple[str, str]]:
-    return [(item.key, attribute_text(item.value)) for item in attributes]
-
-
 class Translation:
-    """The `otlp` section, ready to name things."""
+    """The `otlp` section, ready to name things, and what takes secrets out of what they are named by."""
 
-    def __init__(self, config: OtlpConfig) -> None:
+    def __init__(self, config: OtlpConfig, redactor: Redactor | None = None) -> None:
         self.config = config
+        self._redactor = redactor
         self.strategy = config.translation_strategy
         self.labels = LabelNaming(
             self.strategy.escapes,
             config.label_name_underscore_sanitization,
             config.label_name_preserve_multiple_underscores,
         )
+
+    def pairs(self, attributes: Any) -> list[tuple[str, str]]:
+        """Attributes as they may be stored, by their own names."""
+        if self._redactor is not None and attributes:
+            attributes = self._redactor.key_values(attributes)
+        return [(item.key, attribute_text(item.value)) for item in attributes]
 
 
 class PointSeries:
@@ -77,14 +81,14 @@ class PointSeries:
 class MetricSeries:
     """One metric of one scope of one resource."""
 
-    __slots__ = ("_naming", "_strong", "_weak", "help", "kind", "name", "points")
+    __slots__ = ("_strong", "_translation", "_weak", "help", "kind", "name", "points")
 
     def __init__(
-        self, name: str, kind: MetricType, naming: LabelNaming, *, weak: dict[str, str], strong: dict[str, str]
+        self, name: str, kind: MetricType, translation: Translation, *, weak: dict[str, str], strong: dict[str, str]
     ) -> None:
         self.name = name
         self.kind = kind
-        self._naming = naming
+        self._translation = translation
         self._weak = weak  # labels that a point's own win over: promoted attributes
         self._strong = strong  # labels that win over a point's own: job, instance, the scope's
         self.help: str | None = None  # as last sent
@@ -109,7 +113,7 @@ class MetricSeries:
         return PointSeries((*each, *self._totals(pairs)))
 
     def _pairs(self, attributes: Any) -> dict[str, str]:
-        return self._weak | self._naming.pairs(attribute_pairs(attributes)) | self._strong
+        return self._weak | self._translation.labels.pairs(self._translation.pairs(attributes)) | self._strong
 
     def _totals(self, pairs: dict[str, str]) -> tuple[Labels, Labels]:
         return self._labels(f"{self.name}_count", pairs), self._labels(f"{self.name}_sum", pairs)
@@ -123,7 +127,7 @@ class ResourceSeries:
 
     def __init__(self, attributes: Any, translation: Translation) -> None:
         self._translation = translation
-        texts = dict(attribute_pairs(attributes))
+        texts = dict(translation.pairs(attributes))
         namespace, service = texts.get("service.namespace", ""), texts.get("service.name", "")
         job = f"{namespace}/{service}" if namespace and service else service
         instance = texts.get("service.instance.id", "")
@@ -154,14 +158,14 @@ class ResourceSeries:
             strong = (self._scope_labels(scope, schema_url) if promote else {}) | self._identity
             translated = metric_name(name, unit, kind, self._translation.strategy)
             metric = self.metrics[key] = MetricSeries(
-                translated, kind, self._translation.labels, weak=self._promoted, strong=strong
+                translated, kind, self._translation, weak=self._promoted, strong=strong
             )
         return metric
 
     def _scope_labels(self, scope: Any, schema_url: str) -> dict[str, str]:
         labels = {
             self._translation.labels.name(f"otel_scope_{name}"): text
-            for name, text in attribute_pairs(scope.attributes)
+            for name, text in self._translation.pairs(scope.attributes)
         }
         return labels | {
             "otel_scope_name": scope.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from otlp_values import key_values
 
 from collector.pipeline.spans import decode_spans
 from collector.storage.traces.database import TelemetryDatabase
@@ -31,14 +32,14 @@ class Builder:
             end_time_unix_nano=START + (at_ms + took_ms) * MS,
         )
         made.status.code, made.status.message = fields.get("status", 0), fields.get("message", "")
-        _set(made.attributes, fields.get("attributes", {}))
+        made.attributes.extend(key_values(fields.get("attributes", {})))
         for name, attributes in fields.get("events", {}).items():
-            _set(made.events.add(name=name, time_unix_nano=START).attributes, attributes)
+            made.events.add(name=name, time_unix_nano=START, attributes=key_values(attributes))
 
     def _of(self, service, resource):
         if (service, resource) not in self._spans:
             made = self._request.resource_spans.add()
-            _set(made.resource.attributes, {"service.name": service, **dict(resource)})
+            made.resource.attributes.extend(key_values({"service.name": service, **dict(resource)}))
             scope = made.scope_spans.add()
             scope.scope.name, scope.scope.version = f"{service}-library", "1.0"
             self._spans[service, resource] = scope.spans
@@ -47,19 +48,3 @@ class Builder:
     def store(self, times=1):
         for _ in range(times):
             self.database.write([decode_spans(self._request.SerializeToString(), received_ms=1)])
-
-
-def _set(attributes, values):
-    for key, value in values.items():
-        made = attributes.add(key=key).value
-        match value:
-            case bool():
-                made.bool_value = value
-            case int():
-                made.int_value = value
-            case float():
-                made.double_value = value
-            case str():
-                made.string_value = value
-            case bytes():
-                made.bytes_value = value

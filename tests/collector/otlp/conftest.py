@@ -66,7 +66,12 @@ def limits() -> Limits:
 
 
 @pytest.fixture
-async def receivers(tmp_path: Path, limits: Limits) -> AsyncIterator[Receivers]:
+def redactor() -> Redactor | None:
+    return Redactor(Rules())
+
+
+@pytest.fixture
+async def receivers(tmp_path: Path, limits: Limits, redactor: Redactor | None) -> AsyncIterator[Receivers]:
     async with contextlib.AsyncExitStack() as stack:
         metrics = MetricStore.open(tmp_path / "metrics", retention_s=3600)
         stack.callback(metrics.close)
@@ -76,10 +81,10 @@ async def receivers(tmp_path: Path, limits: Limits) -> AsyncIterator[Receivers]:
         commit = await stack.enter_async_context(GroupCommit(database.write, interval_s=0.01, observe=counts.committed))
         ingest = OtlpIngest(
             commit=commit,
-            metrics=MetricsIngest(metrics, metrics),
+            metrics=MetricsIngest(metrics, metrics, redactor=redactor),
             admission=Admission(limits),
             counts=counts,
-            intake=Intake(limits, Redactor(Rules())),
+            intake=Intake(limits, redactor),
         )
         server, grpc_port = otlp_grpc_server(ingest, host="127.0.0.1", port=0)
         await server.start()

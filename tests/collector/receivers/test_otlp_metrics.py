@@ -13,7 +13,8 @@ from opentelemetry.sdk.resources import Resource
 from pydantic import ValidationError
 
 from collector.errors import BadRequestError, TemporaryError
-from collector.model.series import STALE_BITS
+from collector.model.series import STALE_BITS, Matcher, MatchOp
+from collector.pipeline.redaction import MASK, Redactor, Rules
 from collector.receivers.otlp_metrics import MetricsIngest
 from collector.receivers.otlp_metrics_config import OtlpConfig
 from collector.receivers.otlp_metrics_decode import MetricsDecoder
@@ -342,6 +343,38 @@ async def test_a_delta_that_was_overtaken_is_refused(ingest, query):
         answer = await ingest.ingest(request(counter("c", 2, temporality=DELTA, at_ms=at_ms)).SerializeToString())
     assert answer == (1, "c_total: delta is 5000 ms behind the last of its stream (1)")
     assert query.last("c_total") == 2.0
+
+
+async def test_secrets_in_attributes_and_exemplars_never_reach_the_disk(tmp_path):
+    message = request(gauge("fine", 1.0), http__url="https://user:hunter2-hunter2@shop/")
+    scope = message.resource_metrics[0].scope_metrics[0]
+    scope.scope.name = "shop"
+    scope.scope.attributes.add(key="api_key").value.string_value = "hunter2-hunter2"
+    paid = counter("paid", 1)
+    point = paid.sum.data_points[0]
+    point.attributes.add(key="card").value.int_value = 4111111111111111
+    point.attributes.add(key="kept").value.string_value = "visa"
+    exemplar = point.exemplars.add(trace_id=b"t" * 16, time_unix_nano=NOW_MS * 1_000_000, as_double=1.0)
+    exemplar.filtered_attributes.add(key="password").value.string_value = "hunter2-hunter2"
+    exemplar.filtered_attributes.add(key="kept").value.string_value = "exemplary"
+    scope.metrics.append(paid)
+    store = MetricStore.open(tmp_path, retention_s=3600)
+    config = OtlpConfig(promote_scope_metadata=True, promote_all_resource_attributes=True)
+    redactor = Redactor(Rules())
+    for _ in range(2):  # a series is masked when it is first seen, and then known
+        ingest = MetricsIngest(store, store, config=config, redactor=redactor)
+        assert await ingest.ingest(message.SerializeToString()) == (0, "")
+    everything = [Matcher("__name__", MatchOp.EQUAL, "paid_total")]
+    (labels, exemplars), *more = store.exemplars(everything, min_ms=0, max_ms=NOW_MS + 1)
+    assert not more
+    assert dict(labels).items() >= {"card": MASK, "kept": "visa", "otel_scope_api_key": MASK}.items()
+    assert dict(labels)["http_url"] == f"https://user:{MASK}@shop/"
+    assert dict(exemplars[0].labels) == {"trace_id": (b"t" * 16).hex(), "password": MASK, "kept": "exemplary"}
+    content = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    store.close()
+    assert b"exemplary" in content
+    assert b"hunter2" not in content
+    assert b"4111111111111111" not in content
 
 
 def translated(**otlp: object) -> MetricsDecoder:
