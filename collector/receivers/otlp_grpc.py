@@ -16,6 +16,7 @@ from collector.receivers.otlp_status import failure_of, status_of
 _log = logging.getLogger(__name__)
 _TRANSPORT = "grpc"
 _DETAILS = "grpc-status-details-bin"  # where gRPC's richer error model has google.rpc.Status
+HANDSHAKE_TIMEOUT_S = 10.0  # from the connection to its first frames, as for the headers of HTTP
 MESSAGE_TIMEOUT_S = 10.0  # from the call's headers to its message; an SDK's own timeout for the whole export
 _SERVICES = {
     Signal.TRACES: "opentelemetry.proto.collector.trace.v1.TraceService",
@@ -36,6 +37,7 @@ def otlp_grpc_server(ingest: OtlpIngest, *, host: str, port: int) -> tuple[grpc.
         options=[
             # gRPC holds both the compressed and the inflated message to this, and stops inflating there.
             ("grpc.max_receive_message_length", ingest.admission.limits.max_body_bytes),
+            ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_TIMEOUT_S * 1000)),
             ("grpc.so_reuseport", 0),  # else a second collector would silently share the port
         ]
     )

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from steersman.runtime.http_connection import PromptConnection
 from steersman.runtime.tokens import bearer_matches
 
 # Prometheus's errorType for each status (prometheus/web/api/v1/api.go, the errorType constants).
@@ -129,6 +130,7 @@ async def serve(listeners: list[Listener], *, stop: asyncio.Event | None = None,
             port=listener.port,
             access_log=access_log,
             log_config=None,
+            http=PromptConnection,
             lifespan="off" if id(listener.app) in started else "on",
             timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
             server_header=False,
