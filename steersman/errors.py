@@ -12,7 +12,8 @@ What can go wrong in the command line, the stack and the orchestrator.
     └── OrchestratorError          a request to the orchestrator is refused; nothing changed
         ├── UnknownServiceError
         ├── UnknownInstanceError
-        ├── OutOfBoundsError       desired below the minimum or above the maximum
+        ├── OutOfBoundsError       a number outside its bounds, a version or zone that there is not
+        ├── ConflictError          somebody else has changed it since the caller looked
         └── NoFreePortError        every port set aside for replicas is in use
 """
 
@@ -64,6 +65,10 @@ class UnknownInstanceError(OrchestratorError):
 
 
 class OutOfBoundsError(OrchestratorError):
+    pass
+
+
+class ConflictError(OrchestratorError):
     pass
 
 

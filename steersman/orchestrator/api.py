@@ -7,14 +7,15 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.types import ASGIApp
 
-from steersman.errors import OrchestratorError, OutOfBoundsError
+from steersman.errors import ConflictError, OrchestratorError, OutOfBoundsError
+from steersman.orchestrator.controls_api import install_controls
 from steersman.orchestrator.fleet import Fleet
 from steersman.runtime.http import error_response, install_error_envelope, limit_bodies, require_bearer
 
-LARGEST_BODY_BYTES = 4096  # the largest request is {"instance": "…"}
+LARGEST_BODY_BYTES = 4096  # the largest request is a version with the reason for it
 LONGEST_NAME = 200
 
 
@@ -28,12 +29,6 @@ class Restart(BaseModel):
     instance: str | None = Field(default=None, max_length=LONGEST_NAME)
     started_before_unix_ms: StrictInt | None = None
 
-    @model_validator(mode="after")
-    def _one(self) -> Restart:
-        if self.instance is not None and self.started_before_unix_ms is not None:
-            raise ValueError("give either instance or started_before_unix_ms")
-        return self
-
 
 def create_app(fleet: Fleet, *, token: str, processes: Callable[[], list[dict[str, Any]]]) -> ASGIApp:
     """The ASGI application; `processes` answers what the supervisor keeps alive."""
@@ -43,7 +38,8 @@ def create_app(fleet: Fleet, *, token: str, processes: Callable[[], list[dict[st
 
     @app.exception_handler(OrchestratorError)
     async def refused(_request: Request, error: OrchestratorError) -> JSONResponse:
-        return error_response(422 if isinstance(error, OutOfBoundsError) else 404, str(error))
+        status = {OutOfBoundsError: 422, ConflictError: 409}.get(type(error), 404)
+        return error_response(status, str(error))
 
     @app.get("/-/healthy")
     @app.get("/-/ready")
@@ -67,6 +63,8 @@ def create_app(fleet: Fleet, *, token: str, processes: Callable[[], list[dict[st
     async def restart(name: str, body: Restart) -> dict[str, Any]:
         fleet.restart(name, body.instance, started_before_unix_ms=body.started_before_unix_ms)
         return fleet.describe(name)
+
+    install_controls(app, fleet.controls, changes)
 
     @app.get("/api/v1/processes")
     async def kept_alive() -> dict[str, Any]:

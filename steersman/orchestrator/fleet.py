@@ -7,18 +7,21 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from steersman.errors import NoFreePortError, UnknownServiceError
 from steersman.orchestrator import plan
+from steersman.orchestrator.controls import Controls
 from steersman.orchestrator.gateway import Gateway, Route
 from steersman.orchestrator.logs import forget_old_replicas
 from steersman.orchestrator.probe import HOST, answers_ok, becomes_ready
 from steersman.orchestrator.process import Command, RunningProcess
+from steersman.orchestrator.releases import ReleaseFile
 from steersman.orchestrator.service import Instance, Phase, Service, ServiceSpec
 from steersman.orchestrator.targets import Target, write_targets
+from steersman.orchestrator.traffic import effective_weights
 
 log = logging.getLogger("steersman.orchestrator")
 
@@ -59,15 +62,26 @@ class ReplicaProcess:
 class Fleet:
     """
     Args:
-        build: makes the command of a replica from its service, its id and its port.
+        build: makes the command of a replica from its service, as built for it, its id and its port.
         ports: those set aside for replicas.
         targets: the folder of Prometheus's file discovery.
+        releases: where it is kept which version was deployed when.
     """
 
     def __init__(
-        self, specs: Iterable[ServiceSpec], *, build: BuildCommand, ports: range, gateway: Gateway, targets: Path
+        self,
+        specs: Iterable[ServiceSpec],
+        *,
+        build: BuildCommand,
+        ports: range,
+        gateway: Gateway,
+        targets: Path,
+        releases: ReleaseFile | None = None,
     ) -> None:
         self._services = {spec.name: Service.fresh(spec) for spec in specs}
+        self.controls = Controls(self.service, self._change, file=releases)
+        for name, version in self.controls.restore([service.spec for service in self._services.values()]).items():
+            self._services[name] = replace(self._services[name], version=version)
         self._build = build
         self._ports = ports
         self._next_port = ports.start
@@ -103,6 +117,7 @@ class Fleet:
             "minimum": service.spec.minimum,
             "maximum": service.spec.maximum,
             "ready": len(service.serving),
+            "version": service.version,
             "instances": [self._describe(instance) for instance in service.instances],
         }
 
@@ -116,6 +131,8 @@ class Fleet:
             "pid": process.pid if process and not (replica and replica.exited) else None,
             "started_at_unix_ms": process.started_at_unix_ms if process else None,
             "restarts": instance.restarts,
+            "version": instance.version,
+            "zone": instance.zone,
         }
 
     def set_desired(self, name: str, desired: int) -> None:
@@ -132,6 +149,7 @@ class Fleet:
         """
         Args:
             started_before_unix_ms: Only those that started before; asking again with the same moment changes nothing.
+                With an id too: that one, if it is still there and started before.
 
         Raises:
             UnknownServiceError, UnknownInstanceError: nothing changed.
@@ -142,7 +160,12 @@ class Fleet:
         else:
             for instance in service.instances:
                 replica = self._replicas.get(instance.id)
-                if replica and replica.process and replica.process.started_at_unix_ms < started_before_unix_ms:
+                if (
+                    instance_id in (None, instance.id)
+                    and replica
+                    and replica.process
+                    and replica.process.started_at_unix_ms < started_before_unix_ms
+                ):
                     self._change(name, plan.request_restart_if_live(self.service(name), instance.id))
         log.info("%s: restart of %s requested", name, instance_id or "all in turn")
 
@@ -170,6 +193,7 @@ class Fleet:
         while not self._closing:
             for name in self._services:
                 self._advance(name)
+                self.controls.tick(name)
             await asyncio.sleep(TICK_S)
 
     async def wait_serving(self, *, timeout_s: float) -> list[str]:
@@ -259,7 +283,9 @@ class Fleet:
     async def _attend(self, spec: ServiceSpec, replica: _Replica) -> None:
         """One replica, from its start to its end."""
         try:
-            command = self._build(spec, replica.instance_id, replica.port)
+            instance = self._services[spec.name].find(replica.instance_id)
+            built = spec.built(instance.version, instance.zone) if instance else spec
+            command = self._build(built, replica.instance_id, replica.port)
             forget_old_replicas(command.log.parent, spec.name)
             replica.process = await RunningProcess.start(command)
         except OSError as error:
@@ -325,8 +351,17 @@ class Fleet:
     def _urls(self, name: str) -> tuple[str, ...]:
         return tuple(_url(self._replicas[instance.id].port) for instance in self._services[name].serving)
 
+    def _route(self, name: str) -> Route:
+        service = self._services[name]
+        weights = effective_weights(self.controls.traffic(name).weights, service.serving_by_zone)
+        zones = {
+            zone: (weight, tuple(_url(self._replicas[i.id].port) for i in service.serving if i.zone == zone))
+            for zone, weight in weights.items()
+        }
+        return Route(service.spec.public, self._urls(name), zones, self.controls.shedding(name).requests_per_s)
+
     def _publish(self) -> None:
-        routes = {name: Route(s.spec.public, self._urls(name)) for name, s in self._services.items()}
+        routes = {name: self._route(name) for name in self._services}
         if routes != self._routes:
             self._gateway.publish(routes)
             self._routes = routes

@@ -19,6 +19,9 @@ EDGE_BURST = 600
 # A replica that died between two updates refuses connections; the next pick is another replica, or the same one anew.
 RETRY_ATTEMPTS = 4
 RETRY_FIRST_INTERVAL = "50ms"
+SHED_PERIOD_S = 10  # Traefik counts whole requests in a period: over ten seconds, tenths of one a second
+# By a header that is taken away before, so all customers share one bucket and nobody can have one of his own.
+SHED_HEADER = "X-Steersman-Shed"
 POLL_S = 0.05
 API_TIMEOUT_S = 2.0
 
@@ -26,6 +29,8 @@ API_TIMEOUT_S = 2.0
 class Route(NamedTuple):
     public: bool
     urls: tuple[str, ...]  # of the replicas that serve; empty: Traefik answers 503
+    zones: Mapping[str, tuple[int, tuple[str, ...]]] = {}  # weight and replicas of each; none: all alike
+    requests_per_s: float | None = None  # that customers may make of it, all together
 
 
 def dynamic_configuration(routes: Mapping[str, Route]) -> dict[str, Any]:
@@ -46,13 +51,45 @@ def dynamic_configuration(routes: Mapping[str, Route]) -> dict[str, Any]:
         routers[f"mesh-{name}"] = {"entryPoints": ["mesh"], "rule": path, "service": name, "middlewares": inner}
         if route.public:  # what operates a service is no customer's business
             rule = f"{path} && !PathPrefix(`/{name}/admin`) && !PathPrefix(`/{name}/-/`) && !Path(`/{name}/metrics`)"
-            middle = ["edge-limit", *inner]
+            middle = ["edge-limit", *_shedding(name, route, middlewares), *inner]
             routers[f"web-{name}"] = {"entryPoints": ["web"], "rule": rule, "service": name, "middlewares": middle}
-    services = {
-        name: {"loadBalancer": {"servers": [{"url": url} for url in route.urls], "passHostHeader": True}}
-        for name, route in routes.items()
-    }
+    services: dict[str, Any] = {}
+    for name, route in routes.items():
+        services |= _services(name, route)
     return {"http": {"routers": routers, "middlewares": middlewares, "services": services}}
+
+
+def _shedding(name: str, route: Route, middlewares: dict[str, Any]) -> list[str]:
+    """The middlewares that refuse with 429 what is beyond the route's rate; they are added to `middlewares`."""
+    if route.requests_per_s is None:
+        return []
+    count = max(1, round(route.requests_per_s * SHED_PERIOD_S))
+    middlewares["shed-clean"] = {"headers": {"customRequestHeaders": {SHED_HEADER: ""}}}
+    middlewares[f"shed-{name}"] = {
+        "rateLimit": {
+            "average": count,
+            "period": f"{SHED_PERIOD_S}s",
+            "burst": max(1, round(route.requests_per_s)),  # a second's worth
+            "sourceCriterion": {"requestHeaderName": SHED_HEADER},
+        }
+    }
+    return ["shed-clean", f"shed-{name}"]
+
+
+def _services(name: str, route: Route) -> dict[str, Any]:
+    """One load balancer; where zones have weights, one for each and the choice between them."""
+    if not route.zones:
+        return {name: _balancer(route.urls)}
+    weighted = [{"name": f"{name}{_ZONE}{zone}", "weight": weight} for zone, (weight, _) in route.zones.items()]
+    balancers = {f"{name}{_ZONE}{zone}": _balancer(urls) for zone, (_, urls) in route.zones.items()}
+    return {name: {"weighted": {"services": weighted}}} | balancers
+
+
+def _balancer(urls: Sequence[str]) -> dict[str, Any]:
+    return {"loadBalancer": {"servers": [{"url": url} for url in urls], "passHostHeader": True}}
+
+
+_ZONE = "."  # between a service's name, which has none, and its zone's
 
 
 @dataclass(slots=True)
@@ -76,13 +113,13 @@ class Gateway:
             listed = answer.json()
         except (httpx.HTTPError, ValueError):
             return None
-        return {
-            entry["name"].removesuffix("@file"): {
-                server["url"] for server in entry.get("loadBalancer", {}).get("servers", [])
-            }
-            for entry in listed
-            if entry["name"].endswith("@file")
-        }
+        found: dict[str, set[str]] = {}
+        for entry in listed:
+            if entry["name"].endswith("@file"):
+                service = entry["name"].removesuffix("@file").partition(_ZONE)[0]
+                servers = entry.get("loadBalancer", {}).get("servers", [])
+                found.setdefault(service, set()).update(server["url"] for server in servers)
+        return found
 
     async def wait_without(self, service: str, url: str, *, timeout_s: float) -> bool:
         """Until Traefik no longer uses `url`; False if it still did, or did not answer, when the time was over."""

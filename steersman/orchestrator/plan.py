@@ -95,6 +95,22 @@ def request_restart_if_live(service: Service, instance_id: str) -> Service:
     return service if instance is None or instance.phase not in _LIVE else request_restart(service, instance_id)
 
 
+def deploy(service: Service, version: str) -> Service:
+    """
+    Start `version` from now on, and replace in turn whatever live instance is of another. Those of `version` stay, also
+    if they were to be replaced by what is taken back now.
+
+    Raises:
+        OutOfBoundsError: there is no such version.
+    """
+    if version not in service.spec.versions:
+        known = ", ".join(service.spec.versions) or "none"
+        raise OutOfBoundsError(f"{service.spec.name} has no version {version!r}; there are: {known}")
+    service = replace(service, version=version)
+    live = [instance for instance in service.instances if instance.phase in _LIVE]
+    return _with(service, (replace(one, restart_requested=one.version != version) for one in live))
+
+
 def on_ready(service: Service, instance_id: str) -> Service:
     instance = service.find(instance_id)
     if instance is None or instance.phase is not Phase.STARTING:
@@ -203,11 +219,19 @@ def _start(service: Service, now_s: float, actions: list[Action], *, after: Inst
         service=service.spec.name,
         phase=Phase.STARTING,
         started_s=now_s,
+        version=service.version,
+        zone=_emptiest_zone(service),
         restarts=after.restarts + 1 if after else 0,
         early_deaths=after.early_deaths if after else 0,
     )
     actions.append(Start(instance))
     return replace(service, instances=(*service.instances, instance), next_number=service.next_number + 1)
+
+
+def _emptiest_zone(service: Service) -> str:
+    """The first of those with the fewest places taken; empty if the service knows no zones."""
+    taken = [i.zone for i in service.instances if i.phase in _LIVE or i.phase is Phase.FAILED]
+    return min(service.spec.zones, key=taken.count, default="")
 
 
 def _let_go(service: Service, instance: Instance, reason: str, actions: list[Action]) -> Service:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 
@@ -18,6 +18,14 @@ class ServiceSpec:
     desired: int  # at the start of the stack
     public: bool  # whether customers reach it, at the entry point `web`
     env: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""  # at the start of the stack; empty: it has no versions of its own
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # each with its environment beside `env`
+    zones: tuple[str, ...] = ()  # its replicas are spread over them
+
+    def built(self, version: str, zone: str) -> ServiceSpec:
+        """As a replica of that version in that zone is started."""
+        env = {**self.env, **self.versions.get(version, {})}
+        return replace(self, env=env, version=version, zones=(zone,) if zone else ())
 
 
 class Phase(Enum):
@@ -53,6 +61,8 @@ class Instance:
     service: str
     phase: Phase
     started_s: float  # the planner's clock
+    version: str = ""
+    zone: str = ""
     restarts: int = 0  # how many died before it in its place
     early_deaths: int = 0  # how many of those died early, in a row
     failed_probes: int = 0  # health probes failed in a row
@@ -68,16 +78,21 @@ class Instance:
 class Service:
     spec: ServiceSpec
     desired: int
+    version: str = ""  # what is started from now on
     instances: tuple[Instance, ...] = ()  # oldest first
     next_number: int = 1
 
     @classmethod
     def fresh(cls, spec: ServiceSpec) -> Service:
-        return cls(spec=spec, desired=spec.desired)
+        return cls(spec=spec, desired=spec.desired, version=spec.version)
 
     @property
     def serving(self) -> tuple[Instance, ...]:
         return tuple(instance for instance in self.instances if instance.phase is Phase.SERVING)
+
+    @property
+    def serving_by_zone(self) -> dict[str, int]:
+        return {zone: sum(instance.zone == zone for instance in self.serving) for zone in self.spec.zones}
 
     def find(self, instance_id: str) -> Instance | None:
         return next((instance for instance in self.instances if instance.id == instance_id), None)

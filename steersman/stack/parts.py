@@ -62,13 +62,17 @@ def base_environment() -> dict[str, str]:
     }
 
 
-def telemetry_environment(settings: Settings, service: str, instance: str) -> dict[str, str]:
+def telemetry_environment(
+    settings: Settings, service: str, instance: str, *, service_version: str = "", zone: str = ""
+) -> dict[str, str]:
     """The standard OpenTelemetry variables; every second, so that rules see within a second what happens."""
     attributes = {
         "service.instance.id": instance,
-        "service.version": _version(),
+        "service.version": service_version or _version(),
         "deployment.environment.name": "demo",
     }
+    if zone:
+        attributes["cloud.availability_zone"] = zone
     return {
         "OTEL_SERVICE_NAME": service,
         "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{key}={value}" for key, value in attributes.items()),
@@ -150,7 +154,10 @@ def viewer(settings: Settings) -> Part:
         "VIEWER_ALERTMANAGER_URL": urls.alertmanager,
         "VIEWER_REMEDIATION_URL": urls.remediation,
         "VIEWER_ORCHESTRATOR_URL": urls.orchestrator,
+        "VIEWER_COLLECTOR_URL": urls.collector,
     }
+    for audience in ("remediation", "alertmanager", "collector", "drills"):
+        environment[f"VIEWER_{audience.upper()}_TOKEN_FILE"] = str(data_dir.token_file(audience))
     argv = [sys.executable, "-m", "dashboards.viewer"]
     return _part(settings, "viewer", argv, environment, settings.ports.dashboards, "/-/ready")
 
@@ -168,7 +175,8 @@ def load(settings: Settings) -> Part:
 
 def replica(settings: Settings, spec: ServiceSpec, instance_id: str, port: int) -> Command:
     data_dir, urls = settings.data_dir, settings.urls
-    environment = telemetry_environment(settings, spec.name, instance_id) | {
+    zone = spec.zones[0] if len(spec.zones) == 1 else ""
+    environment = telemetry_environment(settings, spec.name, instance_id, service_version=spec.version, zone=zone) | {
         "HOST": HOST,
         "PORT": str(port),
         "NATS_URL": urls.nats,

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from steersman.errors import ServicesFileError
 from steersman.orchestrator.service import ServiceSpec
 
 # A name becomes a path at the gateway, a file name and a label: RFC 1123's rule for DNS labels fits all three.
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+_VERSION = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$"
+_ZONE = r"^[a-z][a-z0-9-]{0,30}$"
+_Value = str | int | float | bool
 MOST_REPLICAS = 100  # of one service; four hundred ports are set aside for all
 
 
@@ -24,7 +29,22 @@ class _Service(BaseModel):
     maximum: int = Field(default=1, ge=1, le=MOST_REPLICAS)
     desired: int | None = None  # the minimum, if not given
     public: bool = False
-    env: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    env: dict[str, _Value] = Field(default_factory=dict)
+    version: str | None = Field(default=None, pattern=_VERSION)
+    versions: dict[Annotated[str, StringConstraints(pattern=_VERSION)], dict[str, _Value]] = Field(
+        default_factory=dict, max_length=100
+    )
+    zones: tuple[Annotated[str, StringConstraints(pattern=_ZONE)], ...] = Field(default=(), max_length=20)
+
+    @model_validator(mode="after")
+    def _known_version(self) -> _Service:
+        if self.version is not None and self.version not in self.versions:
+            raise ValueError(f"version {self.version!r} is none of versions: {', '.join(self.versions) or 'none'}")
+        if self.version is None and self.versions:
+            raise ValueError("versions are given, but not the version to start with")
+        if len(set(self.zones)) != len(self.zones):
+            raise ValueError(f"a zone is given twice: {', '.join(self.zones)}")
+        return self
 
     @model_validator(mode="after")
     def _within_bounds(self) -> _Service:
@@ -74,8 +94,15 @@ def _spec(name: str, service: _Service) -> ServiceSpec:
         maximum=service.maximum,
         desired=service.minimum if service.desired is None else service.desired,
         public=service.public,
-        env={key: _text(value) for key, value in service.env.items()},
+        env=_texts(service.env),
+        version=service.version or "",
+        versions={name: _texts(env) for name, env in service.versions.items()},
+        zones=service.zones,
     )
+
+
+def _texts(env: Mapping[str, _Value]) -> dict[str, str]:
+    return {key: _text(value) for key, value in env.items()}
 
 
 def _text(value: str | float | bool) -> str:

@@ -11,7 +11,7 @@ from steersman.runtime.ports import REPLICA_PORT_COUNT, Ports
 HOST = "127.0.0.1"
 # Who evaluates the rules and sends the alerts: the collector, or Debian's Prometheus and Alertmanager.
 EMBEDDED, PROMETHEUS = "embedded", "prometheus"
-TOKENS = ("orchestrator", "remediation", "faults", "load", "nats", "alertmanager", "dashboards", "collector")
+TOKENS = ("orchestrator", "remediation", "faults", "load", "nats", "alertmanager", "dashboards", "collector", "drills")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +116,11 @@ class Settings:
     @property
     def alertmanager_file(self) -> Path:
         return self.data_dir.run / "alertmanager.yml"
+
+    @property
+    def releases_file(self) -> Path:
+        """Which versions were deployed; it outlives the stack."""
+        return self.data_dir.part("orchestrator") / "releases.json"
 
     @property
     def targets(self) -> Path:

@@ -20,6 +20,7 @@ from steersman.orchestrator import logs
 from steersman.orchestrator.api import create_app
 from steersman.orchestrator.fleet import Fleet
 from steersman.orchestrator.gateway import Gateway
+from steersman.orchestrator.releases import ReleaseFile
 from steersman.runtime.http import Listener, serve
 from steersman.runtime.tokens import read_token
 from steersman.stack import overview, parts, view
@@ -70,6 +71,7 @@ async def run_stack(settings: Settings, console: Console) -> None:
                     ports=settings.replica_ports,
                     gateway=gateway,
                     targets=settings.targets,
+                    releases=ReleaseFile(settings.releases_file),
                 )
                 await Stack(settings, state, fleet, client, console).run()
 

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from steersman.orchestrator.fleet import Fleet
 from steersman.orchestrator.gateway import Gateway
 from steersman.orchestrator.probe import becomes_ready
 from steersman.orchestrator.process import Command, RunningProcess
+from steersman.orchestrator.releases import ReleaseFile
 from steersman.orchestrator.service import ServiceSpec
 from steersman.stack import parts
 from steersman.stack.configuration import write_configuration
@@ -38,14 +40,27 @@ def start_fleet(settings: Settings, dummy: list[str], client: httpx.AsyncClient)
 
     @asynccontextmanager
     async def start(
-        *, desired: int = 1, maximum: int = 6, traefik: bool = True, command: list[str] = dummy, ready: bool = True
+        *,
+        desired: int = 1,
+        maximum: int = 6,
+        traefik: bool = True,
+        command: list[str] = dummy,
+        ready: bool = True,
+        **more: Any,
     ) -> AsyncIterator[Fleet]:
         spec = ServiceSpec(
-            name="catalog", command=tuple(command), minimum=1, maximum=maximum, desired=desired, public=True
+            name="catalog", command=tuple(command), minimum=1, maximum=maximum, desired=desired, public=True, **more
         )
         write_configuration(settings)
         gateway = Gateway(settings.routes_file, settings.urls.traefik, client)
-        fleet = Fleet([spec], build=build, ports=settings.replica_ports, gateway=gateway, targets=settings.targets)
+        fleet = Fleet(
+            [spec],
+            build=build,
+            ports=settings.replica_ports,
+            gateway=gateway,
+            targets=settings.targets,
+            releases=ReleaseFile(settings.releases_file),
+        )
         fleet.prepare()
         proxy = None
         if traefik:
