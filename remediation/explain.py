@@ -136,7 +136,7 @@ class Explainer:
     def _decided(self, case: Case, step: Step) -> Target | Refusal:
         try:
             replicas = self._scaler.get(case.run.service)
-            wanted = case.number(step.scaling.replicas)
+            wanted = case.wanted(step.scaling, replicas.desired)
         except ScalerError as error:
             return Refusal("scaler", str(error))
         except RemediationError as error:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from remediation.errors import PolicyError
 from remediation.policy.actions import AllowedCommand, Notifier
+from remediation.policy.autoscaler import Autoscaler
 from remediation.policy.limits import Limits
 from remediation.policy.overlap import common_alert
 from remediation.policy.policy import Policy, PolicyFile
@@ -26,6 +27,7 @@ class PolicyBook:
     limits: Limits
     commands: Mapping[str, AllowedCommand]
     notifiers: Mapping[str, Notifier]
+    autoscalers: tuple[Autoscaler, ...] = ()  # no two for one service
 
     def first_match(self, labels: Mapping[str, str]) -> Policy | None:
         return next((policy for policy in self.policies if policy.matches(labels)), None)
@@ -52,6 +54,7 @@ def load_policies(path: Path) -> PolicyBook:
         raise PolicyError(f"{path}: no *.yaml in it")
     seen: dict[str, Path] = {}
     policies: list[Policy] = []
+    autoscalers: list[tuple[Path, Autoscaler]] = []
     limited: tuple[Path, Limits] | None = None
     commands: dict[str, AllowedCommand] = {}
     notifiers: dict[str, Notifier] = {}
@@ -69,6 +72,7 @@ def load_policies(path: Path) -> PolicyBook:
                 raise PolicyError(f"{file}: {kind} {min(twice)!r} is also in another file")
         commands |= read.commands
         notifiers |= read.notifiers
+        autoscalers += [(file, one) for one in read.autoscalers]
         for policy in read.policies:
             if policy.name in seen:
                 raise PolicyError(f"{file}: policy {policy.name!r} is also in {seen[policy.name]}")
@@ -77,8 +81,23 @@ def load_policies(path: Path) -> PolicyBook:
     for policy in policies:
         _require_known(seen[policy.name], policy, commands, notifiers)
     _require_no_tie(policies, seen)
+    _require_one_for_each_service(autoscalers)
     policies.sort(key=lambda policy: -policy.priority)  # stable
-    return PolicyBook(tuple(policies), limited[1] if limited else Limits(), commands, notifiers)
+    limits = limited[1] if limited else Limits()
+    return PolicyBook(tuple(policies), limits, commands, notifiers, tuple(one for _, one in autoscalers))
+
+
+def _require_one_for_each_service(autoscalers: Sequence[tuple[Path, Autoscaler]]) -> None:
+    names: dict[str, Path] = {}
+    governed: dict[str, str] = {}
+    for file, one in autoscalers:
+        if one.name in names:
+            raise PolicyError(f"{file}: autoscaler {one.name!r} is also in {names[one.name]}")
+        names[one.name] = file
+        for service in one.services:
+            if service in governed:
+                raise PolicyError(f"{file}: autoscalers {governed[service]!r} and {one.name!r} both scale {service!r}")
+            governed[service] = one.name
 
 
 def _require_no_tie(policies: Sequence[Policy], files: Mapping[str, Path]) -> None:
@@ -148,7 +167,8 @@ def _described(item: Any, data: Any) -> str:
 
 
 def _policy_name(location: Any, data: Any) -> str:
+    kinds = {"policies": "policy", "autoscalers": "autoscaler"}
     try:
-        return f" (policy {data['policies'][location[1]]['name']})"
+        return f" ({kinds[location[0]]} {data[location[0]][location[1]]['name']})"
     except (KeyError, IndexError, TypeError):
         return ""

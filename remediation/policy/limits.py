@@ -26,6 +26,10 @@ def _zone(name: str) -> str:
     return name
 
 
+Location = Annotated[str, AfterValidator(_zone)]
+"""The name of a time zone."""
+
+
 class Freeze(_Model):
     """
     A time in which nothing is changed: once (`start`, `end`), or every week (`weekdays`, `from`, `to`).
@@ -39,7 +43,7 @@ class Freeze(_Model):
     weekdays: tuple[Weekday, ...] = ()
     from_: dt.time = Field(default=dt.time(0, 0), alias="from")
     to: dt.time = dt.time(0, 0)
-    location: Annotated[str, AfterValidator(_zone)] = "UTC"
+    location: Location = "UTC"
 
     @model_validator(mode="after")
     def _one_kind(self) -> Freeze:

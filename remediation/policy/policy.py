@@ -20,18 +20,13 @@ from remediation.policy.actions import (
     Run,
     Snapshot,
 )
+from remediation.policy.adjustment import StepAdjustment, check_steps
+from remediation.policy.autoscaler import Autoscaler
 from remediation.policy.duration import Duration
 from remediation.policy.limits import Limits
 from remediation.policy.matcher import Matcher, all_match, parse_matcher
-from remediation.policy.template import check_promql, names_in
-
-
-def _query(text: str) -> str:
-    try:
-        check_promql(text)
-    except TemplateError as error:
-        raise ValueError(str(error)) from error
-    return text
+from remediation.policy.query import Interval, Query
+from remediation.policy.template import names_in
 
 
 def _template(text: str) -> str:
@@ -49,33 +44,40 @@ def _matcher(text: str) -> str:
     return text
 
 
-Query = Annotated[str, Field(min_length=1), AfterValidator(_query)]
-"""PromQL; {{ target }}, {{ labels.X }} and {{ annotations.X }} may stand inside its double-quoted strings."""
-
-
-def _interval(seconds: float) -> float:
-    if not 0.05 <= seconds <= 60:  # below, it would load Prometheus; above, it would miss what it waits for
-        raise ValueError(f"must be between 50ms and 1m, got {seconds:g}s")
-    return seconds
-
-
-Interval = Annotated[Duration, AfterValidator(_interval)]
-
-
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Scale(_Model):
-    """Absolute target: `replicas` rounded up, at least `at_least_add` and at most `maximum_step` above what runs."""
+    """
+    Absolute target: what is wanted, rounded up, at least `at_least_add` and at most `maximum_step` above what runs.
+    Wanted is what `replicas` returns, or what `steps` say of how far `value` is above `threshold`.
+    """
 
-    replicas: Query  # one number: the replicas that the load wants now
+    replicas: Query | None = None  # one number: the replicas that the load wants now
+    value: Query | None = None  # one number, as the alert measures it
+    threshold: float | None = Field(default=None, allow_inf_nan=False)
+    steps: tuple[StepAdjustment, ...] = Field(default=(), max_length=20)
     at_least_add: int = Field(default=1, ge=0)
     maximum_step: int = Field(default=4, ge=1)
-    # How often verification may raise the target again, when `replicas` has grown and the alert is not over.
+    # How often verification may raise the target again, when more is wanted and the alert is not over.
     raises: int = Field(default=2, ge=0, le=10)
     # How long a new replica takes until it shows in telemetry (start, readiness, the rate window): no raise before.
     warm_up: Duration = 8.0
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Scale:
+        stepped = (self.value is not None, self.threshold is not None, bool(self.steps))
+        if (self.replicas is not None and any(stepped)) or (self.replicas is None and not all(stepped)):
+            raise ValueError("scale has either replicas, or all of value, threshold and steps")
+        if self.steps:
+            check_steps(self.steps)
+        return self
+
+    @property
+    def basis(self) -> str:
+        """The query that it is decided on."""
+        return self.replicas or self.value or ""
 
 
 class Verify(_Model):
@@ -226,4 +228,11 @@ class PolicyFile(_Model):
     limits: Limits | None = None  # over all policies of all files; at most one file may have them
     commands: dict[Name, AllowedCommand] = {}  # what `run` steps of any file may run
     notifiers: dict[Name, Notifier] = {}  # whom `notify` steps of any file may tell
-    policies: tuple[Policy, ...] = Field(min_length=1)
+    policies: tuple[Policy, ...] = ()
+    autoscalers: tuple[Autoscaler, ...] = Field(default=(), max_length=1000)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> PolicyFile:
+        if not self.policies and not self.autoscalers:
+            raise ValueError("there are neither policies nor autoscalers in it")
+        return self

@@ -7,7 +7,8 @@ import math
 from typing import Any
 
 from remediation.errors import TelemetryError
-from remediation.policy.policy import Policy, Verify
+from remediation.policy.adjustment import adjusted
+from remediation.policy.policy import Policy, Scale, Verify
 from remediation.policy.template import Values, render, render_promql
 from remediation.prometheus import AlertCondition, Prometheus, Sample, holds, single
 from remediation.store.record import Finding, Run
@@ -49,6 +50,18 @@ class Case:
             TelemetryError: Prometheus could not answer.
         """
         return single(self._prometheus.query(self.rendered(query)))
+
+    def wanted(self, scale: Scale, current: int) -> float | None:
+        """
+        Replicas that a step wants of `current`; None if its query returns nothing that can be acted on.
+
+        Raises:
+            TelemetryError: as `number`.
+        """
+        value = self.number(scale.basis)
+        if value is None or scale.threshold is None:
+            return value
+        return float(adjusted(scale.steps, value - scale.threshold, current))
 
     def condition_holds(self, query: str | None) -> bool:
         """Whether `query` returns something and no NaN; no query holds always."""

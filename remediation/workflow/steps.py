@@ -126,8 +126,8 @@ class Steps:
         if isinstance(decision, Target):
             detail = f"{decision.before} → {decision.to} replicas: {decision.reason}"
             # What it was decided on; the rest of the evidence is gathered once the action is under way.
-            query = case.rendered(step.scaling.replicas)
-            basis = Finding(f"{key}:wanted", "replicas that the load wants", query, decision.wanted)
+            query = case.rendered(step.scaling.basis)
+            basis = Finding(f"{key}:wanted", "replicas wanted", query, decision.wanted)
             self._journal.tell(run_id, key, "planned", detail, findings=[basis])
             return Plan(verdict="act", before=decision.before, to=decision.to, minimum=minimum, reason=decision.reason)
         self._metrics.refusals.labels(decision.guard).inc()
@@ -163,7 +163,7 @@ class Steps:
                 return Refusal("telemetry", f"telemetry of {case.run.service} is missing or stale"), 0
             if replicas is None:
                 return None, 0
-            wanted = case.number(step.scaling.replicas)
+            wanted = case.wanted(step.scaling, replicas.desired)
         except TelemetryError as error:
             return Refusal("telemetry", str(error)), 0
         except TemporaryScalerError as error:
@@ -300,7 +300,7 @@ class Steps:
         """Whole replicas that the load wants; 0 if nobody knows, or nobody asks."""
         scale = case.policy.steps[index].scale
         try:
-            wanted = None if scale is None else case.number(scale.replicas)
+            wanted = None if scale is None or scale.replicas is None else case.number(scale.replicas)
         except TelemetryError:
             wanted = None
         return 0 if wanted is None else max(0, math.ceil(wanted))
@@ -313,7 +313,8 @@ class Steps:
             return None
         try:
             replicas = self._scaler.get(case.run.service)
-            decision = target_replicas(scale, case.policy.guards, wanted=case.number(scale.replicas), replicas=replicas)
+            wanted = case.wanted(scale, replicas.desired)
+            decision = target_replicas(scale, case.policy.guards, wanted=wanted, replicas=replicas)
         except (ScalerError, TelemetryError):
             return None
         return decision if isinstance(decision, Target) and decision.before == current else None

@@ -87,7 +87,7 @@ def test_policy_survives_its_own_json(tmp_path):
         (('alertname="X"', "alertname"), "not a matcher"),
         (("    match", "    name: again\n    match"), "key 'name' stands twice"),
         (("    match", "    target: '{{ target }}'\n    match"), "cannot be made from itself"),
-        (("policies:", "policy:"), "policies: Field required"),
+        (("policies:", "policy:"), "policy: Extra inputs are not permitted"),
         (("policies:", "policies: ]"), "a.yaml: "),
     ],
 )
