@@ -35,6 +35,7 @@ from collector.api.traces import traces_router
 from collector.config import CollectorConfig, StorageConfig, load
 from collector.errors import CollectorError, ConfigError
 from collector.model.duration import format_duration
+from collector.model.telemetry import Batch
 from collector.pipeline.admission import Admission
 from collector.pipeline.commit import GroupCommit
 from collector.pipeline.intake import Intake
@@ -115,7 +116,7 @@ def _wired(
     external_url: str,
     metric_store: MetricStore,
     database: TelemetryDatabase,
-    commit: GroupCommit,
+    commit: GroupCommit[Batch],
     counts: SelfMetrics,
     alerting: Alerting,
     token: str,
@@ -289,7 +290,9 @@ def _count_metrics(counts: SelfMetrics, store: MetricStore, scrapes: ScrapeManag
         counts.counter(name, text, read)
 
 
-async def _retain(commit: GroupCommit, database: TelemetryDatabase, counts: SelfMetrics, retention_s: float) -> None:
+async def _retain(
+    commit: GroupCommit[Batch], database: TelemetryDatabase, counts: SelfMetrics, retention_s: float
+) -> None:
     while True:
         before_ms = int((time.time() - retention_s) * 1000)
         removed = await commit.alone(partial(database.remove_before, before_ms))

@@ -45,6 +45,10 @@ class SpanBatch:
     rejected: Mapping[str, int] = field(default_factory=dict)  # spans left out of it, by reason
     digest: bytes = b""  # of the request, by which one that is sent again is known; empty: not to be known
 
+    @property
+    def rows(self) -> int:
+        return int(self.table.num_rows)
+
 
 @dataclass(frozen=True, slots=True)
 class LogBatch:
@@ -54,6 +58,13 @@ class LogBatch:
     resources: Mapping[int, Origin]
     scopes: Mapping[int, Origin]
     digest: bytes = b""
+
+    @property
+    def rows(self) -> int:
+        return int(self.table.num_rows)
+
+
+Batch = SpanBatch | LogBatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,17 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from collector.errors import TemporaryError
-from collector.model.telemetry import LogBatch, SpanBatch
 
-Batch = SpanBatch | LogBatch
+
+class Rows(Protocol):
+    @property
+    def rows(self) -> int: ...
+
+
+_Batch = TypeVar("_Batch", bound=Rows)
 _Result = TypeVar("_Result")
 
 # A commit costs 4 to 8 ms of CPU however little it holds, so small ones keep this distance. The first request after a
@@ -24,16 +29,16 @@ ENOUGH_ROWS = 256
 MAX_ROWS = 8_192
 
 
-class GroupCommit:
+class GroupCommit(Generic[_Batch]):
     """
-    Hands batches to `write` in groups, on the one thread that owns the database.
+    Hands batches to `write` in groups, on the one thread that owns what they are written to.
 
     Use as an async context manager; leaving it commits what is pending.
     """
 
     def __init__(
         self,
-        write: Callable[[Sequence[Batch]], None],
+        write: Callable[[Sequence[_Batch]], None],
         *,
         interval_s: float = INTERVAL_S,
         observe: Callable[[float, int], None] = lambda _seconds, _rows: None,
@@ -45,7 +50,7 @@ class GroupCommit:
         self._write = write
         self._interval_s = interval_s
         self._observe = observe
-        self._pending: list[tuple[Batch, asyncio.Future[None]]] = []
+        self._pending: list[tuple[_Batch, asyncio.Future[None]]] = []
         self._pending_rows = 0
         self._wake = asyncio.Event()
         self._enough = asyncio.Event()
@@ -53,7 +58,7 @@ class GroupCommit:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="telemetry-writer")
         self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> GroupCommit:
+    async def __aenter__(self) -> GroupCommit[_Batch]:
         self._task = asyncio.create_task(self._run(), name="group commit")
         return self
 
@@ -65,7 +70,7 @@ class GroupCommit:
             await self._task
         self._thread.shutdown()
 
-    async def submit(self, batch: Batch) -> None:
+    async def submit(self, batch: _Batch) -> None:
         """
         Return once `batch` is durable.
 
@@ -74,11 +79,11 @@ class GroupCommit:
         """
         if self._closing:
             raise TemporaryError("the collector is shutting down")
-        if not batch.table.num_rows:
+        if not batch.rows:
             return
         done = asyncio.get_running_loop().create_future()
         self._pending.append((batch, done))
-        self._pending_rows += batch.table.num_rows
+        self._pending_rows += batch.rows
         self._wake.set()
         if self._pending_rows >= ENOUGH_ROWS:
             self._enough.set()
@@ -98,7 +103,7 @@ class GroupCommit:
             began = time.monotonic()
             await self._commit(group)
             spent = time.monotonic() - began
-            self._observe(spent, sum(batch.table.num_rows for batch, _ in group))
+            self._observe(spent, sum(batch.rows for batch, _ in group))
             await self._gather(self._interval_s - spent)
 
     async def _gather(self, timeout_s: float) -> None:
@@ -109,19 +114,19 @@ class GroupCommit:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._enough.wait(), max(0.0, timeout_s))
 
-    def _next_group(self) -> list[tuple[Batch, asyncio.Future[None]]]:
+    def _next_group(self) -> list[tuple[_Batch, asyncio.Future[None]]]:
         """At least one batch, else as many as stay within MAX_ROWS, in the order they came."""
         rows = count = 0
         for batch, _ in self._pending:
-            rows += batch.table.num_rows
+            rows += batch.rows
             if count and rows > MAX_ROWS:
                 break
             count += 1
         group, self._pending = self._pending[:count], self._pending[count:]
-        self._pending_rows -= sum(batch.table.num_rows for batch, _ in group)
+        self._pending_rows -= sum(batch.rows for batch, _ in group)
         return group
 
-    async def _commit(self, group: list[tuple[Batch, asyncio.Future[None]]]) -> None:
+    async def _commit(self, group: list[tuple[_Batch, asyncio.Future[None]]]) -> None:
         try:
             await self.alone(lambda: self._write([batch for batch, _ in group]))
         except Exception as error:

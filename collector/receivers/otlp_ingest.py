@@ -22,6 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from collector.errors import LimitExceededError
+from collector.model.telemetry import Batch
 from collector.pipeline.admission import Admission, Hold
 from collector.pipeline.commit import GroupCommit
 from collector.pipeline.intake import AS_SENT, Intake
@@ -56,7 +57,7 @@ class MetricsSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OtlpIngest:
-    commit: GroupCommit
+    commit: GroupCommit[Batch]
     metrics: MetricsSink
     admission: Admission
     counts: SelfMetrics
