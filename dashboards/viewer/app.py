@@ -12,6 +12,14 @@ from fastapi import FastAPI, HTTPException, Request
 from nicegui import ui
 
 from dashboards.errors import DashboardError
+from dashboards.viewer.auth.accounts import Accounts
+from dashboards.viewer.auth.attempts import Attempts
+from dashboards.viewer.auth.audit import AuditLog
+from dashboards.viewer.auth.gate import Gate
+from dashboards.viewer.auth.permission import perform, require
+from dashboards.viewer.auth.roles import Act
+from dashboards.viewer.auth.sessions import Sessions
+from dashboards.viewer.auth.users import Users
 from dashboards.viewer.grafana_api import grafana_router
 from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.library import Library
@@ -21,15 +29,18 @@ from dashboards.viewer.pages.explore import ExplorePage
 from dashboards.viewer.pages.remediations import RecordPage, RemediationsPage
 from dashboards.viewer.pages.service_map import ServiceMapPage
 from dashboards.viewer.pages.shell import page
+from dashboards.viewer.pages.sign_in import sign_in_router
 from dashboards.viewer.pages.traces import SearchPage, TracePage
 from dashboards.viewer.panels.sources import Sources
 from dashboards.viewer.peers.jaeger import Jaeger
 from dashboards.viewer.peers.prometheus import Prometheus
 from dashboards.viewer.peers.remediation import Remediation
 from dashboards.viewer.settings import Settings
-from steersman.runtime.http import install_error_envelope
+from steersman.runtime.http import install_error_envelope, limit_bodies
 
 ANSWER_WITHIN_S = 30.0  # what a page asks before it is shown; NiceGUI's own 3 s are short for a busy peer
+MAX_BODY_BYTES = 8 << 20  # twice the largest dashboard that is kept
+VISITOR_S = 365 * 86_400  # how long a browser's theme is remembered
 
 
 def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
@@ -44,12 +55,23 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
         async with client:
             yield
         store.close()
+        accounts.sessions.close()
 
     app = FastAPI(title="Steersman viewer", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     install_error_envelope(app)
     library = Library(settings.data_dir / "dashboards")
     store = GrafanaStore(settings.data_dir / "grafana.sqlite")
-    app.include_router(grafana_router(library, store, token=settings.token))
+    accounts = _accounts(settings, storage_secret)
+    app.add_middleware(limit_bodies, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(
+        Gate,
+        accounts=accounts,
+        audit=AuditLog(settings.data_dir / "audit.jsonl"),
+        hosts=settings.allowed_hosts,
+        cookie_name=f"steersman_session_{settings.port}",
+    )
+    app.include_router(sign_in_router(hint=settings.token_hint))
+    app.include_router(grafana_router(library, store, allowed=require(Act.SAVE_DASHBOARD)))
     prometheus = Prometheus(client, settings.prometheus_url)
 
     @app.get("/-/healthy")
@@ -67,9 +89,28 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     _add_traces(Jaeger(client, settings.jaeger_url))
     _add_operations(prometheus, Remediation(client, settings.remediation_url))
     ui.run_with(
-        app, title="Steersman", storage_secret=storage_secret, show_welcome_message=False, reconnect_timeout=10.0
+        app,
+        title="Steersman",
+        storage_secret=storage_secret,
+        session_middleware_kwargs={
+            "same_site": "strict",
+            "session_cookie": f"steersman_visitor_{settings.port}",
+            "max_age": VISITOR_S,
+        },
+        show_welcome_message=False,
+        reconnect_timeout=10.0,
     )
     return app
+
+
+def _accounts(settings: Settings, secret: str) -> Accounts:
+    return Accounts(
+        token=settings.token,
+        users=Users(settings.data_dir / "users.json"),
+        sessions=Sessions(settings.data_dir / "sessions.sqlite", secret),
+        attempts=Attempts(),
+        anonymous=settings.anonymous,
+    )
 
 
 def _add_dashboards(library: Library, store: GrafanaStore, prometheus: Prometheus, sources: Sources) -> None:
@@ -114,13 +155,12 @@ def _add_dashboards(library: Library, store: GrafanaStore, prometheus: Prometheu
                 "height: 70vh; width: 100%"
             )
 
-            def save() -> None:
-                try:
-                    saved = library.save(_document(editor.value))
-                except DashboardError as error:
-                    ui.notify(str(error), type="negative")
-                    return
-                ui.navigate.to(f"/d/{saved.uid}")
+            async def save() -> None:
+                async def keep(_who: str) -> None:
+                    library.save(_document(editor.value))
+
+                if await perform(Act.SAVE_DASHBOARD, uid, keep):
+                    ui.navigate.to(f"/d/{_document(editor.value).get('uid') or uid}")
 
             ui.button("Save", on_click=save)
 

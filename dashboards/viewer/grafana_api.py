@@ -1,7 +1,8 @@
 """
 The part of Grafana's HTTP API that provisioning and annotating need, so that grafana-client works against the viewer.
 
-Reading is free, as the pages are; changing wants the token. Errors have Grafana's shape, `{"message": …}`.
+Reading is as free as the pages are; changing wants the token, or the name and password of an operator. Errors have
+Grafana's shape, `{"message": …}`.
 Source: grafana.com/docs/grafana/latest/developers/http_api.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -24,7 +25,6 @@ from dashboards.errors import DashboardError
 from dashboards.viewer.grafana.dashboard import Dashboard
 from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.library import Library
-from steersman.runtime.http import require_bearer
 
 GRAFANA_VERSION = "12.1.1"  # whose API this follows
 Name = Annotated[str, Field(min_length=1, max_length=190)]
@@ -91,9 +91,15 @@ class _GrafanaRoute(APIRoute):
         return handled
 
 
-def grafana_router(library: Library, store: GrafanaStore, *, token: str) -> APIRouter:
+def grafana_router(
+    library: Library, store: GrafanaStore, *, allowed: Callable[[Request], Awaitable[None]]
+) -> APIRouter:
+    """
+    Args:
+        allowed: Raises HTTPException for a request that may not change anything.
+    """
     router = APIRouter(prefix="/api", route_class=_GrafanaRoute)
-    changes = [Depends(require_bearer(token))]
+    changes = [Depends(allowed)]
 
     @router.get("/health")
     def health() -> dict[str, str]:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dashboards.errors import SettingsError
+from dashboards.viewer.auth.roles import Role
 from steersman.runtime.ports import Ports
 from steersman.runtime.tokens import EmptyTokenError, read_token
 
 DASHBOARDS_PORT = 3000
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +25,16 @@ class Settings:
     jaeger_url: str
     alertmanager_url: str
     remediation_url: str
-    orchestrator_url: str
+    orchestrator_url: str  # which also runs the drills
+    collector_url: str  # the collector's own API: rule files
+    # What the viewer shows to these peers when a visitor acts; "": it cannot, and says so.
+    remediation_token: str = field(repr=False)
+    alertmanager_token: str = field(repr=False)
+    collector_token: str = field(repr=False)
+    drills_token: str = field(repr=False)
+    anonymous: Role | None  # what somebody may do who has not signed in
+    allowed_hosts: tuple[str, ...]  # names under which a browser may ask for us; empty: any
+    token_hint: str  # where the owner's token is, in words
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -45,24 +56,51 @@ class Settings:
                 raise SettingsError(f"{name} must begin with http:// or https://, got {value!r}")
             return value.rstrip("/")
 
+        host = environment.get("HOST", "127.0.0.1")
+        prometheus_url = url("VIEWER_PROMETHEUS_URL", ports.prometheus)
         return cls(
-            host=environment.get("HOST", "127.0.0.1"),
+            host=host,
             port=int(port),
             data_dir=Path(data_dir),
-            token=_token(environment),
-            prometheus_url=url("VIEWER_PROMETHEUS_URL", ports.prometheus),
+            token=_token(environment, "VIEWER_TOKEN_FILE"),
+            prometheus_url=prometheus_url,
             jaeger_url=url("VIEWER_JAEGER_URL", ports.jaeger),
             alertmanager_url=url("VIEWER_ALERTMANAGER_URL", 9093),
             remediation_url=url("VIEWER_REMEDIATION_URL", ports.remediation),
             orchestrator_url=url("VIEWER_ORCHESTRATOR_URL", ports.orchestrator),
+            collector_url=(environment.get("VIEWER_COLLECTOR_URL") and url("VIEWER_COLLECTOR_URL", 0))
+            or prometheus_url,
+            remediation_token=_token(environment, "VIEWER_REMEDIATION_TOKEN_FILE", needed=False),
+            alertmanager_token=_token(environment, "VIEWER_ALERTMANAGER_TOKEN_FILE", needed=False),
+            collector_token=_token(environment, "VIEWER_COLLECTOR_TOKEN_FILE", needed=False),
+            drills_token=_token(environment, "VIEWER_DRILLS_TOKEN_FILE", needed=False),
+            anonymous=_anonymous(environment, host),
+            allowed_hosts=_hosts(environment, host),
+            token_hint=f"The token is in {environment['VIEWER_TOKEN_FILE']}; its name is admin.",
         )
 
 
-def _token(environment: Mapping[str, str]) -> str:
-    path = environment.get("VIEWER_TOKEN_FILE")
+def _token(environment: Mapping[str, str], name: str, *, needed: bool = True) -> str:
+    path = environment.get(name)
     if not path:
-        raise SettingsError("VIEWER_TOKEN_FILE is not set")
+        if needed:
+            raise SettingsError(f"{name} is not set")
+        return ""
     try:
         return read_token(Path(path))
     except (OSError, EmptyTokenError) as error:
-        raise SettingsError(f"VIEWER_TOKEN_FILE: {error}") from error
+        raise SettingsError(f"{name}: {error}") from error
+
+
+def _anonymous(environment: Mapping[str, str], host: str) -> Role | None:
+    """Reading is open on this machine, and closed where others can reach it, unless it is said otherwise."""
+    text = environment.get("VIEWER_ANONYMOUS_ROLE", "viewer" if host in LOOPBACK else "none")
+    if text not in ("viewer", "none"):
+        raise SettingsError(f"VIEWER_ANONYMOUS_ROLE must be viewer or none, got {text[:60]!r}")
+    return Role.VIEWER if text == "viewer" else None
+
+
+def _hosts(environment: Mapping[str, str], host: str) -> tuple[str, ...]:
+    if named := environment.get("VIEWER_ALLOWED_HOSTS", ""):
+        return tuple(each.strip().lower() for each in named.split(",") if each.strip())
+    return LOOPBACK if host in LOOPBACK else ()

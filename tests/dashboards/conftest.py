@@ -17,6 +17,7 @@ from grafana_client.api import GrafanaApi
 from dashboards.viewer.grafana_api import grafana_router
 from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.library import Library
+from steersman.runtime.http import require_bearer
 
 TOKEN = "push-dashboards"
 
@@ -32,7 +33,7 @@ class Served:
 def grafana(tmp_path: Path) -> Iterator[Served]:
     library, store = Library(tmp_path / "dashboards"), GrafanaStore(tmp_path / "grafana.sqlite")
     app = FastAPI()
-    app.include_router(grafana_router(library, store, token=TOKEN))
+    app.include_router(grafana_router(library, store, allowed=require_bearer(TOKEN)))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))

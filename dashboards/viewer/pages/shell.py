@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from html import escape
+from urllib.parse import quote
 
 from nicegui import app, ui
 
+from dashboards.viewer.auth.permission import visitor
+from dashboards.viewer.auth.roles import Act, Identity
+from dashboards.viewer.pages.stylesheet import STYLE
 from dashboards.viewer.panels.chart import SCRIPT
 
-STYLE = (Path(__file__).parent / "style.css").read_text()
 NAVIGATION = (
     ("dashboards", "Dashboards", "/dashboards"),
     ("map", "Map", "/map"),
@@ -18,6 +21,7 @@ NAVIGATION = (
     ("traces", "Traces", "/traces"),
     ("alerts", "Alerts", "/alerts"),
     ("remediations", "Remediations", "/remediations"),
+    ("drills", "Drills", "/drills"),
 )
 
 
@@ -52,5 +56,24 @@ def page(title: str, here: str) -> Iterator[None]:
         ui.button(icon="light_mode" if dark.value else "dark_mode", on_click=turn).props(
             'flat round dense aria-label="Light or dark"'
         )
+        _account(visitor())
     with ui.element("main").classes("page"):
         yield
+
+
+def _account(who: Identity) -> None:
+    if who.name == "anonymous":
+        url = ui.context.client.request.url
+        here = f"{url.path}?{url.query}" if url.query else url.path
+        ui.link("Sign in", f"/sign-in?next={quote(here)}").classes("account")
+        return
+    person = ui.button(icon="person").props(f'flat round dense aria-label="Signed in as {escape(who.name)}"')
+    with person, ui.menu(), ui.element("div").classes("q-pa-md"):
+        ui.label(who.name).classes("text-weight-bold")
+        ui.label(str(who.role)).classes("soft q-mb-sm")
+        if who.may(Act.READ_AUDIT):
+            ui.link("Audit log", "/audit")
+        ui.html(
+            '<form method="post" action="/sign-out"><button class="linklike">Sign out</button></form>',
+            sanitize=False,
+        )
