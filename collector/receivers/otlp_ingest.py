@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from hashlib import blake2b
@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from collector.errors import LimitExceededError
-from collector.model.telemetry import Batch
+from collector.model.telemetry import Batch, LogBatch, SpanBatch
 from collector.pipeline.admission import Admission, Hold
 from collector.pipeline.commit import GroupCommit
 from collector.pipeline.intake import AS_SENT, Intake
@@ -32,7 +32,7 @@ from collector.pipeline.spans import decode_spans
 
 # Below this a request decodes in about the time that it takes to hand it to another thread and back.
 _INLINE_BYTES = 32 << 10
-_Decoded = TypeVar("_Decoded")
+_Batch = TypeVar("_Batch", SpanBatch, LogBatch, covariant=True)
 Response = ExportTraceServiceResponse | ExportLogsServiceResponse | ExportMetricsServiceResponse
 
 
@@ -47,6 +47,10 @@ REQUEST_TYPES: Mapping[Signal, type[Message]] = {
     Signal.LOGS: ExportLogsServiceRequest,
     Signal.METRICS: ExportMetricsServiceRequest,
 }
+
+
+class _Decode(Protocol[_Batch]):
+    def __call__(self, request: bytes, *, received_ms: int, intake: Intake) -> _Batch: ...
 
 
 class MetricsSink(Protocol):
@@ -86,9 +90,7 @@ class OtlpIngest:
                 return await self._metrics(request, transport)
 
     async def _traces(self, request: bytes, transport: str) -> ExportTraceServiceResponse:
-        now_ms = _now_ms()
-        batch = await _decoded(request, lambda: decode_spans(request, received_ms=now_ms, intake=self.intake))
-        await self.commit.submit(replace(batch, digest=_digest(request)))
+        batch = await self._stored(request, decode_spans)
         self.counts.accepted("traces", transport, batch.table.num_rows)
         response = ExportTraceServiceResponse()
         if batch.rejected:
@@ -102,11 +104,19 @@ class OtlpIngest:
         return response
 
     async def _logs(self, request: bytes, transport: str) -> ExportLogsServiceResponse:
-        now_ms = _now_ms()
-        batch = await _decoded(request, lambda: decode_logs(request, received_ms=now_ms, intake=self.intake))
-        await self.commit.submit(replace(batch, digest=_digest(request)))
+        batch = await self._stored(request, decode_logs)
         self.counts.accepted("logs", transport, batch.table.num_rows)
         return ExportLogsServiceResponse()
+
+    async def _stored(self, request: bytes, decode: _Decode[_Batch]) -> _Batch:
+        def decoded() -> _Batch:
+            batch = decode(request, received_ms=_now_ms(), intake=self.intake)
+            return replace(batch, digest=_digest(request))
+
+        with self.commit.coming():
+            batch = decoded() if len(request) < _INLINE_BYTES else await asyncio.to_thread(decoded)
+        await self.commit.submit(batch)
+        return batch
 
     async def _metrics(self, request: bytes, transport: str) -> ExportMetricsServiceResponse:
         rejected, reason = await self.metrics.ingest(request)
@@ -116,10 +126,6 @@ class OtlpIngest:
             response.partial_success.rejected_data_points = rejected
             response.partial_success.error_message = reason
         return response
-
-
-async def _decoded(request: bytes, decode: Callable[[], _Decoded]) -> _Decoded:
-    return decode() if len(request) < _INLINE_BYTES else await asyncio.to_thread(decode)
 
 
 def _digest(request: bytes) -> bytes:

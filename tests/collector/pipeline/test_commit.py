@@ -6,9 +6,9 @@ import threading
 import pyarrow as pa
 import pytest
 
-from collector.errors import TemporaryError
+from collector.errors import BadRequestError, TemporaryError
 from collector.model.telemetry import SpanBatch
-from collector.pipeline.commit import ENOUGH_ROWS, MAX_ROWS, GroupCommit
+from collector.pipeline.commit import ENOUGH_ROWS, MAX_ROWS, PLENTY_ROWS, GroupCommit
 
 
 def batch(name: str, rows: int = 1) -> SpanBatch:
@@ -99,3 +99,35 @@ async def test_a_sender_that_has_gone_does_not_stop_the_others():
         go_on.set()
         await other
     assert gone.cancelled()
+
+
+async def test_what_is_being_decoded_joins_the_next_commit():
+    groups = []
+    async with GroupCommit(lambda batches: groups.append(names(batches)), interval_s=3600) as commit:
+        await commit.submit(batch("first"))
+        with commit.coming():
+            early = asyncio.create_task(commit.submit(batch("early", ENOUGH_ROWS)))
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await asyncio.gather(early, commit.submit(batch("late")))
+    assert groups == [["first"], ["early", "late"]]
+
+
+async def test_what_is_decoded_in_vain_delays_nobody_for_longer():
+    async with GroupCommit(lambda _batches: None, interval_s=3600) as commit:
+        await commit.submit(batch("first"))
+        in_vain = commit.coming()
+        in_vain.__enter__()
+        waiting = asyncio.create_task(commit.submit(batch("good", ENOUGH_ROWS)))
+        await asyncio.sleep(0)
+        assert not in_vain.__exit__(BadRequestError, BadRequestError("malformed"), None)
+        async with asyncio.timeout(5):
+            await waiting
+
+
+async def test_plenty_of_rows_wait_for_nothing():
+    async with GroupCommit(lambda _batches: None, interval_s=3600) as commit:
+        await commit.submit(batch("first"))
+        with commit.coming():
+            async with asyncio.timeout(5):
+                await commit.submit(batch("large", PLENTY_ROWS))
