@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import uvloop
 from fastapi import FastAPI
 from prometheus_client import disable_created_metrics
 from starlette.applications import Starlette
@@ -224,7 +225,7 @@ def _status(in_force: ConfigInForce, engine: Engine, store: MetricStore) -> Proc
         flags=flags,
         config=lambda: in_force.config.text,
         retention=lambda: retention,
-        corruptions=lambda: store.stats.corrupt_chunks,
+        corruptions=lambda: store.corrupt_chunks,
         cardinality=lambda top: store.cardinality(top=top),
         reload=in_force.reload,
         reloaded=in_force.reloaded,
@@ -277,7 +278,7 @@ def _count_metrics(counts: SelfMetrics, store: MetricStore, scrapes: ScrapeManag
         "steersman_metrics_refused_series": ("New series over a limit.", lambda: store.stats.refused_series),
         "prometheus_tsdb_compactions": ("Segment files merged.", lambda: store.stats.merged_segments),
         "steersman_metrics_commits": ("Group commits of the metric store.", lambda: store.stats.commits),
-        "steersman_metrics_corrupt_chunks": ("Chunks left out of answers.", lambda: store.stats.corrupt_chunks),
+        "steersman_metrics_corrupt_chunks": ("Chunks left out of answers.", lambda: store.corrupt_chunks),
         "steersman_scrapes": ("Scrapes done.", lambda: scrapes.stats.scrapes),
         "steersman_scrapes_failed": ("Scrapes that failed.", lambda: scrapes.stats.failed),
         "steersman_scrapes_over_limits": ("Scrapes that failed over a limit.", lambda: scrapes.stats.over_limits),
@@ -412,7 +413,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     external_url = (arguments.external_url or f"http://{http.host}:{http.port}").rstrip("/")
     try:
-        asyncio.run(
+        uvloop.run(
             run(
                 load(arguments.config),
                 arguments.data_dir.resolve(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,8 @@ __all__ = [  # also what other modules know by this one's name
     "Exemplar",
     "HistogramSeries",
     "Labels",
+    "LatestSource",
+    "LatestVector",
     "MatchOp",
     "Matcher",
     "MetricMetadata",
@@ -138,6 +140,11 @@ class Vector:
 
 
 @dataclass(frozen=True, slots=True)
+class LatestVector(Vector):
+    """The last sample of each series before some time; a value may be a stale marker."""
+
+
+@dataclass(frozen=True, slots=True)
 class MetricMetadata:
     name: str  # the metric family's Prometheus name
     kind: str  # counter, gauge, histogram, summary, unknown
@@ -163,6 +170,19 @@ class SeriesSource(Protocol):
     ) -> list[tuple[Labels, list[Exemplar]]]: ...
 
     def metadata(self) -> list[MetricMetadata]: ...
+
+
+@runtime_checkable
+class LatestSource(Protocol):
+    """A SeriesSource that answers instant queries without a look into every sample."""
+
+    def latest(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> tuple[LatestVector, list[Block]]:
+        """
+        The last sample in [min_ms, max_ms] of each series: of most at once, of the others in blocks as `select` gives.
+
+        No series stands in both. Of series that have native histograms the floats are in the blocks.
+        """
+        ...
 
 
 class SampleSink(Protocol):

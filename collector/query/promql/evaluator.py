@@ -9,7 +9,7 @@ import numpy as np
 
 from collector.errors import UnsupportedError
 from collector.model.histogram import HistogramSeries
-from collector.model.series import ABSENT, Block, Matcher, SeriesSource
+from collector.model.series import ABSENT, Block, LatestSource, LatestVector, Matcher, SeriesSource
 from collector.query.promql import binary, calls
 from collector.query.promql import windows as windowing
 from collector.query.promql.aggregation import aggregate
@@ -17,7 +17,7 @@ from collector.query.promql.annotations import Annotations
 from collector.query.promql.budget import Budget
 from collector.query.promql.native_windows import histogram_windows
 from collector.query.promql.over_time import RangeSamples
-from collector.query.promql.selection import joined, latest, latest_histograms
+from collector.query.promql.selection import joined, last_frame, latest, latest_histograms
 from collector.query.promql.tree import (
     SET_OPERATORS,
     Aggregation,
@@ -33,7 +33,7 @@ from collector.query.promql.tree import (
     Subquery,
     Text,
 )
-from collector.query.promql.values import Floats, Frame, Times
+from collector.query.promql.values import Floats, Frame, Times, stacked
 from collector.query.promql.windows import Windows, together, windows_of
 
 # What a subquery without a step takes: Prometheus's global.evaluation_interval, by its default (1m).
@@ -90,9 +90,16 @@ class Evaluator:
         """The selector's series; with `timestamps` their samples' times in seconds, in place of the samples."""
         ends = self._lookup_times(node.offset_ms, node.at)
         start_ms, end_ms = int(ends.min()) - self.lookback_ms, int(ends.max())
-        blocks, histograms = self._select(node.matchers, start_ms, end_ms)
-        self.budget.spend(sum(len(block.labels) for block in blocks) * len(ends))
+        known: LatestVector | None = None
+        if len(ends) == 1 and not timestamps and isinstance(self.source, LatestSource):
+            known, blocks = self.source.latest(node.matchers, min_ms=start_ms + windowing.LEFT_OPEN, max_ms=end_ms)
+            histograms = self._histograms(node.matchers, start_ms, end_ms)
+        else:
+            blocks, histograms = self._select(node.matchers, start_ms, end_ms)
+        self.budget.spend(sum(len(block.labels) for block in blocks) * len(ends) + (len(known.labels) if known else 0))
         frame = latest(blocks, ends, self.lookback_ms, timestamps=timestamps)
+        if known is not None:
+            frame = stacked([last_frame(known), frame], 1) if frame.labels else last_frame(known)
         if histograms:
             self.budget.spend(len(histograms) * len(ends))
             other, when = latest_histograms(histograms, ends, self.lookback_ms, timestamps=timestamps)
@@ -105,10 +112,12 @@ class Evaluator:
     def _select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int
     ) -> tuple[list[Block], list[HistogramSeries]]:
-        min_ms = start_ms + windowing.LEFT_OPEN
-        blocks = self.source.select(matchers, min_ms=min_ms, max_ms=end_ms)
-        histograms = self.source.select_histograms(matchers, min_ms=min_ms, max_ms=end_ms)
-        return [block for block in blocks if block.labels], [one for one in histograms if len(one.histograms)]
+        blocks = self.source.select(matchers, min_ms=start_ms + windowing.LEFT_OPEN, max_ms=end_ms)
+        return [block for block in blocks if block.labels], self._histograms(matchers, start_ms, end_ms)
+
+    def _histograms(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[HistogramSeries]:
+        found = self.source.select_histograms(matchers, min_ms=start_ms + windowing.LEFT_OPEN, max_ms=end_ms)
+        return [one for one in found if len(one.histograms)]
 
     def at_every_step(self, frame: Frame) -> Frame:
         """A frame of one step, pinned by `@`, at every step."""

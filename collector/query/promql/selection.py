@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from collector.model.histogram import HistogramSeries
-from collector.model.series import ABSENT_BITS, Block, Labels, is_absent, is_stale
+from collector.model.series import ABSENT_BITS, Block, Labels, LatestVector, is_absent, is_stale
 from collector.query.promql import windows
 from collector.query.promql.arrays import Rows
 from collector.query.promql.native import table_of
@@ -48,6 +48,12 @@ def latest(blocks: Sequence[Block], ends_ms: Times, lookback_ms: int, *, timesta
     frame = Frame(labels, values, present)
     seen = present.any(axis=1)
     return frame if seen.all() else frame.take(np.flatnonzero(seen))
+
+
+def last_frame(known: LatestVector) -> Frame:
+    """A source's last samples, at the only step of a query."""
+    frame = Frame(known.labels, known.values[:, None], ~is_stale(known.values)[:, None])
+    return frame if frame.present.all() else frame.take(np.flatnonzero(frame.present[:, 0]))
 
 
 def _has_marker(block: Block) -> bool:

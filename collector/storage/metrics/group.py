@@ -43,6 +43,11 @@ class Group:
         return not (self.chunks or self.head.rows or self.late.rows or self.histograms.rows)
 
     @property
+    def has_histograms(self) -> bool:
+        """Native ones, of any time."""
+        return bool(self.histograms.rows) or self.sealed.histograms_ms >= 0
+
+    @property
     def sealed_safely(self) -> SealedUpTo:
         """As `sealed`, unless samples of that age wait in the heads: then the log must keep them."""
         floats, histograms = self.sealed
@@ -128,11 +133,11 @@ def chunk_piece(chunk: Chunk, ids: NDArray[np.uint32], min_ms: int, max_ms: int,
     places, columns = chunk.columns.find(ids)
     if not len(places):
         return None
-    timestamps = chunk.timestamps()
+    timestamps = chunk.timestamps(cache)
     low, high = _bounds(timestamps, min_ms, max_ms)
     if low == high:
         return None
-    return Piece(places, timestamps[low:high], chunk.values(columns, cache)[:, low:high])
+    return Piece(places, timestamps[low:high], chunk.values(columns, slice(low, high), cache))
 
 
 def joined(labels: tuple[Labels, ...], pieces: list[Piece]) -> Block | None:
@@ -149,11 +154,15 @@ def joined(labels: tuple[Labels, ...], pieces: list[Piece]) -> Block | None:
         timestamps = np.unique(np.concatenate([piece.timestamps_ms for piece in pieces]))
         return _without_empty(labels, timestamps, overlaid(len(labels), timestamps, pieces))
     timestamps = np.concatenate([piece.timestamps_ms for piece in in_order])
-    values = np.full((len(labels), len(timestamps)), ABSENT)
+    values = np.empty((len(labels), len(timestamps)))
     start = 0
     for piece in in_order:
         end = start + len(piece.timestamps_ms)
-        values[piece.places, start:end] = piece.values
+        if len(piece.places) == len(labels):  # each of them once, in order
+            values[:, start:end] = piece.values
+        else:
+            values[:, start:end] = ABSENT
+            values[piece.places, start:end] = piece.values
         start = end
     return _without_empty(labels, timestamps, values)
 

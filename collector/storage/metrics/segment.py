@@ -18,6 +18,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ _FIXED = struct.Struct("<IIIIqq")  # group, rows, series, blobs, min_ms, max_ms
 _BLOB = struct.Struct("<II")  # length, CRC-32
 _HISTOGRAMS = 1 << 31  # in the group's number: this chunk holds native histograms
 _SIZED = 1 << 30  # there, too: u16 for each strip, how many series it has; a former chunk has strips of equal size
+_TIMESTAMPS = -1  # in place of a strip's number, in the cache
 _ROW = struct.Struct("<II")  # of a series of histograms: how many, bytes of timestamps
 
 
@@ -50,26 +52,41 @@ class CorruptChunkError(CollectorError):
 
 
 class StripCache:
-    """Unpacked strips, the least recently used leave first. Rules ask for the same five minutes every second."""
+    """
+    Unpacked strips and timestamps, the least recently used leave first. Rules ask for the same five minutes every
+    second, an open dashboard for the same hours; what nobody asks for any more goes, see `forget_idle`.
+    """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
-        self._strips: OrderedDict[tuple[int, int], NDArray[np.float64]] = OrderedDict()
-        self._bytes = 0
+        self._kept: OrderedDict[tuple[int, int], tuple[NDArray[Any], int]] = OrderedDict()  # and when last used
+        self._round = 0
+        self.nbytes = 0
 
-    def get(self, key: tuple[int, int]) -> NDArray[np.float64] | None:
-        strip = self._strips.get(key)
-        if strip is not None:
-            self._strips.move_to_end(key)
-        return strip
+    def get(self, key: tuple[int, int]) -> NDArray[Any] | None:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept[key] = (found[0], self._round)
+        self._kept.move_to_end(key)
+        return found[0]
 
-    def put(self, key: tuple[int, int], strip: NDArray[np.float64]) -> None:
-        if key in self._strips or strip.nbytes > self._limit:
+    def put(self, key: tuple[int, int], array: NDArray[Any]) -> None:
+        if key in self._kept or array.nbytes > self._limit:
             return
-        self._strips[key] = strip
-        self._bytes += strip.nbytes
-        while self._bytes > self._limit:
-            self._bytes -= self._strips.popitem(last=False)[1].nbytes
+        self._kept[key] = (array, self._round)
+        self.nbytes += array.nbytes
+        while self.nbytes > self._limit:
+            self._drop_oldest()
+
+    def forget_idle(self) -> None:
+        """Drop what nobody has asked for since the last but one call."""
+        while self._kept and next(iter(self._kept.values()))[1] < self._round:
+            self._drop_oldest()
+        self._round += 1
+
+    def _drop_oldest(self) -> None:
+        self.nbytes -= self._kept.popitem(last=False)[1][0].nbytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,19 +103,33 @@ class Chunk:
     histograms: bool
     strips: NDArray[np.int64]  # [strips + 1]: the first column of each, and how many columns there are
 
-    def timestamps(self) -> NDArray[np.int64]:
-        try:
-            return decode_timestamps(self._blob(0, self.offset), rows=self.rows)
-        except ValueError as error:
-            raise CorruptChunkError(f"{self.segment.path} at byte {self.offset}: {error}") from error
+    def timestamps(self, cache: StripCache | None = None) -> NDArray[np.int64]:
+        key = (self.serial, _TIMESTAMPS)
+        times: NDArray[np.int64] | None = cache.get(key) if cache is not None else None
+        if times is None:
+            try:
+                times = decode_timestamps(self._blob(0, self.offset), rows=self.rows)
+            except ValueError as error:
+                raise CorruptChunkError(f"{self.segment.path} at byte {self.offset}: {error}") from error
+            if cache is not None:
+                cache.put(key, times)
+        return times
 
-    def values(self, columns: NDArray[np.intp], cache: StripCache) -> NDArray[np.float64]:
-        """float64[len(columns), rows] of these columns."""
-        out = np.empty((len(columns), self.rows))
+    def values(self, columns: NDArray[np.intp], rows: slice, cache: StripCache) -> NDArray[np.float64]:
+        """float64[len(columns), len(rows)] of these columns, copied."""
         strips = np.searchsorted(self.strips, columns, side="right") - 1
+        first = int(strips[0])
+        if (strips == first).all():
+            return np.asarray(np.take(self._strip(first, cache)[:, rows], columns - self.strips[first], axis=0))
+        out = np.empty((len(columns), len(range(*rows.indices(self.rows)))))
         for strip in np.unique(strips).tolist():
-            here = strips == strip
-            out[here] = self._strip(strip, cache)[columns[here] - self.strips[strip]]
+            here = np.flatnonzero(strips == strip)
+            values = self._strip(strip, cache)[:, rows]
+            low, high = int(here[0]), int(here[-1]) + 1
+            if high - low == len(here):  # a metric's series lie side by side, so mostly
+                np.take(values, columns[low:high] - self.strips[strip], axis=0, out=out[low:high], mode="clip")
+            else:
+                out[here] = values[columns[here] - self.strips[strip]]
         return out
 
     def histogram_row(self, column: int) -> HistogramRow:
@@ -115,7 +146,7 @@ class Chunk:
 
     def _strip(self, strip: int, cache: StripCache) -> NDArray[np.float64]:
         key = (self.serial, strip)
-        values = cache.get(key)
+        values: NDArray[np.float64] | None = cache.get(key)
         if values is None:
             offset = self.offset + int(self.blobs[: strip + 1, 0].sum())
             series = int(self.strips[strip + 1] - self.strips[strip])

@@ -15,22 +15,16 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from collector.errors import LimitExceededError, TemporaryError
-from collector.model.histogram import HistogramSeries
-from collector.model.labels import Labels, Matcher
 from collector.model.series import (
     AppendOutcome,
-    Block,
-    Exemplar,
     MetricMetadata,
     RefusalReason,
     SampleBatch,
@@ -39,14 +33,11 @@ from collector.model.series import (
 from collector.storage.metrics.cardinality import Cardinality, costs_of
 from collector.storage.metrics.catalog import Catalog
 from collector.storage.metrics.committer import Committer, PendingAppend
-from collector.storage.metrics.exemplars import ExemplarRings
-from collector.storage.metrics.group import Group, Piece, chunk_piece, joined
-from collector.storage.metrics.histogram_head import HistogramRow, merged
-from collector.storage.metrics.index import InvertedIndex
 from collector.storage.metrics.intake import Intake, TimeRules
+from collector.storage.metrics.reading import StoredSeries
 from collector.storage.metrics.replay import replay
 from collector.storage.metrics.sealing import AHEAD_MS, SEAL_EVERY_MS, SEAL_WAIT_MS, Sealing
-from collector.storage.metrics.segment import Chunk, CorruptChunkError, SegmentStore, StripCache
+from collector.storage.metrics.segment import SegmentStore
 from collector.storage.metrics.table import SeriesTable
 from collector.storage.metrics.tally import Tally
 from collector.storage.metrics.wal import LoggedExemplar, LoggedHistograms, LogRecord, WriteAheadLog
@@ -55,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_MS = 2 * 3_600_000  # a file goes as a whole, so this (or an eighth of the retention) is how exact retention is
-CACHE_BYTES = 8 * 1024 * 1024  # 130 strips: the series of the rules and of one dashboard, one chunk back
+CACHE_IDLE_MS = 60_000  # unpacked samples that nobody asked for in this time, or twice it, are forgotten
 PURGE_EVERY_MS = 3_600_000
 SERIES_LIMIT = 200_000  # at some 1.5 KB of labels and index each, 300 MB
 TARGET_SERIES_LIMIT = 100_000  # half of all: one target gone wrong leaves room for the others
@@ -66,7 +57,6 @@ TARGET_SERIES_LIMIT = 100_000  # half of all: one target gone wrong leaves room 
 OUT_OF_ORDER_MS = 300_000
 METADATA_LIMIT = 20_000
 _NO_MIN_MS = (1 << 63) - 1
-MATCH_CACHE = 500  # sets of matchers: rules and dashboards ask for the same ones again and again
 
 
 def _now_ms() -> int:
@@ -87,7 +77,6 @@ class StoreStats:
     refused_series: int = 0  # over the limit
     commits: int = 0
     merged_segments: int = 0
-    corrupt_chunks: int = 0
     torn_log_bytes: int = 0
 
 
@@ -99,13 +88,7 @@ class SeriesLimitError(LimitExceededError):
         self.refused = refused  # series
 
 
-class _Match(NamedTuple):
-    group: Group
-    ids: NDArray[np.uint32]
-    labels: tuple[Labels, ...]
-
-
-class MetricStore:
+class MetricStore(StoredSeries):
     """Implements SampleSink and SeriesSource. Queries may run in any thread; all writing is done by one of its own."""
 
     def __init__(
@@ -124,10 +107,11 @@ class MetricStore:
         self._retention_ms = retention_ms
         self._out_of_order_ms = out_of_order_ms
         self._clock = clock
-        self._lock = threading.RLock()  # heads, chunks, index and exemplars: changed under it, read under it
         file_ms = max(SEAL_EVERY_MS, retention_ms // 8)
         self._catalog = Catalog(directory)
-        self._table = SeriesTable(self._catalog, limit=series_limit, limit_per_target=target_series_limit)
+        table = SeriesTable(self._catalog, limit=series_limit, limit_per_target=target_series_limit)
+        # Heads, chunks, index and exemplars are changed under the lock and read under it.
+        super().__init__(table, threading.RLock())
         self._log = WriteAheadLog(directory)
         self._segments = SegmentStore(directory, roll_bytes=SEGMENT_BYTES, roll_ms=min(SEGMENT_MS, file_ms))
         self._sealing = Sealing(
@@ -140,13 +124,9 @@ class MetricStore:
             wait_ms=min(SEAL_WAIT_MS, file_ms),
             now_ms=clock(),
         )
-        self._index = InvertedIndex()
-        self._exemplars = ExemplarRings()
         self._intake = Intake(self._table, self._exemplars)
         self._metadata: dict[str, MetricMetadata] = {}
-        self._cache = StripCache(CACHE_BYTES)
-        self._matches: dict[tuple[Matcher, ...], list[_Match]] = {}
-        self._purged_at = clock()
+        self._purged_at = self._aged_at = clock()
         self._lock_fd = -1
         self._committer: Committer | None = None
 
@@ -243,83 +223,7 @@ class MetricStore:
                 if entry.name in self._metadata or len(self._metadata) < METADATA_LIMIT:
                     self._metadata[entry.name] = entry
 
-    # --- SeriesSource
-
-    def select(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[Block]:
-        """
-        One block for each target that has matching samples in [min_ms, max_ms], copied.
-
-        A chunk that is corrupt on disk is left out, logged and counted.
-
-        Raises:
-            BadRequestError: a regular expression does not compile.
-        """
-        plans: list[tuple[_Match, list[Chunk], list[Piece]]] = []
-        with self._lock:
-            for match in self._match(matchers):
-                chunks = match.group.chunks_between(min_ms, max_ms)
-                heads = match.group.head_pieces(match.ids, min_ms, max_ms)
-                if chunks or heads:
-                    plans.append((match, chunks, heads))
-        blocks = []
-        for match, chunks, heads in plans:
-            pieces = [piece for chunk in chunks if (piece := self._read(chunk, match.ids, min_ms, max_ms))]
-            block = joined(match.labels, pieces + heads)
-            if block is not None:
-                blocks.append(block)
-        return blocks
-
-    def select_histograms(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[HistogramSeries]:
-        """
-        The native histograms of matching series in [min_ms, max_ms], sorted by labels; stale ones too.
-
-        Raises:
-            BadRequestError: a regular expression does not compile.
-        """
-        plans: list[tuple[_Match, list[Chunk], dict[int, HistogramRow]]] = []
-        with self._lock:
-            for match in self._match(matchers):
-                chunks = match.group.chunks_between(min_ms, max_ms, histograms=True)
-                heads = match.group.histogram_rows(match.ids, min_ms, max_ms)
-                if chunks or heads:
-                    plans.append((match, chunks, heads))
-        found = []
-        for match, chunks, heads in plans:
-            rows: dict[int, list[HistogramRow]] = {}
-            for chunk in chunks:
-                for place, row in self._read_histograms(chunk, match.ids, min_ms, max_ms):
-                    rows.setdefault(place, []).append(row)
-            for place, number in enumerate(match.ids.tolist()):
-                every = rows.get(place, []) + ([heads[number]] if number in heads else [])
-                row = merged(every) if every else HistogramRow()
-                if row.timestamps_ms:
-                    times = np.array(row.timestamps_ms, np.int64)
-                    found.append(HistogramSeries(match.labels[place], times, tuple(row.histograms)))
-        return sorted(found, key=lambda series: series.labels)
-
-    def series(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[Labels]:
-        """Sorted. Before the last minutes, a series counts as there for the whole of each chunk that it is in."""
-        return sorted(self._seen(matchers, min_ms, max_ms))
-
-    def label_names(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[str]:
-        return sorted({name for labels in self._seen(matchers, min_ms, max_ms) for name, _ in labels})
-
-    def label_values(self, name: str, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[str]:
-        seen = self._seen(matchers, min_ms, max_ms)
-        return sorted({value for labels in seen for label, value in labels if label == name})
-
-    def exemplars(
-        self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int
-    ) -> list[tuple[Labels, list[Exemplar]]]:
-        """The last exemplars of each matching series that has some in the range, by labels; oldest first."""
-        with self._lock:
-            found = [
-                (labels, kept)
-                for match in self._match(matchers)
-                for number, labels in zip(match.ids.tolist(), match.labels, strict=True)
-                if (kept := self._exemplars.between(number, min_ms=min_ms, max_ms=max_ms))
-            ]
-        return sorted(found)
+    # --- SeriesSource, of which the rest is in StoredSeries
 
     def metadata(self) -> list[MetricMetadata]:
         with self._lock:
@@ -357,58 +261,6 @@ class MetricStore:
                 series_by_pair=by_pair,
             )
 
-    # --- reading
-
-    def _match(self, matchers: Sequence[Matcher]) -> list[_Match]:
-        key = tuple(matchers)
-        found = self._matches.get(key)
-        if found is None:
-            by_group: dict[int, list[int]] = {}
-            for number in self._index.match(key).tolist():
-                by_group.setdefault(self._table.owner_of(number), []).append(number)
-            found = [
-                _Match(
-                    self._table.groups[group],
-                    np.array(numbers, np.uint32),
-                    tuple(self._table.labels_of(number) for number in numbers),
-                )
-                for group, numbers in by_group.items()
-            ]
-            if len(self._matches) >= MATCH_CACHE:
-                self._matches.clear()
-            self._matches[key] = found
-        return found
-
-    def _read(self, chunk: Chunk, ids: NDArray[np.uint32], min_ms: int, max_ms: int) -> Piece | None:
-        try:
-            with self._lock:  # the cache is shared
-                return chunk_piece(chunk, ids, min_ms, max_ms, self._cache)
-        except (CorruptChunkError, OSError) as error:
-            self._left_out(error)
-            return None
-
-    def _read_histograms(
-        self, chunk: Chunk, ids: NDArray[np.uint32], min_ms: int, max_ms: int
-    ) -> Iterator[tuple[int, HistogramRow]]:
-        places, columns = chunk.columns.find(ids)
-        for place, column in zip(places.tolist(), columns.tolist(), strict=True):
-            try:
-                yield place, chunk.histogram_row(column).between(min_ms, max_ms)
-            except (CorruptChunkError, OSError) as error:
-                self._left_out(error)
-
-    def _left_out(self, error: Exception) -> None:
-        self.stats.corrupt_chunks += 1
-        _log.error("left out of an answer: %s", error)
-
-    def _seen(self, matchers: Sequence[Matcher], min_ms: int, max_ms: int) -> list[Labels]:
-        with self._lock:
-            return [
-                match.labels[place]
-                for match in self._match(matchers)
-                for place in np.flatnonzero(match.group.seen_between(match.ids, min_ms, max_ms)).tolist()
-            ]
-
     # --- the committing thread
 
     def _commit(self, waiting: list[PendingAppend]) -> None:
@@ -441,10 +293,8 @@ class MetricStore:
 
     def _publish(self, records: list[tuple[LogRecord, Tally]]) -> None:
         if self._intake.new_series:
-            for number, labels in self._intake.new_series:
-                self._index.add(number, labels)
+            self._add_series(self._intake.new_series)
             self._intake.new_series.clear()
-            self._matches.clear()
         for record, tally in records:
             self._apply(record, tally)
 
@@ -457,9 +307,11 @@ class MetricStore:
                 put = head.put(number, at, histogram)
                 tally.histograms += put.stored
                 tally.put(put, number, self._table)
+            self._latest.never(np.array(record.series, np.uint32))
         else:
             put = self._table.groups[record.layout.group].apply(record)
             tally.put(put, int(record.layout.ids[put.conflict[0]]) if put.conflict else 0, self._table)
+            self._latest.saw(record.layout.ids, record.timestamps_ms, record.values)
 
     def _count(self, tally: Tally) -> None:
         self.stats.samples += tally.stored
@@ -477,6 +329,10 @@ class MetricStore:
     def _tick(self) -> None:
         now_ms = self._clock()
         removed = self._sealing.tick(now_ms)
+        if now_ms - self._aged_at >= CACHE_IDLE_MS:
+            self._aged_at = now_ms
+            with self._lock:
+                self._cache.forget_idle()
         if (removed or now_ms - self._purged_at >= PURGE_EVERY_MS) and not self._catalog.pending:
             self._purged_at = now_ms
             self._purge()
@@ -495,11 +351,8 @@ class MetricStore:
         with self._lock:
             if not self._table.keep_only(alive):
                 return
-            self._index = InvertedIndex()
-            for number, labels in sorted(self._table.items()):
-                self._index.add(number, labels)
+            self._forget_series()
             self._intake.new_series.clear()
-            self._matches.clear()
             self._exemplars.keep_only(alive)
         if self._catalog.entries > 2 * len(self._table):
             self._catalog.rewrite(self._table.content())
@@ -516,8 +369,7 @@ class MetricStore:
 
     def _recover(self) -> None:
         self._table.restore(self._catalog.load())
-        for number, labels in sorted(self._table.items()):
-            self._index.add(number, labels)
+        self._add_series(sorted(self._table.items()))
         newest = self._table.newest_ms
         for chunk in self._segments.load():
             group = self._table.groups.get(chunk.group)
@@ -527,6 +379,10 @@ class MetricStore:
                 # Its last sample is at least as new; the log knows that of the last minutes exactly. To take more
                 # than the window allows does no harm, to refuse what is in order would.
                 newest[ids] = np.maximum(newest[ids], chunk.min_ms)
+                if chunk.histograms:
+                    self._latest.never(ids)
+                else:
+                    self._latest.not_after(ids, chunk.max_ms)
         tally = Tally()  # of samples that were counted when they came
         replay(self._log.load(), self._table, lambda record: self._apply(record, tally))
         self.stats.torn_log_bytes = self._log.torn_bytes

@@ -165,7 +165,7 @@ def test_a_corrupt_old_chunk_is_left_out_of_answers_and_counted(rig):
         file.seek(-1, os.SEEK_END)
         file.write(bytes([last[0] ^ 255]))
     assert list(rig.everything()[rig.series("m")]) == [START_MS + step for step in range(5, 10)]
-    assert store.stats.corrupt_chunks == 1
+    assert store.corrupt_chunks == 1
 
 
 def test_absent_values_are_not_stored(rig):
