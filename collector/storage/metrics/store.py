@@ -36,6 +36,7 @@ from collector.model.series import (
     SampleBatch,
     SampleTable,
 )
+from collector.storage.encryption import EncryptionKey
 from collector.storage.metrics.cardinality import Cardinality, costs_of
 from collector.storage.metrics.catalog import Catalog
 from collector.storage.metrics.committer import Committer, PendingAppend
@@ -50,11 +51,13 @@ from collector.storage.metrics.segment import Chunk, CorruptChunkError, SegmentS
 from collector.storage.metrics.table import SeriesTable
 from collector.storage.metrics.tally import Tally
 from collector.storage.metrics.wal import LoggedExemplar, LoggedHistograms, LogRecord, WriteAheadLog
+from collector.storage.seal import AesSeal, Seal, Unsealed
 
 _log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_MS = 2 * 3_600_000  # a file goes as a whole, so this (or an eighth of the retention) is how exact retention is
+_PURPOSE = "the files of metrics"
 CACHE_BYTES = 8 * 1024 * 1024  # 130 strips: the series of the rules and of one dashboard, one chunk back
 PURGE_EVERY_MS = 3_600_000
 SERIES_LIMIT = 200_000  # at some 1.5 KB of labels and index each, 300 MB
@@ -117,6 +120,7 @@ class MetricStore:
         series_limit: int,
         target_series_limit: int,
         out_of_order_ms: int,
+        seal: Seal,
         clock: Callable[[], int],
     ) -> None:
         self.stats = StoreStats()
@@ -126,10 +130,10 @@ class MetricStore:
         self._clock = clock
         self._lock = threading.RLock()  # heads, chunks, index and exemplars: changed under it, read under it
         file_ms = max(SEAL_EVERY_MS, retention_ms // 8)
-        self._catalog = Catalog(directory)
+        self._catalog = Catalog(directory, seal)
         self._table = SeriesTable(self._catalog, limit=series_limit, limit_per_target=target_series_limit)
-        self._log = WriteAheadLog(directory)
-        self._segments = SegmentStore(directory, roll_bytes=SEGMENT_BYTES, roll_ms=min(SEGMENT_MS, file_ms))
+        self._log = WriteAheadLog(directory, seal)
+        self._segments = SegmentStore(directory, seal, roll_bytes=SEGMENT_BYTES, roll_ms=min(SEGMENT_MS, file_ms))
         self._sealing = Sealing(
             self._table,
             self._log,
@@ -160,6 +164,7 @@ class MetricStore:
         series_limit: int = SERIES_LIMIT,
         target_series_limit: int = TARGET_SERIES_LIMIT,
         out_of_order_s: float = OUT_OF_ORDER_MS / 1000,
+        key: EncryptionKey | None = None,
         clock: Callable[[], int] = _now_ms,
     ) -> MetricStore:
         """
@@ -169,8 +174,10 @@ class MetricStore:
             retention_s, retention_bytes: Files of sealed samples go when all in them is older, and the oldest ones
                 while they are larger together.
             out_of_order_s: How much older than the newest sample of its series one may be.
+            key: What it is encrypted with. None: it is not.
 
         Raises:
+            EncryptionError: it was written with another key.
             TemporaryError: another process has it open.
             OSError: the directory cannot be read or written.
         """
@@ -182,6 +189,7 @@ class MetricStore:
             series_limit=series_limit,
             target_series_limit=target_series_limit,
             out_of_order_ms=int(out_of_order_s * 1000),
+            seal=Unsealed() if key is None else AesSeal(key, _PURPOSE),
             clock=clock,
         )
         store._acquire()
