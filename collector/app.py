@@ -52,6 +52,7 @@ from collector.receivers.scrape import ScrapeManager
 from collector.reload import ConfigInForce
 from collector.rules.manager import RuleManager
 from collector.serving import STOP_WITHIN_S, Address, keep_running, serve_until_stopped
+from collector.storage.encryption import check_key
 from collector.storage.logs import LogReader
 from collector.storage.metrics.store import MetricStore
 from collector.storage.traces.database import TelemetryDatabase
@@ -60,6 +61,7 @@ from steersman.runtime.http import Listener
 from steersman.runtime.tokens import ensure_token
 
 _log = logging.getLogger(__name__)
+METRICS, TELEMETRY = "metrics", "telemetry.duckdb"  # in the data folder
 RETENTION_EVERY_S = 60.0
 
 
@@ -98,10 +100,13 @@ async def open_collector(
     Raises:
         CollectorError: a store cannot be opened.
     """
+    encryption, directory = config.storage.encryption, config.path.parent if config.path else Path()
+    key = None if encryption is None else encryption.key(directory)
+    check_key(data_dir, key, stores=(METRICS, TELEMETRY))
     async with contextlib.AsyncExitStack() as stack:
-        metric_store = MetricStore.open(data_dir / "metrics", **_store_options(config.storage))
+        metric_store = MetricStore.open(data_dir / METRICS, key=key, **_store_options(config.storage))
         stack.callback(metric_store.close)
-        database = TelemetryDatabase.open(data_dir / "telemetry.duckdb")
+        database = TelemetryDatabase.open(data_dir / TELEMETRY, key=key)
         stack.callback(database.close)
         counts = SelfMetrics()
         commit = await stack.enter_async_context(GroupCommit(database.write, observe=counts.committed))

@@ -5,7 +5,8 @@ The collector's configuration file: Prometheus's keys, and ours beside them.
     rule_files, scrape_configs, scrape_config_files, alerting, otlp     as Prometheus has them
     storage: {tsdb: {out_of_order_time_window, retention}, exemplars}   as Prometheus has it, and of our own
              {retention, metrics_retention}: how long spans and logs, and metrics, are kept;
-             {series_limit, target_series_limit}: how many series in all, and of one target
+             {series_limit, target_series_limit}: how many series in all, and of one target;
+             {encryption: {key_file | key_variable}}: storage/encryption_config.py
     alertmanager: {route, receivers, …}         as Alertmanager has them
     alertmanager_file: PATH                     or its own file, unchanged
     limits: {max_body_bytes, max_request_bytes, max_requests, max_bytes_in_flight, max_attributes, max_attribute_bytes}
@@ -45,6 +46,7 @@ from collector.receivers.scrape_config import (
     parse_scrape_configs,
 )
 from collector.redaction import redacted
+from collector.storage.encryption_config import EncryptionConfig
 
 _log = logging.getLogger(__name__)
 _DAY_S = 24 * 3600.0
@@ -155,6 +157,7 @@ class StorageConfig(_Section):
     # Series that the metric store takes in all and of one target; None: the store's own limits.
     series_limit: int | None = Field(default=None, gt=0)
     target_series_limit: int | None = Field(default=None, gt=0)
+    encryption: EncryptionConfig | None = None
     tsdb: TsdbConfig = TsdbConfig()
     exemplars: ExemplarsConfig = ExemplarsConfig()
 

@@ -178,15 +178,3 @@ class LabelNaming(NamedTuple):
             if label:
                 labels[label] = f"{labels[label]};{value}" if label in labels else value
         return labels
-
-
-def bound_text(bound: float) -> str:
-    """A bucket's bound as the value of `le`: shortest decimal notation without an exponent, `+Inf` for infinity."""
-    if bound == float("inf"):
-        return "+Inf"
-    if bound == float("-inf"):
-        return "-Inf"
-    text = repr(float(bound))
-    if "e" in text:
-        text = f"{bound:.20f}".rstrip("0") if abs(bound) < 1 else f"{bound:.0f}"
-    return text.removesuffix(".0")

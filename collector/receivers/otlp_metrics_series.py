@@ -8,8 +8,9 @@ import math
 from typing import Any
 
 from collector.model.series import METRIC_NAME, Labels, labels_of
+from collector.model.text import bound_text
 from collector.pipeline.redaction import Redactor
-from collector.receivers.naming import LabelNaming, MetricType, bound_text, metric_name
+from collector.receivers.naming import LabelNaming, MetricType, metric_name
 from collector.receivers.otlp_metrics_config import IDENTITY, OtlpConfig
 
 TARGET_INFO = "target_info"

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from remediation.annotations import Annotator
 from remediation.drills.charts import AFTER_S, BEFORE_S, charts
@@ -14,6 +14,7 @@ from remediation.drills.definition import Definition
 from remediation.drills.endpoints import Endpoints
 from remediation.drills.engine import EndTheInjection, Engine, Inject
 from remediation.drills.errors import DrillError
+from remediation.drills.live import LIVE_FILE, LiveReport
 from remediation.drills.lock import LOCK_FILE, DrillLock
 from remediation.drills.report import Report, report_of
 from remediation.drills.stack import Stack
@@ -148,11 +149,20 @@ async def run_drill(
         async with Stack(endpoints) as stack:
             await stack.check()
             run = DrillRun(definition, stack, lock, keep_going=keep_going)
-            with _signals_to(run):
-                report = await run.run(watcher)
+            live = LiveReport(endpoints.data_dir.drills / LIVE_FILE)
+            with _signals_to(run), closing(live):
+                report = await run.run(_both(live, watcher))
             report = await _with_charts(report, run.engine, stack)
     _mark(endpoints, report)
     return report
+
+
+def _both(first: Watcher, second: Watcher) -> Watcher:
+    def watch(engine: Engine, now: float) -> None:
+        first(engine, now)
+        second(engine, now)
+
+    return watch
 
 
 async def _with_charts(report: Report, engine: Engine, stack: Stack) -> Report:

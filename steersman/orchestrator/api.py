@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.types import ASGIApp
@@ -30,8 +30,16 @@ class Restart(BaseModel):
     started_before_unix_ms: StrictInt | None = None
 
 
-def create_app(fleet: Fleet, *, token: str, processes: Callable[[], list[dict[str, Any]]]) -> ASGIApp:
-    """The ASGI application; `processes` answers what the supervisor keeps alive."""
+def create_app(
+    fleet: Fleet, *, token: str, processes: Callable[[], list[dict[str, Any]]], more: Sequence[APIRouter] = ()
+) -> ASGIApp:
+    """
+    The ASGI application.
+
+    Args:
+        processes: Answers what the supervisor keeps alive.
+        more: What else this port serves, such as the drills.
+    """
     app = FastAPI(title="Steersman orchestrator", docs_url=None, redoc_url=None, openapi_url=None)
     install_error_envelope(app)
     changes = [Depends(require_bearer(token))]
@@ -70,4 +78,6 @@ def create_app(fleet: Fleet, *, token: str, processes: Callable[[], list[dict[st
     async def kept_alive() -> dict[str, Any]:
         return {"processes": processes()}
 
+    for router in more:
+        app.include_router(router)
     return limit_bodies(app, LARGEST_BODY_BYTES)

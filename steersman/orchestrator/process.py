@@ -35,6 +35,7 @@ class RunningProcess:
         self.pid = process.pid
         self.started_at_unix_ms = time.time_ns() // 1_000_000
         self._process = process
+        self._asked = False
 
     @classmethod
     async def start(cls, command: Command) -> RunningProcess:
@@ -66,14 +67,19 @@ class RunningProcess:
         self._signal_group(signal.SIGKILL)  # what it started itself and left behind
         return code
 
+    def ask_to_stop(self) -> None:
+        """SIGTERM, once: to some a second one means that they shall not even clean up."""
+        if self.exit_code is None and not self._asked:
+            self._asked = True
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         self._signal_group(signal.SIGKILL)
 
     async def stop(self, *, deadline_s: float) -> int:
         """SIGTERM, SIGKILL after `deadline_s`; returns the exit code."""
-        if self.exit_code is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
+        self.ask_to_stop()
         try:
             return await asyncio.wait_for(self.wait(), deadline_s)
         except TimeoutError:

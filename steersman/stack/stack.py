@@ -26,6 +26,7 @@ from steersman.runtime.tokens import read_token
 from steersman.stack import overview, parts, view
 from steersman.stack.accounts import Accounts
 from steersman.stack.configuration import write_configuration
+from steersman.stack.drills import DrillLauncher
 from steersman.stack.preflight import require_free_ports
 from steersman.stack.services import load_services
 from steersman.stack.settings import Settings
@@ -87,6 +88,7 @@ class Stack:
         self._console = console
         self._supervisor = Supervisor()
         self._accounts = Accounts()
+        self._drills = DrillLauncher(settings)
         self._stop = asyncio.Event()
         self._ground_laid = asyncio.Event()  # bus and gateway are ready for the replicas
         self._began = time.monotonic()
@@ -119,6 +121,8 @@ class Stack:
         self._enter("ready")
         self._say(f"ready after {time.monotonic() - self._began:.1f} s; Ctrl-C stops everything")
         self._console.print(view.urls_text(self._settings.urls, load=self._settings.load), soft_wrap=True)
+        token_file = self._settings.data_dir.token_file("dashboards")
+        self._console.print(view.sign_in_text(self._settings.urls, token_file), soft_wrap=True)
         if self._console.is_terminal:
             await self._live()
         else:
@@ -171,7 +175,8 @@ class Stack:
     async def _serve(self) -> None:
         settings = self._settings
         token = read_token(settings.data_dir.token_file("orchestrator"))
-        app = create_app(self._fleet, token=token, processes=self._processes)
+        drills = self._drills.router(read_token(settings.data_dir.token_file("drills")))
+        app = create_app(self._fleet, token=token, processes=self._processes, more=[drills])
         await serve([Listener(app, settings.ports.orchestrator)], stop=self._stop)
 
     def _processes(self) -> list[dict[str, Any]]:
@@ -217,6 +222,7 @@ class Stack:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         with _deaf_to_signals():
+            await self._drills.close()
             await self._supervisor.stop("load")
             await asyncio.gather(self._fleet.shut_down(), self._supervisor.stop("worker"))
             for name in ("collector", "traefik", "nats"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -100,6 +101,11 @@ def urls_text(urls: Urls, *, load: bool) -> Text:
     }
     shown |= {"load": urls.load} if load else {}
     return Text("\n".join(f"{name:<11} {url}" for name, url in shown.items()), style="dim")
+
+
+def sign_in_text(urls: Urls, token_file: Path) -> Text:
+    """Where to act in the dashboards, not only to look; of the token only where it is."""
+    return Text(f"to act there, sign in: {urls.dashboards}/sign-in, with the token in {token_file}", style="dim")
 
 
 def render(overview: Overview, urls: Urls, *, load: bool) -> RenderableType:

@@ -17,6 +17,7 @@ from pathlib import Path
 from collector.model.series import Labels
 from collector.storage.durable_file import sync_directory, write_all
 from collector.storage.framing import frame, frames
+from collector.storage.seal import Seal
 
 FILE_NAME = "catalog.log"
 
@@ -32,8 +33,9 @@ class CatalogContent:
 class Catalog:
     """Used by one thread. `stage_*` collects, `commit` makes durable; what a failed commit left stays staged."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, seal: Seal) -> None:
         self._path = directory / FILE_NAME
+        self._seal = seal
         self._fd = -1
         self._good_bytes = 0
         self._staged: list[bytes] = []
@@ -44,7 +46,7 @@ class Catalog:
         content = CatalogContent()
         data = self._path.read_bytes() if self._path.exists() else b""
         for payload, end in frames(data):
-            self._replay(json.loads(bytes(payload)), content)
+            self._replay(json.loads(self._seal.opened(bytes(payload))), content)
             self._good_bytes = end
         self._open()
         return content
@@ -73,11 +75,11 @@ class Catalog:
         return bool(self._staged)
 
     def stage_group(self, group: int, target: str) -> None:
-        self._staged.append(_encoded(["group", group, target]))
+        self._staged.append(self._encoded(["group", group, target]))
 
     def stage_series(self, group: int, series: Iterable[tuple[int, Labels]]) -> None:
         entries = [[number, [text for pair in labels for text in pair]] for number, labels in series]
-        self._staged.append(_encoded(["series", group, entries]))
+        self._staged.append(self._encoded(["series", group, entries]))
         self.entries += len(entries)
 
     def commit(self) -> None:
@@ -107,7 +109,7 @@ class Catalog:
         members: dict[int, list[tuple[int, Labels]]] = {}
         for number, (group, labels) in content.series.items():
             members.setdefault(group, []).append((number, labels))
-        self._staged = [_encoded(["next", content.next_group, content.next_series])]
+        self._staged = [self._encoded(["next", content.next_group, content.next_series])]
         self.entries = 0
         for group, target in content.groups.items():
             self.stage_group(group, target)
@@ -131,6 +133,6 @@ class Catalog:
             os.close(self._fd)
             self._fd = -1
 
-
-def _encoded(record: list[object]) -> bytes:
-    return frame(json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+    def _encoded(self, record: list[object]) -> bytes:
+        text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+        return frame(self._seal.sealed(text.encode("utf-8", "surrogatepass")))

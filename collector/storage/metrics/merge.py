@@ -79,7 +79,7 @@ def _floats(chunks: list[Chunk], metric_of: MetricOf, pause: Pause) -> Iterator[
             pause()
             pieces = [piece for chunk in here if (piece := chunk_piece(chunk, wanted, low, high, cache))]
             blobs.append(encode_strip(overlaid(len(wanted), part, pieces)))
-        yield chunk_bytes(chunks[0].group, ids, len(part), (low, high), blobs, sizes)[1]
+        yield chunk_bytes(chunks[0].segment.seal, chunks[0].group, ids, len(part), (low, high), blobs, sizes)[2]
 
 
 def _histograms(chunks: list[Chunk], pause: Pause) -> Iterator[bytes]:
@@ -92,4 +92,4 @@ def _histograms(chunks: list[Chunk], pause: Pause) -> Iterator[bytes]:
         rows = max(rows, len(row.timestamps_ms))
         blobs.append(histogram_blob(row))
     bounds = (min(chunk.min_ms for chunk in chunks), max(chunk.max_ms for chunk in chunks))
-    yield chunk_bytes(chunks[0].group, ids, rows, bounds, blobs, None)[1]
+    yield chunk_bytes(chunks[0].segment.seal, chunks[0].group, ids, rows, bounds, blobs, None)[2]

@@ -1,8 +1,9 @@
 """
 Segment files: sealed, compressed chunks, written once and read by position.
 
-A chunk is a header frame (see framing.py) and behind it the blobs it lists. At start only headers are read. A chunk
-that a crash tore is at a file's end, and the log still has its samples: it goes only after the segment is synced.
+A chunk is a header frame (see framing.py) and behind it the blobs it lists, each sealed (see seal.py). At start only
+headers are read. A chunk that a crash tore is at a file's end, and the log still has its samples: it goes only after
+the segment is synced.
 
 A chunk of floats has one blob for the timestamps, which its series share, and one for each strip of series. A chunk of
 native histograms has one for each series: timestamps and histograms.
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from collector.errors import CollectorError
 from collector.storage.durable_file import sync_directory, write_all
+from collector.storage.encryption import EncryptionError
 from collector.storage.framing import HEADER_BYTES, frame, frames
 from collector.storage.metrics import histogram_codec
 from collector.storage.metrics.chunk import (
@@ -36,6 +38,7 @@ from collector.storage.metrics.chunk import (
 from collector.storage.metrics.columns import ColumnSet
 from collector.storage.metrics.histogram_head import HistogramRow
 from collector.storage.metrics.strips import former_sizes
+from collector.storage.seal import Seal
 
 SUFFIX = ".segment"
 DRAFT_SUFFIX = ".merging"
@@ -162,7 +165,10 @@ class Chunk:
         data = self.segment.read(offset, length)
         if len(data) != length or zlib.crc32(data) != crc:
             raise CorruptChunkError(f"{self.segment.path} at byte {offset}: checksum of {length} bytes is wrong")
-        return data
+        try:
+            return self.segment.seal.opened(data)
+        except EncryptionError as error:
+            raise CorruptChunkError(f"{self.segment.path} at byte {offset}: {error}") from error
 
     def intact(self) -> bool:
         offset = self.offset
@@ -178,8 +184,9 @@ class Chunk:
 class Segment:
     """One file. Its descriptor closes when nothing refers to it any more, so a query may outlive the file's removal."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
+    def __init__(self, path: Path, seal: Seal, *, create: bool = False) -> None:
         self.path = path
+        self.seal = seal
         self._fd = os.open(path, (os.O_RDWR | os.O_CREAT | os.O_EXCL if create else os.O_RDONLY) | os.O_CLOEXEC, 0o600)
         self._close = weakref.finalize(self, os.close, self._fd)
         self.size = os.fstat(self._fd).st_size
@@ -205,8 +212,9 @@ class Segment:
 class SegmentStore:
     """All segment files of a store, oldest first; new chunks go to the newest."""
 
-    def __init__(self, directory: Path, *, roll_bytes: int, roll_ms: int) -> None:
+    def __init__(self, directory: Path, seal: Seal, *, roll_bytes: int, roll_ms: int) -> None:
         self._directory = directory
+        self._seal = seal
         self._roll_bytes = roll_bytes
         self._roll_ms = roll_ms
         self._segments: list[Segment] = []
@@ -226,7 +234,7 @@ class SegmentStore:
             draft.unlink()  # of a merge that did not end
         paths = sorted(self._directory.glob(f"*{SUFFIX}"))
         for path in paths:
-            segment = Segment(path)
+            segment = Segment(path, self._seal)
             self._number = int(path.stem)
             self._segments.append(segment)
             yield from self._chunks(segment, check=path == paths[-1])
@@ -237,7 +245,8 @@ class SegmentStore:
             start = segment.read(offset, HEADER_BYTES)
             length = min(int.from_bytes(start[:4], "little"), segment.size - offset)
             header = next(frames(start + segment.read(offset + HEADER_BYTES, length)), None) if length else None
-            chunk = self._parsed(segment, bytes(header[0]), offset + header[1]) if header else None
+            plain = self._seal.opened(bytes(header[0])) if header else b""
+            chunk = self._parsed(segment, plain, offset + header[1]) if header else None
             end = chunk.offset + int(chunk.blobs[:, 0].sum()) if chunk else 0
             if chunk is None or end > segment.size or (check and not chunk.intact()):
                 self.torn += 1
@@ -285,7 +294,7 @@ class SegmentStore:
         """
         blobs = [encode_timestamps(timestamps), *map(encode_strip, np.split(values, np.cumsum(sizes)[:-1]))]
         bounds = (int(timestamps[0]), int(timestamps[-1]))
-        return self._append(bounds[1], *chunk_bytes(group, ids, len(timestamps), bounds, blobs, sizes))
+        return self._append(bounds[1], *chunk_bytes(self._seal, group, ids, len(timestamps), bounds, blobs, sizes))
 
     def write_histograms(self, group: int, rows: dict[int, HistogramRow]) -> Chunk:
         """As `write`. rows: by series id, none empty."""
@@ -293,9 +302,9 @@ class SegmentStore:
         bounds = (min(each[0] for each in times), max(each[-1] for each in times))
         blobs = [histogram_blob(row) for row in rows.values()]
         ids = np.array(list(rows), np.uint32)
-        return self._append(bounds[1], *chunk_bytes(group, ids, max(map(len, times)), bounds, blobs, None))
+        return self._append(bounds[1], *chunk_bytes(self._seal, group, ids, max(map(len, times)), bounds, blobs, None))
 
-    def _append(self, newest_ms: int, header: bytes, data: bytes) -> Chunk:
+    def _append(self, newest_ms: int, header: bytes, blobs_at: int, data: bytes) -> Chunk:
         segment = self._open_for(newest_ms)
         start = segment.size
         try:
@@ -304,7 +313,7 @@ class SegmentStore:
             segment.cut(start)
             raise
         segment.max_ms = max(segment.max_ms, newest_ms)
-        return self._parsed(segment, header, start + HEADER_BYTES + len(header))
+        return self._parsed(segment, header, start + blobs_at)
 
     def _open_for(self, newest_ms: int) -> Segment:
         segment = self._writing
@@ -312,7 +321,7 @@ class SegmentStore:
             if segment is not None:
                 segment.sync()
             self._number += 1
-            segment = Segment(self._directory / f"{self._number:08d}{SUFFIX}", create=True)
+            segment = Segment(self._directory / f"{self._number:08d}{SUFFIX}", self._seal, create=True)
             segment.created_ms = newest_ms
             sync_directory(self._directory)
             self._segments.append(segment)
@@ -357,27 +366,29 @@ class SegmentStore:
             return None
         draft.replace(segment.path)
         sync_directory(self._directory)
-        fresh = Segment(segment.path)
+        fresh = Segment(segment.path, self._seal)
         self._segments[self._segments.index(segment)] = fresh
         return list(self._chunks(fresh, check=False))
 
 
 def chunk_bytes(
+    seal: Seal,
     group: int,
     ids: NDArray[np.uint32],
     rows: int,
     bounds: tuple[int, int],
     blobs: list[bytes],
     sizes: NDArray[np.int64] | None,
-) -> tuple[bytes, bytes]:
+) -> tuple[bytes, int, bytes]:
     """
-    (header, the whole chunk with its frame) as a file holds it.
+    A chunk's header, and the chunk as a file holds it: where in it the first blob begins, and all of it.
 
     Args:
         bounds: Of its timestamps, inclusive.
         sizes: Of the strips; None for a chunk of histograms.
     """
     kind = _HISTOGRAMS if sizes is None else _SIZED
+    blobs = [seal.sealed(blob) for blob in blobs]
     header = b"".join(
         [
             _FIXED.pack(group | kind, rows, len(ids), len(blobs), *bounds),
@@ -386,7 +397,8 @@ def chunk_bytes(
             ids.astype("<u4").tobytes(),
         ]
     )
-    return header, b"".join([frame(header), *blobs])
+    framed = frame(seal.sealed(header))
+    return header, len(framed), b"".join([framed, *blobs])
 
 
 def histogram_blob(row: HistogramRow) -> bytes:

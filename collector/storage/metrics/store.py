@@ -30,6 +30,7 @@ from collector.model.series import (
     SampleBatch,
     SampleTable,
 )
+from collector.storage.encryption import EncryptionKey
 from collector.storage.metrics.cardinality import Cardinality, costs_of
 from collector.storage.metrics.catalog import Catalog
 from collector.storage.metrics.committer import Committer, PendingAppend
@@ -41,12 +42,14 @@ from collector.storage.metrics.segment import SegmentStore
 from collector.storage.metrics.table import SeriesTable
 from collector.storage.metrics.tally import Tally
 from collector.storage.metrics.wal import LoggedExemplar, LoggedHistograms, LogRecord, WriteAheadLog
+from collector.storage.seal import AesSeal, Seal, Unsealed
 
 _log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_MS = 2 * 3_600_000  # a file goes as a whole, so this (or an eighth of the retention) is how exact retention is
 CACHE_IDLE_MS = 60_000  # unpacked samples that nobody asked for in this time, or twice it, are forgotten
+_PURPOSE = "the files of metrics"
 PURGE_EVERY_MS = 3_600_000
 SERIES_LIMIT = 200_000  # at some 1.5 KB of labels and index each, 300 MB
 TARGET_SERIES_LIMIT = 100_000  # half of all: one target gone wrong leaves room for the others
@@ -100,6 +103,7 @@ class MetricStore(StoredSeries):
         series_limit: int,
         target_series_limit: int,
         out_of_order_ms: int,
+        seal: Seal,
         clock: Callable[[], int],
     ) -> None:
         self.stats = StoreStats()
@@ -108,12 +112,12 @@ class MetricStore(StoredSeries):
         self._out_of_order_ms = out_of_order_ms
         self._clock = clock
         file_ms = max(SEAL_EVERY_MS, retention_ms // 8)
-        self._catalog = Catalog(directory)
+        self._catalog = Catalog(directory, seal)
         table = SeriesTable(self._catalog, limit=series_limit, limit_per_target=target_series_limit)
         # Heads, chunks, index and exemplars are changed under the lock and read under it.
         super().__init__(table, threading.RLock())
-        self._log = WriteAheadLog(directory)
-        self._segments = SegmentStore(directory, roll_bytes=SEGMENT_BYTES, roll_ms=min(SEGMENT_MS, file_ms))
+        self._log = WriteAheadLog(directory, seal)
+        self._segments = SegmentStore(directory, seal, roll_bytes=SEGMENT_BYTES, roll_ms=min(SEGMENT_MS, file_ms))
         self._sealing = Sealing(
             self._table,
             self._log,
@@ -140,6 +144,7 @@ class MetricStore(StoredSeries):
         series_limit: int = SERIES_LIMIT,
         target_series_limit: int = TARGET_SERIES_LIMIT,
         out_of_order_s: float = OUT_OF_ORDER_MS / 1000,
+        key: EncryptionKey | None = None,
         clock: Callable[[], int] = _now_ms,
     ) -> MetricStore:
         """
@@ -149,8 +154,10 @@ class MetricStore(StoredSeries):
             retention_s, retention_bytes: Files of sealed samples go when all in them is older, and the oldest ones
                 while they are larger together.
             out_of_order_s: How much older than the newest sample of its series one may be.
+            key: What it is encrypted with. None: it is not.
 
         Raises:
+            EncryptionError: it was written with another key.
             TemporaryError: another process has it open.
             OSError: the directory cannot be read or written.
         """
@@ -162,6 +169,7 @@ class MetricStore(StoredSeries):
             series_limit=series_limit,
             target_series_limit=target_series_limit,
             out_of_order_ms=int(out_of_order_s * 1000),
+            seal=Unsealed() if key is None else AesSeal(key, _PURPOSE),
             clock=clock,
         )
         store._acquire()

@@ -1,7 +1,7 @@
 """
 The write-ahead log: what was acknowledged and is not yet in a synced segment.
 
-Records are frames (see framing.py); each file stands for itself:
+Records are frames (see framing.py), sealed (see seal.py); each file stands for itself:
     layout   "L", number, group, series ids: the series of the samples records that name it
     samples  "S", layout number, timestamp, one float64 for each series of the layout: eight bytes a sample
     table    "T", or "U" where late, layout number, how many timestamps, they, a row of float64 for each series
@@ -33,6 +33,7 @@ from collector.model.series import Exemplar
 from collector.storage.durable_file import sync_directory, write_all
 from collector.storage.framing import frame, frames
 from collector.storage.metrics import histogram_codec
+from collector.storage.seal import Seal
 
 SUFFIX = ".wal"
 _LAYOUT = struct.Struct("<cxxxII")
@@ -111,8 +112,9 @@ class LogFile:
 class WriteAheadLog:
     """Used by one thread."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, seal: Seal) -> None:
         self._directory = directory
+        self._seal = seal
         self._files: list[LogFile] = []
         self._fd = -1
         self._number = 0
@@ -141,7 +143,7 @@ class WriteAheadLog:
         with log.path.open("rb") as file:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         for payload, end in frames(data):
-            raw = bytes(payload)
+            raw = self._seal.opened(bytes(payload))
             payload.release()
             good = end
             if raw[:1] == b"L":
@@ -166,7 +168,7 @@ class WriteAheadLog:
             self._open()
         parts: list[bytes] = []
         for record in records:
-            parts.extend(self._encoded(record))
+            parts.extend(frame(self._seal.sealed(payload)) for payload in self._encoded(record))
         data = b"".join(parts)
         try:
             write_all(self._fd, data)
@@ -179,21 +181,21 @@ class WriteAheadLog:
     def _encoded(self, record: LogRecord) -> Iterator[bytes]:
         if isinstance(record, LoggedExemplar):
             labels, value, timestamp_ms = record.exemplar
-            yield frame(b"E" + json.dumps([record.series, labels, value, timestamp_ms]).encode())
+            yield b"E" + json.dumps([record.series, labels, value, timestamp_ms]).encode()
             return
         self._files[-1].saw(record)
         if isinstance(record, LoggedHistograms):
-            yield frame(_encoded_histograms(record))
+            yield _encoded_histograms(record)
             return
         layout = record.layout
         number = self._layouts.get(layout)
         if number is None:
             number = self._layouts[layout] = self._next_layout
             self._next_layout += 1
-            yield frame(_LAYOUT.pack(b"L", number, layout.group) + layout.ids.astype("<u4").tobytes())
+            yield _LAYOUT.pack(b"L", number, layout.group) + layout.ids.astype("<u4").tobytes()
         width = max(1, RECORD_VALUES // max(1, len(layout.ids)))
         for start in range(0, len(record.timestamps_ms), width):
-            yield frame(_encoded_samples(record, number, slice(start, start + width)))
+            yield _encoded_samples(record, number, slice(start, start + width))
 
     def _open(self) -> None:
         self._number += 1

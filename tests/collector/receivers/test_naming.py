@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from collector.receivers.naming import LabelNaming, MetricType, Strategy, bound_text, metric_name, unit_word
+from collector.model.text import bound_text
+from collector.receivers.naming import LabelNaming, MetricType, Strategy, metric_name, unit_word
 
 COUNTER, GAUGE, UP_DOWN, HISTOGRAM = (
     MetricType.COUNTER,

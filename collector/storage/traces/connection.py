@@ -1,0 +1,54 @@
+"""
+The connection to the DuckDB file, encrypted or not.
+
+DuckDB encrypts what it attaches: blocks, the write-ahead log and what it spills, with AES-256 in Galois/Counter mode,
+and refuses a wrong key. As it is built for Python it does that with mbedTLS, and wants to be told that this is meant:
+its nonces come from a generator that is seeded for each by 64 bits of the kernel's randomness, not by 96. Of a million
+blocks (256 GB) two share a nonce with a probability of 3e-8. The other part of the objection, that keys would be random
+like that too, does not hold here, as the key is given.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from collector.storage.encryption import EncryptionKey
+
+_CATALOG = "telemetry"
+_PURPOSE = "the DuckDB file of spans and logs"
+
+Settings = dict[str, str | bool | int | float | list[str]]
+
+
+class TelemetryConnection:
+    """The writer's own connection, and cursors for readers."""
+
+    def __init__(self, path: Path, settings: Settings, key: EncryptionKey | None) -> None:
+        """
+        Raises:
+            duckdb.Error: it cannot be opened; the message does not hold the key.
+        """
+        self._encrypted = key is not None
+        if key is None:
+            self.writer = duckdb.connect(str(path), config=settings)
+            return
+        self.writer = duckdb.connect(config=settings | {"force_mbedtls_unsafe": True, "temp_file_encryption": True})
+        try:
+            named = str(path).replace("'", "''")
+            secret = key.derived(_PURPOSE).hex()
+            self.writer.execute(f"ATTACH '{named}' AS {_CATALOG} (ENCRYPTION_KEY '{secret}', ENCRYPTION_CIPHER 'GCM')")
+            self.writer.execute(f"USE {_CATALOG}")
+        except BaseException:
+            self.writer.close()
+            raise
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        cursor = self.writer.cursor()
+        if self._encrypted:
+            cursor.execute(f"USE {_CATALOG}")  # each connection has its own default
+        return cursor
+
+    def close(self) -> None:
+        self.writer.close()
