@@ -24,16 +24,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from collector.alerts.config import AlertmanagerConfig, ConfigFile, load_config
 from collector.alerts.push_config import AlertingConfig, load_alerting
+from collector.config_file import checked, read_yaml
 from collector.errors import ConfigError
 from collector.model.duration import format_duration
-from collector.pipeline.admission import Limits
+from collector.pipeline.limits_config import LimitsConfig
 from collector.pipeline.redaction_config import RedactionConfig
 from collector.receivers.otlp_metrics_config import OtlpConfig
 from collector.receivers.scrape_config import (
@@ -50,7 +50,6 @@ from collector.storage.encryption_config import EncryptionConfig
 
 _log = logging.getLogger(__name__)
 _DAY_S = 24 * 3600.0
-_Model = TypeVar("_Model", bound=BaseModel)
 _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|(\$)|([A-Za-z_][A-Za-z0-9_]*|[0-9*#@!?-]))")  # Go, os.Expand
 # Prometheus's keys that change nothing that is stored or answered here.
 _NO_EFFECT = {
@@ -177,21 +176,6 @@ class StorageConfig(_Section):
         return {**raw, "metrics_retention": time}
 
 
-_DEFAULT = Limits()
-
-
-class LimitsConfig(_Section):
-    max_body_bytes: int = Field(default=_DEFAULT.max_body_bytes, gt=0)
-    max_request_bytes: int = Field(default=_DEFAULT.max_request_bytes, gt=0)
-    max_requests: int = Field(default=_DEFAULT.max_requests, gt=0)
-    max_bytes_in_flight: int = Field(default=_DEFAULT.max_bytes_in_flight, gt=0)
-    max_attributes: int = Field(default=_DEFAULT.max_attributes, gt=0)
-    max_attribute_bytes: int = Field(default=_DEFAULT.max_attribute_bytes, gt=0)
-
-    def limits(self) -> Limits:
-        return Limits(**self.model_dump())
-
-
 class _File(_Section):
     """The top of the file. What other parts own is checked by them."""
 
@@ -249,24 +233,11 @@ def load(path: Path) -> CollectorConfig:
     return replace(config, path=path.resolve())
 
 
-def read_yaml(path: Path) -> Any:
-    """
-    Raises:
-        ConfigError: names the file; it cannot be read, or is not YAML.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from error
-
-
 def parse(data: object, *, source: str, directory: Path) -> CollectorConfig:
     """As `load`, of what YAML has read."""
     if isinstance(data, dict):
         data = {key: value for key, value in data.items() if value is not None}  # `rule_files:` and nothing after it
-    file = _checked(_File, {} if data is None else data, source)
+    file = checked(_File, {} if data is None else data, source)
     assert isinstance(data, dict | None)  # noqa: S101  (_File takes nothing else)
     raw: dict[str, Any] = data or {}
     scrapes = _scrape_configs(file, raw.get("global") or {}, source, directory)
@@ -341,20 +312,3 @@ def _warnings(raw: Mapping[str, Any], scrapes: list[ScrapeConfig], source: str) 
     for config in scrapes:
         found += [f"{source}: {name} of job {config.job_name} has no effect" for name in config.ignored]
     return found
-
-
-def _checked(model: type[_Model], data: object, source: str) -> _Model:
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(problems(error, source)) from None
-
-
-def problems(error: ValidationError, source: str) -> str:
-    """One line for each problem: file, key, what is wrong."""
-    lines = []
-    for item in error.errors(include_url=False, include_input=False):
-        key = ".".join(str(part) for part in item["loc"]) or "the file"
-        what = "unknown key" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
-        lines.append(f"{source}: {key}: {what}")
-    return "\n".join(lines)

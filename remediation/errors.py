@@ -10,9 +10,10 @@ RemediationError
 │   ├── TemporaryTelemetryError   unreachable, overloaded: ask again
 │   └── PermanentTelemetryError   it understood and refused: the query is wrong
 ├── LeaseLostError            other workers count this one as dead: it must not write any more, but end
-└── ScalerError               the thing that holds the replicas could not answer
+└── ScalerError               what holds the replicas (or versions, weights, flags) could not answer
     ├── TemporaryScalerError      unreachable, overloaded: try again
-    └── PermanentScalerError      unknown service, number out of bounds, wrong token: trying again changes nothing
+    ├── PermanentScalerError      unknown service, number out of bounds, wrong token: trying again changes nothing
+    └── ConflictError             somebody else has changed it since it was looked at; it is left as it is
 """
 
 
@@ -61,4 +62,8 @@ class TemporaryScalerError(ScalerError):
 
 
 class PermanentScalerError(ScalerError):
+    pass
+
+
+class ConflictError(ScalerError):
     pass

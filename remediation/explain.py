@@ -5,7 +5,7 @@ A dry run: what would be done about an alert now, by which policy, what each gua
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from remediation.errors import RemediationError, ScalerError, TelemetryError, TemplateError
@@ -20,23 +20,34 @@ from remediation.guards import (
     target_replicas,
 )
 from remediation.intake import target_of
+from remediation.levers.lever import Lever
 from remediation.policy.book import PolicyBook
-from remediation.policy.policy import QUIET_KINDS, Policy, Step
+from remediation.policy.policy import LEVER_KINDS, QUIET_KINDS, Policy, Step
 from remediation.prometheus import Prometheus
 from remediation.scalers.scaler import Scaler
 from remediation.store.record import Run, State
 from remediation.store.store import Store
 from remediation.workflow.case import Case
+from remediation.workflow.journal import now_unix_ms
+from remediation.workflow.moves import look
 
 NO_RUN = "dry-run"
 
 
 class Explainer:
-    def __init__(self, book: PolicyBook, store: Store, scaler: Scaler, prometheus: Prometheus) -> None:
+    def __init__(
+        self,
+        book: PolicyBook,
+        store: Store,
+        scaler: Scaler,
+        prometheus: Prometheus,
+        levers: Mapping[str, Lever],
+    ) -> None:
         self._book = book
         self._store = store
         self._scaler = scaler
         self._prometheus = prometheus
+        self._levers = levers
 
     def explain(self, labels: dict[str, str], annotations: dict[str, str], now_unix_ms: int) -> dict[str, Any]:
         """
@@ -152,7 +163,8 @@ class Explainer:
                 part for part in (wanted, step.verify.query and case.rendered(step.verify.query)) if part
             )
             told["verify"] = f"{wanted}, for {step.verify.hold:g} s, within {step.verify.within:g} s"
-            told["on_failure"] = "undo, then the next step, then people" if step.scale else "the next step, then people"
+            undone = step.on_failure == "undo" and (step.scale or (step.kind in LEVER_KINDS and step.kind != "replace"))
+            told["on_failure"] = "undo, then the next step, then people" if undone else "the next step, then people"
         return told
 
     def _in_words(self, case: Case, step: Step) -> str:
@@ -166,9 +178,17 @@ class Explainer:
             "snapshot": lambda: "write the evidence into the record",
         }
         try:
+            if step.kind in LEVER_KINDS:
+                return self._lever_in_words(case, step)
             return texts[step.kind]() if step.kind in texts else step.kind
         except TemplateError as error:
             return f"cannot be made from this alert: {error}"
+
+    def _lever_in_words(self, case: Case, step: Step) -> str:
+        found = look(self._levers.get(step.kind), case, step, now_unix_ms())
+        if isinstance(found, Refusal):
+            return f"nothing now: {found.guard}: {found.reason}"
+        return f"{step.kind.replace('_', ' ')} {case.run.service} {found.was} → {found.becomes}: {found.reason}"
 
     def _scaling_in_words(self, case: Case, step: Step) -> str:
         decision = self._decided(case, step)

@@ -64,15 +64,19 @@ class Prometheus:
     def close(self) -> None:
         self._client.close()
 
-    def query(self, promql: str) -> list[Sample]:
+    def query(self, promql: str, at_s: float | None = None) -> list[Sample]:
         """
-        The instant vector (or scalar, as one sample without labels) that `promql` is now; NaN is kept.
+        The instant vector (or scalar, as one sample without labels) that `promql` is; NaN is kept.
+
+        Args:
+            at_s: Unix seconds; None for now.
 
         Raises:
             TemporaryTelemetryError: no answer, or one that says to come again.
             PermanentTelemetryError: the query was refused, or returns something else than a vector.
         """
-        data = self._get("/api/v1/query", {"query": promql})
+        time = {} if at_s is None else {"time": f"{at_s:.3f}"}
+        data = self._get("/api/v1/query", {"query": promql, **time})
         try:
             kind, result = data["resultType"], data["result"]
             if kind == "scalar":

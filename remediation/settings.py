@@ -40,6 +40,8 @@ class Settings:
     scaler: OrchestratorSettings | DockerSettings
     grafana_url: str  # where actions are marked on dashboards; empty for nowhere
     grafana_token: str = field(repr=False)
+    nats_url: str  # where feature flags are kept; empty: none can be set
+    nats_token_file: Path | None
     jaeger_url: str  # only for links in the record; empty for none
     database_url: str | None  # PostgreSQL, when several workers share the load; else SQLite in data_dir
     lease_s: float  # on PostgreSQL: a worker silent for so long has lost its runs to the others
@@ -69,6 +71,8 @@ class Settings:
                 if environment.get("REMEDIATION_GRAFANA_URL")
                 else ""
             ),
+            nats_url=_nats_url(environment.get("REMEDIATION_NATS_URL") or ""),
+            nats_token_file=_path(environment.get("REMEDIATION_NATS_TOKEN_FILE")),
             jaeger_url=_url(environment, "REMEDIATION_JAEGER_URL", ""),
             database_url=_database_url(environment.get("REMEDIATION_DATABASE_URL")),
             lease_s=_lease(environment.get("REMEDIATION_LEASE") or "15s"),
@@ -127,6 +131,16 @@ def _url(environment: Mapping[str, str], name: str, default: str) -> str:
     if value and not value.startswith(("http://", "https://")):
         raise SettingsError(f"{name} must begin with http:// or https://, got {value!r}")
     return value.rstrip("/")
+
+
+def _nats_url(value: str) -> str:
+    if value and not value.startswith(("nats://", "tls://")):
+        raise SettingsError(f"REMEDIATION_NATS_URL must begin with nats:// or tls://, got {value!r}")
+    return value
+
+
+def _path(value: str | None) -> Path | None:
+    return Path(value) if value else None
 
 
 def _database_url(value: str | None) -> str | None:

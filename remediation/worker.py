@@ -15,9 +15,15 @@ from remediation.annotations import Annotator
 from remediation.errors import SettingsError
 from remediation.explain import Explainer
 from remediation.intake import AlertIntake
+from remediation.levers.flags import FlagLever, FlagStore
+from remediation.levers.lever import Controls, Lever
+from remediation.levers.replica import ReplaceLever
+from remediation.levers.rollback import RollbackLever
+from remediation.levers.traffic import ShedLever, TrafficLever
 from remediation.membership import Membership
 from remediation.metrics import Metrics
 from remediation.policy.book import load_policies
+from remediation.policy.limits import Limits
 from remediation.prometheus import Prometheus
 from remediation.scalers.local import LocalScaler
 from remediation.scalers.scaler import Scaler
@@ -26,9 +32,11 @@ from remediation.starter import Starter
 from remediation.store.leases import Lease
 from remediation.store.record import State
 from remediation.store.store import Store
+from remediation.workflow.acting import Acting
 from remediation.workflow.deeds import Deeds
 from remediation.workflow.gate import Gate
 from remediation.workflow.journal import Journal, now_unix_ms
+from remediation.workflow.moves import Moves
 from remediation.workflow.remediator import Remediator
 from remediation.workflow.steps import Steps
 
@@ -80,20 +88,21 @@ class Worker:
             annotator=self._annotator,
             jaeger_url=settings.jaeger_url,
         )
+        acting = Acting(self.store, self.metrics, journal=journal, gate=gate, annotator=self._annotator)
         deeds = Deeds(
             self.store,
             self._scaler,
-            self.metrics,
             journal=journal,
-            gate=gate,
-            annotator=self._annotator,
+            acting=acting,
             commands=book.commands,
             notifiers=book.notifiers,
         )
-        self._remediator = Remediator(steps, deeds, self.metrics.running.inc)
+        levers = _levers(self._scaler, settings, self.store, book.limits)
+        moves = Moves(levers, self.metrics, journal=journal, acting=acting)
+        self._remediator = Remediator(steps, deeds, moves, self.metrics.running.inc)
         self._starter = Starter(self.begin)
         self.intake = AlertIntake(book, self.store, self.metrics, self._starter.put)
-        self.explainer = Explainer(book, self.store, self._scaler, self._prometheus)
+        self.explainer = Explainer(book, self.store, self._scaler, self._prometheus, levers)
         self._looked_after: set[str] = set()  # unfinished runs that are known to have a workflow
         log.info("%d policies from %s", len(book.policies), settings.policies)
 
@@ -163,6 +172,21 @@ def _scaler(settings: OrchestratorSettings | DockerSettings) -> Scaler:
     from remediation.scalers.containers import DockerScaler  # 20 MB of client that the embedded stack has no use for
 
     return DockerScaler(settings.url, settings.project)
+
+
+def _levers(scaler: Scaler, settings: Settings, store: Store, limits: Limits) -> dict[str, Lever]:
+    """By the kind of step, as far as there is something that could do it."""
+    levers: dict[str, Lever] = {"replace": ReplaceLever(scaler, limits.blast_radius, store.replaced)}
+    if isinstance(scaler, Controls):
+        levers |= {
+            "rollback": RollbackLever(scaler),
+            "shift_traffic": TrafficLever(scaler),
+            "shed_load": ShedLever(scaler),
+        }
+    if settings.nats_url:
+        flags = FlagStore(url=settings.nats_url, token_file=settings.nats_token_file)
+        levers["set_flag"] = FlagLever(flags)
+    return levers
 
 
 def _dbos_config(system_database_url: str, executor_id: str) -> DBOSConfig:

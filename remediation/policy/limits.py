@@ -68,9 +68,10 @@ class Freeze(_Model):
 
 
 class BlastRadius(_Model):
-    """At most this share of all services is acted on within the window; of a few services at least one."""
+    """At most these shares of all services and replicas are acted on within the window; of a few at least one."""
 
     services: float = Field(default=0.5, gt=0, le=1)
+    replicas: float = Field(default=0.5, gt=0, le=1)  # of one service, replaced one by one
     within: Duration = 600.0
 
 

@@ -23,6 +23,7 @@ from remediation.policy.actions import (
 from remediation.policy.adjustment import StepAdjustment, check_steps
 from remediation.policy.autoscaler import Autoscaler
 from remediation.policy.duration import Duration
+from remediation.policy.levers import Replace, Rollback, SetFlag, ShedLoad, ShiftTraffic
 from remediation.policy.limits import Limits
 from remediation.policy.matcher import Matcher, all_match, parse_matcher
 from remediation.policy.query import Interval, Query
@@ -104,13 +105,18 @@ class Step(_Model):
     name: str = Field(min_length=1)
     scale: Scale | None = None
     restart: Restart | None = None
+    replace: Replace | None = None
+    rollback: Rollback | None = None
+    shift_traffic: ShiftTraffic | None = None
+    set_flag: SetFlag | None = None
+    shed_load: ShedLoad | None = None
     run: Run | None = None
     call: Call | None = None
     approval: Approval | None = None
     notify: Notify | None = None
     snapshot: Snapshot | None = None
     verify: Verify | None = None  # of all that change something
-    on_failure: Literal["undo", "keep"] = "undo"  # of scaling; nothing else can be undone
+    on_failure: Literal["undo", "keep"] = "undo"  # of what can be undone: restart, replace, run and call cannot
 
     @model_validator(mode="after")
     def _one_action(self) -> Step:
@@ -143,7 +149,8 @@ class Step(_Model):
 
 
 QUIET_KINDS = ("approval", "notify", "snapshot")  # they change nothing, so no guard holds them up
-STEP_KINDS = ("scale", "restart", "run", "call", "approval", "notify", "snapshot")
+LEVER_KINDS = ("replace", "rollback", "shift_traffic", "set_flag", "shed_load")  # they set one absolute value
+STEP_KINDS = ("scale", "restart", *LEVER_KINDS, "run", "call", *QUIET_KINDS)
 
 
 class Breaker(_Model):

@@ -90,13 +90,14 @@ class DockerScaler:
         except (DockerException, RequestException) as error:
             raise self._translated(service, error) from error
 
-    def restart(self, service: str, started_before_unix_ms: int) -> None:
+    def restart(self, service: str, started_before_unix_ms: int, replica: str | None = None) -> None:
         """One after the other, each ready before the next; a service of one replica is away meanwhile."""
         try:
             containers = self._containers(service)
             self._replicas(service, containers)  # it exists, and is ours
             for container in containers:
-                if _started_unix_ms(container) < started_before_unix_ms:
+                named = replica is None or replica in _names(service, container)
+                if named and _started_unix_ms(container) < started_before_unix_ms:
                     within_s = container["Config"].get("StopTimeout") or STOP_WITHIN_S
                     self._docker.api.restart(container["Id"], timeout=within_s)
                     self._wait_ready(container["Id"])
@@ -177,6 +178,12 @@ class DockerScaler:
 def _number(container: dict[str, Any]) -> int:
     text = (container["Config"].get("Labels") or {}).get(NUMBER, "")
     return int(text) if text.isdecimal() else 1
+
+
+def _names(service: str, container: dict[str, Any]) -> set[str]:
+    """What telemetry may call it: its name, its id, its host's name, and what our services make of that."""
+    host = container["Config"].get("Hostname") or container["Id"][:12]
+    return {container["Name"].lstrip("/"), container["Id"], container["Id"][:12], host, f"{service}-{host}"}
 
 
 def _is_ready(container: dict[str, Any]) -> bool:

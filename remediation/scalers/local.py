@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import httpx
 
-from remediation.errors import PermanentScalerError, TemporaryScalerError
+from remediation.errors import ConflictError, PermanentScalerError, TemporaryScalerError
 from remediation.scalers.scaler import Replicas
 
 TIMEOUT_S = 3.0  # it only writes down a number; replicas start afterwards
@@ -35,9 +35,23 @@ class LocalScaler:
     def set_desired(self, service: str, desired: int) -> Replicas:
         return self._replicas("PUT", f"/api/v1/services/{quote(service, safe='')}/desired", {"desired": desired})
 
-    def restart(self, service: str, started_before_unix_ms: int) -> None:
+    def restart(self, service: str, started_before_unix_ms: int, replica: str | None = None) -> None:
         path = f"/api/v1/services/{quote(service, safe='')}/restart"
-        self._ask("POST", path, {"started_before_unix_ms": started_before_unix_ms})
+        one = {} if replica is None else {"instance": replica}
+        self._ask("POST", path, {"started_before_unix_ms": started_before_unix_ms, **one})
+
+    def control(self, service: str, name: str) -> dict[str, Any]:
+        return self._control("GET", service, name, None)
+
+    def set_control(self, service: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self._control("PUT", service, name, body)
+
+    def _control(self, method: str, service: str, name: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        path = f"/api/v1/services/{quote(service, safe='')}/{name}"
+        answer = self._ask(method, path, body)
+        if not isinstance(answer, dict):
+            raise TemporaryScalerError(f"{method} {path}: unexpected answer: {str(answer)[:80]}")
+        return answer
 
     def _replicas(self, method: str, path: str, body: Any) -> Replicas:
         answer = self._ask(method, path, body)
@@ -57,6 +71,8 @@ class LocalScaler:
             raise TemporaryScalerError(f"{method} {path}: status {response.status_code}, not JSON") from error
         if not response.is_success:
             reason = answer.get("error") if isinstance(answer, dict) else None
+            if response.status_code == 409:
+                raise ConflictError(f"{method} {path}: {reason}")
             temporary = response.status_code >= 500 or response.status_code == 429
             kind = TemporaryScalerError if temporary else PermanentScalerError
             raise kind(f"{method} {path}: status {response.status_code}: {reason}")

@@ -34,8 +34,13 @@ class Scaler(Protocol):
         """Absolute and idempotent. Returns when it is accepted; the replicas follow later."""
         ...
 
-    def restart(self, service: str, started_before_unix_ms: int) -> None:
-        """Replace in turn every replica that started before that moment; repeating it replaces nothing twice."""
+    def restart(self, service: str, started_before_unix_ms: int, replica: str | None = None) -> None:
+        """
+        Replace in turn every replica that started before that moment; repeating it replaces nothing twice.
+
+        Args:
+            replica: Only the one that telemetry calls so; nothing happens if it has gone.
+        """
         ...
 
     def close(self) -> None: ...

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from remediation.store.database import Transaction
 from remediation.store.record import Arrival, Firing, Intake, NewRun, Note, Outcome, Resolved, State, Unanswered
-from remediation.store.tables import alerts, runs
+from remediation.store.tables import alerts, runs, scalings
 
 CHUNK = 400  # rows asked for at once: two parameters each, far below SQLite's limit of 32,766
 NOBODY = ""  # the run of an alert that was over before anybody had heard that it fires
@@ -37,6 +37,8 @@ class Arrivals:
         self._rows: dict[tuple[str, int], _Row] = {}
         self._ended: dict[str, int] = {}  # fingerprint → the latest start that is known to be over
         self._active: dict[str, str] = {}  # service → its unfinished run
+        self._scaling: dict[str, str] = {}  # service → its autoscaler's unfinished run, which gives way
+        self._overtaken: list[tuple[str, Note, int]] = []
         self._begun: list[NewRun] = []
         self._notes: list[tuple[str, Note, int]] = []
         self._remarks: list[tuple[str, Note, int]] = []  # which may have been written before
@@ -59,8 +61,11 @@ class Arrivals:
         services = sorted({one.service for one in arrivals if not isinstance(one, Resolved)})
         for chunk in _chunks(services):
             active = runs.c.service.in_(chunk) & runs.c.finished_at_unix_ms.is_(None)
-            found = connection.execute(sa.select(runs.c.service, runs.c.id).where(active))
-            self._active |= {str(row[0]): str(row[1]) for row in found}
+            unfinished = sa.select(runs.c.service, runs.c.id, scalings.c.run_id).where(active)
+            for service, run_id, scaling in connection.execute(
+                unfinished.outerjoin_from(runs, scalings, scalings.c.run_id == runs.c.id)
+            ):
+                (self._active if scaling is None else self._scaling)[service] = run_id
 
     def _keep(self, connection: sa.Connection, query: sa.Select[Any]) -> None:
         for row in connection.execute(query):
@@ -95,6 +100,9 @@ class Arrivals:
         what = f"{new.alertname} ({new.fingerprint})"
         if joined is None:
             self._begun.append(new)
+            if (scaling := self._scaling.pop(new.service, None)) is not None:
+                outcome = f"{what} has begun a run of its own, which takes the service over"
+                self._overtaken.append((scaling, Note("overtaken", "overtaken", outcome), new.at_unix_ms))
             self._tell(run_id, f"alert:{new.id}", "accepted", f"{what} {new.because}", new.at_unix_ms)
             return Outcome(Intake.STARTED, run_id)
         self._tell(run_id, f"alert:{new.id}", "joined", f"{what} fires for the target", new.at_unix_ms)
@@ -121,6 +129,10 @@ class Arrivals:
         self._notes.append((run_id, Note(key, event, detail), at_unix_ms))
 
     def write(self, transaction: Transaction) -> None:
+        for run_id, note, at_unix_ms in self._overtaken:
+            ended = {"state": State.RESOLVED.value, "outcome": note.detail, "finished_at_unix_ms": at_unix_ms}
+            transaction.connection.execute(sa.update(runs).where(runs.c.id == run_id).values(ended))
+            transaction.note(run_id, note, at_unix_ms)
         if self._begun:
             transaction.connection.execute(sa.insert(runs), [_run_row(new) for new in self._begun])
         links = [

@@ -77,6 +77,7 @@ class Database:
             self._take(connection, Lock.SCHEMA)
             metadata.create_all(connection)
             for table in metadata.sorted_tables:  # a store of an earlier version lacks what was added since
+                _add_missing_columns(connection, table)
                 for index in table.indexes:
                     index.create(connection, checkfirst=True)
             first = {"id": 1, "sequence": 0, "hash": audit.GENESIS}
@@ -103,11 +104,16 @@ class Database:
         return self._reading.connect()
 
     @contextmanager
-    def writing(self, lock: Lock | None = None) -> Iterator[Transaction]:
-        """SQLite lets one write at a time anyway; PostgreSQL those that do not ask for the same lock or rows."""
+    def writing(self, *locks: Lock) -> Iterator[Transaction]:
+        """
+        SQLite lets one write at a time anyway; PostgreSQL those that do not ask for the same lock or rows.
+
+        Args:
+            locks: Taken in the order of their numbers, so that no two transactions wait for each other.
+        """
         with self.engine.begin() as connection:
             self.fence(connection)
-            if lock is not None:
+            for lock in sorted(locks):
                 self._take(connection, lock)
             transaction = Transaction(connection)
             yield transaction
@@ -120,6 +126,15 @@ class Database:
         """Until the end of the transaction. SQLite's BEGIN IMMEDIATE has done so already."""
         if self.shared:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(int(lock))))
+
+
+def _add_missing_columns(connection: sa.Connection, table: sa.Table) -> None:
+    """Only ever nullable ones: the rows that are there have nothing to put in."""
+    known = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+    for column in table.columns:
+        if column.name not in known:
+            kind = column.type.compile(connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

@@ -110,17 +110,21 @@ class Action:
     """Written before it is done, so that after a crash `from_replicas` is still known."""
 
     key: str
-    action: str  # scale_out, scale_in, undo; restart, run, call
+    action: str  # scale_out, scale_in, undo; a step's kind
     target: str
     from_replicas: int  # both 0 where no replicas are counted
     to_replicas: int
     reason: str
     at_unix_ms: int
     status: str = "intended"  # intended, done, failed, conflict, unknown
+    before: str | None = None  # what a lever found and sets, in words; None for what is no lever's
+    after: str | None = None
 
 
 # What puts things back is not counted by limits, and not held up by them.
 RETURNING = frozenset({"undo", "scale_in"})
+# What no alert asked for. It is no repair: no repair's cooldown, breaker or limit counts it, but that over all does.
+AUTOSCALING = frozenset({"autoscale_out", "autoscale_in"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,17 @@ class TargetHistory:
     repairs_unix_ms: tuple[
         int, ...
     ] = ()  # when other runs that had acted ended resolved, in the last day, oldest first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingHistory:
+    """What was done to one service, by whomever, as far as autoscaling must know it."""
+
+    last_change_unix_ms: int | None  # any action on it
+    peak_in_window: int  # replicas before the first that autoscaling took away in the window; 0 if it took none
+    given_back: int = 0  # how often of late autoscaling had to add again right after it had taken away
+    actions_last_hour: int = 0  # by autoscaling
+    last_escalation: tuple[str, int] | None = None  # run id and when it finished
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +167,8 @@ class FleetHistory:
     actions_last_hour: int
     policy_actions_last_hour: int
     other_runs_acting: int  # that have acted and are not over
-    other_services_acted_on: frozenset[str]  # within the blast radius's window
+    other_services_acted_on: frozenset[str]  # by repairs, within the blast radius's window
+    services_taken_from: frozenset[str] = frozenset()  # by autoscaling, within the same window
 
 
 @dataclass(frozen=True, slots=True)

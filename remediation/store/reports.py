@@ -8,7 +8,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from remediation.store.record import AUTOSCALING
 from remediation.store.tables import actions, approvals, evidence, runs, timeline
+
+COUNTING_REPLICAS = frozenset({"scale_out", "scale_in", "undo"}) | AUTOSCALING
 
 
 def newest(
@@ -74,12 +77,13 @@ def _question(row: sa.RowMapping) -> dict[str, Any]:
 
 
 def _action(row: sa.RowMapping) -> dict[str, Any]:
-    counts = row["action"] in ("scale_out", "scale_in", "undo")
+    lever = row["after"] is not None
+    counts = row["action"] in ("scale_out", "scale_in", "undo") and not lever
     return {
         "action": row["action"],
         "target": row["target"],
-        "from": row["from_replicas"] if counts else None,
-        "to": row["to_replicas"] if counts else None,
+        "from": row["from_replicas"] if counts else row["before"],
+        "to": row["to_replicas"] if counts else row["after"],
         "at_unix_ms": row["at_unix_ms"],
         "reason": row["reason"],
         "status": row["status"],

@@ -13,7 +13,7 @@ from remediation.store import audit, reports
 from remediation.store.arrivals import Arrivals
 from remediation.store.audit import Head
 from remediation.store.database import Database, Lock
-from remediation.store.history import fleet_history, switched_off, target_history
+from remediation.store.history import fleet_history, replaced_since, switched_off, target_history
 from remediation.store.record import (
     FINISHED,
     Action,
@@ -29,7 +29,9 @@ from remediation.store.record import (
     State,
     TargetHistory,
 )
-from remediation.store.tables import actions, alerts, approvals, evidence, kill_switch, runs
+from remediation.store.tables import actions, alerts, approvals, evidence, kill_switch, runs, scalings
+
+OF_AN_ALERT = ~sa.exists().where(scalings.c.run_id == runs.c.id)
 
 
 class Store:
@@ -85,15 +87,19 @@ class Store:
         return _run(row)
 
     def active_run(self, service: str) -> str | None:
-        """The run that is at work on this service."""
-        active = sa.select(runs.c.id).where(runs.c.service == service, runs.c.finished_at_unix_ms.is_(None))
+        """The run that is at work on this service; an autoscaler's, which gives way, is none."""
+        active = sa.select(runs.c.id).where(
+            runs.c.service == service, runs.c.finished_at_unix_ms.is_(None), OF_AN_ALERT
+        )
         with self.database.reading() as connection:
             found: str | None = connection.execute(active).scalar_one_or_none()
             return found
 
     def unfinished(self) -> list[Run]:
+        """Those that a workflow is to end: not the autoscalers'."""
+        query = sa.select(runs).where(runs.c.finished_at_unix_ms.is_(None), OF_AN_ALERT)
         with self.database.reading() as connection:
-            rows = connection.execute(sa.select(runs).where(runs.c.finished_at_unix_ms.is_(None))).mappings().all()
+            rows = connection.execute(query).mappings().all()
         return [_run(row) for row in rows]
 
     def progress(
@@ -164,6 +170,8 @@ class Store:
             "reason": action.reason,
             "at_unix_ms": action.at_unix_ms,
             "status": action.status,
+            "before": action.before,
+            "after": action.after,
         }
         where = (actions.c.run_id == run_id) & (actions.c.key == action.key)
         with self.database.writing(Lock.ACTING) as transaction:
@@ -172,6 +180,8 @@ class Store:
             known = connection.execute(sa.select(actions).where(where)).mappings().first()
             fleet = fleet_history(connection, run_id, policy, action.at_unix_ms, radius_ms)
             told = {name: row[name] for name in ("key", "action", "target", "from_replicas", "to_replicas", "reason")}
+            if action.after is not None:
+                told |= {"before": action.before, "after": action.after}
             if (reason := admit(fleet, known is not None)) is not None:
                 transaction.audit("denied", action.at_unix_ms, run_id, told | {"denied": reason})
                 return Denied(reason)
@@ -193,6 +203,11 @@ class Store:
         """What was done to `service` before; `run_id` is the run that asks."""
         with self.database.reading() as connection:
             return target_history(connection, service, run_id, now_unix_ms)
+
+    def replaced(self, service: str, since_unix_ms: float) -> int:
+        """How many of its replicas were replaced one by one since then."""
+        with self.database.reading() as connection:
+            return replaced_since(connection, service, since_unix_ms)
 
     def fleet(self, run_id: str, policy: str, now_unix_ms: int, radius_ms: float) -> FleetHistory:
         """What is done elsewhere, as far as limits over everything count it."""
@@ -286,7 +301,8 @@ def _run(row: sa.RowMapping) -> Run:
 
 
 def _action(row: sa.RowMapping) -> Action:
-    names = ("key", "action", "target", "from_replicas", "to_replicas", "reason", "at_unix_ms", "status")
+    counted = ("key", "action", "target", "from_replicas", "to_replicas", "reason", "at_unix_ms", "status")
+    names = (*counted, "before", "after")
     return Action(**{name: row[name] for name in names})
 
 

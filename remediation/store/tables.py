@@ -60,10 +60,39 @@ actions = Table(
     Column("reason", Text, nullable=False),
     Column("at_unix_ms", BigInteger, nullable=False),
     Column("status", String(16), nullable=False),  # intended, done, failed, conflict, unknown
+    Column("before", Text),  # of a lever, in words
+    Column("after", Text),
     UniqueConstraint("run_id", "key"),
 )
 Index("remediation_actions_by_target", actions.c.target, actions.c.at_unix_ms)
 Index("remediation_actions_by_time", actions.c.at_unix_ms)
+
+# Runs that no alert began: each is one decision of an autoscaler, begun and ended within a moment.
+scalings = Table(
+    "remediation_scalings",
+    metadata,
+    Column("run_id", String(128), primary_key=True),
+    Column("service", String(128), nullable=False),
+    Column("autoscaler", String(64), nullable=False),
+)
+
+# What each autoscaler decided last about each service, doing nothing included.
+autoscaler_status = Table(
+    "remediation_autoscaler_status",
+    metadata,
+    Column("service", String(128), primary_key=True),
+    Column("at_unix_ms", BigInteger, nullable=False),
+    Column("status_json", Text, nullable=False),
+)
+
+# What one worker does for all, until it has not been heard of for its lease.
+duties = Table(
+    "remediation_duties",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(192), nullable=False),
+    Column("expires_at_unix_ms", BigInteger, nullable=False),  # by the database's clock
+)
 
 timeline = Table(
     "remediation_timeline",

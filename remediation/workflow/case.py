@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 from typing import Any
@@ -28,6 +29,7 @@ class Case:
         self.policy = Policy.model_validate_json(run.policy_json)
         self.labels: dict[str, str] = alert["labels"]
         self._values = Values(labels=self.labels, annotations=alert["annotations"], target=run.service)
+        self._starts_at = alert.get("startsAt")
         self._partial = REQUESTED_BY in alert["annotations"]
         self._prometheus = prometheus
         self._conditions: list[AlertCondition] | None = None
@@ -66,6 +68,27 @@ class Case:
     def condition_holds(self, query: str | None) -> bool:
         """Whether `query` returns something and no NaN; no query holds always."""
         return query is None or holds(self._prometheus.query(self.rendered(query)))
+
+    def condition_held(self, query: str, at_s: float) -> bool:
+        """As `condition_holds`, at an earlier time, Unix seconds."""
+        return holds(self._prometheus.query(self.rendered(query), at_s))
+
+    def worst(self, query: str, label: str) -> str | None:
+        """That label of the query's largest sample; None if no sample has it."""
+        samples = [
+            one
+            for one in self._prometheus.query(self.rendered(query))
+            if label in one.labels and one.value == one.value
+        ]
+        return max(samples, key=lambda one: one.value).labels[label] if samples else None
+
+    @property
+    def alert_started_unix_ms(self) -> int | None:
+        """As its sender says; None if nobody said, as when a person began the run."""
+        try:
+            return round(dt.datetime.fromisoformat(self._starts_at).timestamp() * 1000)
+        except (TypeError, ValueError):
+            return None
 
     def telemetry_present(self) -> bool:
         return self.condition_holds(self.policy.guards.telemetry)

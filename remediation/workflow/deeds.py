@@ -8,32 +8,22 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypedDict
 
-from opentelemetry import trace
-
 from remediation.actions.call import make_call
 from remediation.actions.command import run_command
 from remediation.actions.notify import notify
 from remediation.actions.outcome import Outcome
-from remediation.annotations import Annotator
 from remediation.errors import ScalerError, TemplateError
-from remediation.metrics import Metrics
 from remediation.policy.actions import AllowedCommand, Approval, Call, Notifier, Run
 from remediation.policy.policy import Step
 from remediation.scalers.scaler import Scaler
-from remediation.store.record import Action, Denied, Finding, Note, State
+from remediation.store.record import Action, State
 from remediation.store.store import Store
+from remediation.workflow.acting import Acting, Deed
 from remediation.workflow.case import Case
-from remediation.workflow.gate import Admitted, Gate
-from remediation.workflow.journal import Journal, log, now_unix_ms
+from remediation.workflow.gate import Admitted
+from remediation.workflow.journal import Journal, now_unix_ms
 
-tracer = trace.get_tracer("remediation")
 POLL_S = 0.5  # how soon a person's answer is seen
-
-
-class Deed(TypedDict):
-    status: str  # done, failed, refused, unknown
-    detail: str
-    at_unix_ms: int
 
 
 class Answer(TypedDict):
@@ -46,20 +36,16 @@ class Deeds:
         self,
         store: Store,
         scaler: Scaler,
-        metrics: Metrics,
         *,
         journal: Journal,
-        gate: Gate,
-        annotator: Annotator,
+        acting: Acting,
         commands: Mapping[str, AllowedCommand],
         notifiers: Mapping[str, Notifier],
     ) -> None:
         self._store = store
         self._scaler = scaler
-        self._metrics = metrics
         self._journal = journal
-        self._gate = gate
-        self._annotator = annotator
+        self._acting = acting
         self._commands = commands
         self._notifiers = notifiers
 
@@ -76,31 +62,9 @@ class Deeds:
             reason=step.name,
             at_unix_ms=now_unix_ms(),
         )
-        admitted = self._gate.intend(case, intention, State.ACTING)
-        if isinstance(admitted, Denied):
-            self._journal.tell(run_id, key, f"{step.kind}_refused", f"{step.name}: {admitted.reason}")
-            return Deed(status="refused", detail=admitted.reason, at_unix_ms=now_unix_ms())
-        at_unix_ms = admitted.action.at_unix_ms
-        if admitted.action.status != "intended":  # it had been concluded when the worker died
-            return Deed(status=admitted.action.status, detail="as before the restart", at_unix_ms=at_unix_ms)
-        with tracer.start_as_current_span("remediation.act") as span:
-            span.set_attributes({"remediation.action": step.kind, "remediation.step": step.name})
-            outcome = self._done(case, step, f"{run_id}:{key}", admitted)
-            span.set_attribute("remediation.status", outcome.status)
-        self._conclude(run_id, key, step, outcome)
-        told = f"{case.run.service}: {step.name}: {outcome.detail}"
-        self._annotator.mark(told, "remediation", case.run.service, start_unix_ms=at_unix_ms, end_unix_ms=now_unix_ms())
-        return Deed(status=outcome.status, detail=outcome.detail, at_unix_ms=at_unix_ms)
-
-    def _conclude(self, run_id: str, key: str, step: Step, outcome: Outcome) -> None:
-        event = step.kind if outcome.status == "done" else f"{step.kind}_{outcome.status}"
-        note = Note(f"{key}:{event}", event, f"{step.name}: {outcome.detail}")
-        if outcome.output:
-            found = Finding(f"{key}:output", f"output of {step.name}", "", outcome.output)
-            self._store.progress(run_id, now_unix_ms(), findings=[found])
-        self._store.conclude(run_id, key, outcome.status, note, now_unix_ms())
-        log.info("%s: %s: %s", run_id, event, note.detail)
-        self._metrics.actions.labels(step.kind, outcome.status).inc()
+        return self._acting.carry_out(
+            case, step.name, intention, lambda admitted: self._done(case, step, f"{run_id}:{key}", admitted)
+        )
 
     def _done(self, case: Case, step: Step, key: str, admitted: Admitted) -> Outcome:
         try:

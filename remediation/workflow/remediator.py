@@ -14,9 +14,10 @@ from typing import ParamSpec, TypeVar
 from dbos import DBOS, DBOSConfiguredInstance, error
 from opentelemetry import trace
 
-from remediation.policy.policy import QUIET_KINDS, Policy, Step
+from remediation.policy.policy import LEVER_KINDS, QUIET_KINDS, Policy, Step
 from remediation.store.record import State
 from remediation.workflow.deeds import Deeds
+from remediation.workflow.moves import Aim, Moves
 from remediation.workflow.steps import Done, Next, Plan, Steps, Verdict
 
 tracer = trace.get_tracer("remediation")
@@ -46,10 +47,11 @@ class Attempt:
 
 @DBOS.dbos_class()
 class Remediator(DBOSConfiguredInstance):
-    def __init__(self, steps: Steps, deeds: Deeds, on_running: Callable[[int], None]) -> None:
+    def __init__(self, steps: Steps, deeds: Deeds, moves: Moves, on_running: Callable[[int], None]) -> None:
         super().__init__("remediator")
         self._steps = steps
         self._deeds = deeds
+        self._moves = moves
         self._on_running = on_running
 
     @DBOS.workflow()
@@ -87,6 +89,12 @@ class Remediator(DBOSConfiguredInstance):
                 reasons.append(f"{step.name}: refused: {plan['reason']}")
                 if index == 0:
                     return self._finish(run_id, State.REFUSED, plan["reason"])
+                continue
+            if step.kind in LEVER_KINDS:
+                ended, moved = self._lever(run_id, policy, index, reasons)
+                acted = acted or moved
+                if ended is not None:
+                    return ended
                 continue
             acted = True
             if step.scale is None:
@@ -142,6 +150,43 @@ class Remediator(DBOSConfiguredInstance):
             return self._escalate(run_id, "; ".join([*reasons, f"{step.name}: {verdict['reason']}"]))
         reasons.append(f"{step.name} did not help: {verdict['reason']}")
         return None
+
+    def _lever(self, run_id: str, policy: Policy, index: int, reasons: list[str]) -> tuple[State | None, bool]:
+        """
+        Set one absolute value, and verify; put it back if it did not help. Returns the state if that ended the run, and
+        whether anything was done.
+        """
+        key, step = f"{index}", policy.steps[index]
+        aim = durable(self._moves.aim, run_id, f"{key}.aim", index)
+        if aim["verdict"] != "act":
+            if len(policy.steps) == 1:
+                return self._finish(run_id, State(aim["verdict"]), aim["reason"]), False
+            reasons.append(f"{step.name}: {aim['verdict']}: {aim['reason']}")
+            return None, False  # the next step may be the answer
+        done = durable(self._moves.move, run_id, key, index, aim)
+        if done["status"] == "refused" and index == 0:
+            return self._finish(run_id, State.REFUSED, done["detail"]), False
+        durable(self._steps.explain, run_id, f"{key}.explain")
+        if done["status"] == "conflict":
+            return self._escalate(run_id, "; ".join([*reasons, f"{step.name}: {done['detail']}"])), True
+        if done["status"] != "done":
+            reasons.append(f"{step.name}: {done['status']}: {done['detail']}")
+            return None, True
+        verdict = self._verify(run_id, key, index, done["at_unix_ms"], 0, 0)
+        told = f"{step.name}: {aim['was']} → {aim['becomes']}"
+        if verdict["verdict"] == "helped":
+            return self._finish(run_id, State.RESOLVED, f"{told}: {verdict['reason']}"), True
+        if verdict["verdict"] == "unknown":
+            return self._escalate(run_id, "; ".join([*reasons, f"{told}: {verdict['reason']}; left as it is"])), True
+        undone = self._put_back(run_id, step, index, aim, verdict["reason"])
+        reasons.append(f"{told} did not help: {verdict['reason']}; {undone}")
+        return None, True
+
+    def _put_back(self, run_id: str, step: Step, index: int, aim: Aim, why: str) -> str:
+        if not self._moves.undoable(step):
+            return f"{aim['becomes']} is kept"
+        undone = durable(self._moves.move, run_id, f"{index}.undo", index, aim, f"it did not help: {why}")
+        return f"{aim['was']} is back" if undone["status"] == "done" else f"not undone: {undone['detail']}"
 
     def _attempt(self, run_id: str, policy: Policy, index: int, key: str, plan: Plan) -> Attempt:
         """Scale out and verify; scale out further while the load asks for it."""

@@ -17,7 +17,9 @@ from collector.errors import CollectorError, TemporaryError
 from collector.model.attributes import attributes_of, text_of
 from collector.model.telemetry import LogBatch, Origin, SpanBatch
 from collector.storage.encryption import EncryptionKey
+from collector.storage.traces import derived
 from collector.storage.traces.connection import Settings, TelemetryConnection
+from collector.storage.traces.derived import Derivation, Deriver
 from collector.storage.traces.extents import extents_of
 from collector.storage.traces.schema import (
     LOG_COLUMNS,
@@ -68,6 +70,8 @@ class TelemetryDatabase:
         self._known_scopes: set[int] = set()
         self._requests: dict[bytes, int] = {}  # digest and when it was received, in the order they came
         self.repeated = 0  # requests that were there already
+        self.deriver: Deriver | None = None  # what is told of each commit's spans
+        self.holding = False  # spans wait for the decision of storage/traces/held.py, and are not seen before
         self._load_known()
 
     @classmethod
@@ -122,22 +126,38 @@ class TelemetryDatabase:
         scopes = {key: value for batch in batches for key, value in batch.scopes.items()}
         new_resources = {key: resources[key] for key in resources.keys() - self._known_resources}
         new_scopes = {key: scopes[key] for key in scopes.keys() - self._known_scopes}
-        with self._transaction():
+        derivation = self._derivation(batches)
+        with self.writing():
             self._append("resources", [_resource_table(new_resources)] if new_resources else [])
             self._append("scopes", [_scope_table(new_scopes)] if new_scopes else [])
-            self._append("spans", spans)
-            self._append("trace_extents", [extents_of(part) for part in spans])
+            if self.holding:
+                self._append("held_spans", spans)
+            else:
+                self.append_spans(spans)
             self._append("logs", logs)
             self._append("requests", [_request_table(requests)] if requests else [])
+            self.append_derived(derivation)
+        if derivation is not None:
+            derivation.keep()
         self._requests |= requests
         while len(self._requests) > REMEMBERED_REQUESTS:
             del self._requests[next(iter(self._requests))]
         self._known_resources |= new_resources.keys()
         self._known_scopes |= new_scopes.keys()
 
+    def append_spans(self, parts: Sequence[pa.Table]) -> None:
+        """Spans that searches find, with what leads to them. To be called while `writing`."""
+        self._append("spans", parts)
+        self._append("trace_extents", [extents_of(part) for part in parts])
+
+    def append_derived(self, derivation: Derivation | None) -> None:
+        """To be called while `writing`."""
+        for name, table in derived.tables_of(derivation).items():
+            self._append(name, [table])
+
     def remove_before(self, received_ms: int) -> Removed:
         """Delete what was received before, and the resources and scopes that nothing refers to any more."""
-        with self._transaction():
+        with self.writing():
             spans = self._delete("DELETE FROM spans WHERE received_ms < ?", received_ms)
             self._delete("DELETE FROM trace_extents WHERE received_ms < ?", received_ms)
             logs = self._delete("DELETE FROM logs WHERE received_ms < ?", received_ms)
@@ -145,7 +165,8 @@ class TelemetryDatabase:
             self._delete("DELETE FROM requests WHERE received_ms < ?", max(received_ms, oldest))
             if spans or logs:
                 for table, column in (("resources", "resource_id"), ("scopes", "scope_id")):
-                    used = f"SELECT {column} FROM spans UNION SELECT {column} FROM logs"  # noqa: S608
+                    tables = ("spans", "held_spans", "logs")
+                    used = " UNION ".join(f"SELECT {column} FROM {name}" for name in tables)  # noqa: S608
                     self._connection.execute(f"DELETE FROM {table} WHERE id NOT IN ({used})")  # noqa: S608
         self._load_known()
         return Removed(spans, logs)
@@ -182,7 +203,11 @@ class TelemetryDatabase:
         row = self._connection.execute(sql, [received_ms]).fetchone()
         return int(row[0]) if row else 0
 
-    def _append(self, table: str, parts: list[pa.Table]) -> None:
+    def _derivation(self, batches: Sequence[SpanBatch | LogBatch]) -> Derivation | None:
+        spans = [batch for batch in batches if isinstance(batch, SpanBatch) and batch.table.num_rows]
+        return self.deriver.derive(spans) if self.deriver is not None and spans else None
+
+    def _append(self, table: str, parts: Sequence[pa.Table]) -> None:
         if not parts:
             return
         # As one chunk: several are read by several threads, which takes half as much time again of the processor.
@@ -191,10 +216,16 @@ class TelemetryDatabase:
         self._connection.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """
+        A transaction of the writer's.
+
+        Raises:
+            TemporaryError: DuckDB could not do it; nothing of it is done.
+        """
         try:
             self._connection.execute("BEGIN")
-            yield
+            yield self._connection
             self._connection.execute("COMMIT")
         except BaseException as error:
             with suppress(duckdb.Error):  # a failed commit has rolled back already
@@ -235,6 +266,7 @@ def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         raise CollectorError(f"{path} has schema version {row[0]}, this collector reads {VERSION}")
     tables = {
         "spans": SPAN_COLUMNS,
+        "held_spans": SPAN_COLUMNS,
         "logs": LOG_COLUMNS,
         "resources": RESOURCE_COLUMNS,
         "scopes": SCOPE_COLUMNS,
@@ -244,6 +276,7 @@ def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     connection.execute("BEGIN")
     for name, columns in tables.items():
         connection.execute(create_table(name, columns))
+    derived.create(connection)
     if row is not None and row[0] == _BEFORE_EXTENTS:
         connection.execute(TRACE_EXTENTS.format(source="spans"))
         connection.execute("UPDATE schema_version SET version = ?", [VERSION])
