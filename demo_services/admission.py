@@ -24,15 +24,25 @@ _logger = logging.getLogger(__name__)
 
 
 class Admission:
-    def __init__(self, app: ASGIApp, *, pool: WorkerPool, faults: FaultBoard, random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        pool: WorkerPool,
+        faults: FaultBoard,
+        random: Callable[[], float],
+        defect_ratio: float = 0.0,
+    ) -> None:
         """
         Args:
+            defect_ratio: Of the requests, which the handlers of this build fail.
             random: Uniform over 0 (inclusive) to 1 (exclusive).
         """
         self._app = app
         self._pool = pool
         self._faults = faults
         self._random = random
+        self._defect_ratio = defect_ratio
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,6 +74,9 @@ class Admission:
         if self._random() < self._faults.error_ratio():
             _logger.error("failed on purpose: a fault of kind errors is in force")
             return await error_response(500, "failed on purpose: a fault is in force")(scope, receive, send)
+        if self._random() < self._defect_ratio:
+            _logger.error("the handler failed: this build has a defect")
+            return await error_response(500, "the handler failed")(scope, receive, send)
         return await self._app(scope, receive, send)
 
 

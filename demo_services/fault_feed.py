@@ -7,15 +7,11 @@ import logging
 import os
 from collections.abc import Callable
 
-import nats.errors
-from nats.js.kv import KV_DEL, KV_PURGE, KeyValue
-
 from demo_services import streams
 from demo_services.bus import Bus, bus_errors
 from demo_services.faults import Fault, FaultBoard, FaultKind
+from demo_services.key_watch import KeyWatch
 
-# How often a watcher looks whether the connection that it watches on was replaced; a fault must arrive within 1 s.
-CONNECTION_CHECK_S = 0.5
 CRASH_DELAY_S = 0.1  # so that the answer to the request that set the fault can leave
 CRASH_EXIT_CODE = 1
 
@@ -33,9 +29,9 @@ class FaultFeed:
         self._service = service
         self._crash = crash
         self._taken: dict[FaultKind, Fault] = {}
-        self.is_watching = False
+        self._watch = KeyWatch(bus, streams.FAULTS_BUCKET, f"{service}.>", self)
 
-    async def put(self, fault: Fault) -> None:
+    async def set(self, fault: Fault) -> None:
         """
         Raises:
             BusUnavailableError: the fault could not be stored; no replica has it.
@@ -56,47 +52,28 @@ class FaultFeed:
                 await bucket.delete(f"{self._service}.{kind}")
             self._remove(kind)
 
+    @property
+    def is_watching(self) -> bool:
+        return self._watch.is_watching
+
     async def run(self) -> None:
         """Keep the board as the bucket is, until cancelled. While the bus is away the board keeps what it has."""
-        while True:
-            await self._bus.connected()
-            connection = self._bus.connections
-            bucket = await self._bus.bucket(streams.FAULTS_BUCKET)
-            watcher = await bucket.watch(f"{self._service}.>")
-            try:
-                await self._follow(watcher, connection)
-            finally:
-                self.is_watching = False
-                if self._bus.is_connected:
-                    await watcher.stop()  # type: ignore[no-untyped-call]
+        await self._watch.run()
 
-    async def _follow(self, watcher: KeyValue.KeyWatcher, connection: int) -> None:
-        current: list[Fault] = []  # until the state at the start is complete
-        while self._bus.connections == connection:
-            try:
-                entry = await watcher.updates(timeout=CONNECTION_CHECK_S)  # type: ignore[no-untyped-call]
-            except nats.errors.TimeoutError:
-                continue
-            if entry is None:
-                self._board.replace(current)
-                self._taken.clear()
-                self.is_watching = True
-                for fault in current:
-                    self._take(fault)
-                continue
-            kind = FaultKind(entry.key.rpartition(".")[2])
-            if entry.operation in (KV_DEL, KV_PURGE):
-                self._remove(kind)
-                continue
-            try:
-                fault = Fault.from_json(entry.value or b"")
-            except ValueError as error:
-                _logger.warning("ignored the fault at %s: %s", entry.key, error)
-                continue
-            if self.is_watching:
-                self._take(fault)
-            else:
-                current.append(fault)
+    def replace(self, entries: dict[str, bytes]) -> None:
+        faults = [fault for key, value in entries.items() if (fault := _read(key, value))]
+        self._board.replace(faults)
+        self._taken.clear()
+        for fault in faults:
+            self._take(fault)
+
+    def put(self, key: str, value: bytes) -> None:
+        fault = _read(key, value)
+        if fault is not None:
+            self._take(fault)
+
+    def remove(self, key: str) -> None:
+        self._remove(FaultKind(key.rpartition(".")[2]))
 
     def _remove(self, kind: FaultKind) -> None:
         self._board.remove(kind)
@@ -112,3 +89,11 @@ class FaultFeed:
         _logger.warning("fault in force: %s", fault.to_json().decode())
         if fault.kind is FaultKind.CRASH:
             asyncio.get_running_loop().call_later(CRASH_DELAY_S, self._crash)
+
+
+def _read(key: str, value: bytes) -> Fault | None:
+    try:
+        return Fault.from_json(value)
+    except ValueError as error:
+        _logger.warning("ignored the fault at %s: %s", key, error)
+        return None

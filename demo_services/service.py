@@ -17,7 +17,7 @@ import prometheus_client
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from demo_services.admission import Admission
@@ -25,6 +25,7 @@ from demo_services.bus import Bus
 from demo_services.errors import ShopError, TemporaryError
 from demo_services.fault_feed import FaultFeed
 from demo_services.faults import FaultBoard, FaultKind, FaultRequest, wall_clock_ms
+from demo_services.flags import Flags
 from demo_services.settings import Settings
 from demo_services.worker_pool import WorkerPool
 from steersman.runtime.http import error_response, install_error_envelope, require_bearer
@@ -56,21 +57,33 @@ class Service:
         self.faults = FaultBoard(registry=self.registry)
         self.bus = Bus(settings.nats_url, token_file=settings.nats_token_file, client_name=settings.instance)
         self.feed = FaultFeed(self.bus, self.faults, service=settings.service)
+        self.flags = Flags(self.bus, service=settings.service, registry=self.registry)
+        Gauge("shop_build_info", "The version that this replica is of", ["version"], registry=self.registry).labels(
+            settings.version
+        ).set(1)
         self._background: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._checks: list[tuple[str, Callable[[], bool]]] = []
         self._closers: list[Callable[[], Awaitable[None]]] = []
         self.app = FastAPI(
             title=title, description=description, version="0.1.0", lifespan=self._lifespan, redoc_url=None
         )
-        self.app.add_middleware(Admission, pool=self.pool, faults=self.faults, random=random.random)
+        self.app.add_middleware(
+            Admission,
+            pool=self.pool,
+            faults=self.faults,
+            defect_ratio=settings.defect_error_ratio,
+            random=random.random,
+        )
         install_error_envelope(self.app)
         self.app.add_exception_handler(ShopError, _shop_error)
         self._add_operations()
         FastAPIInstrumentor.instrument_app(self.app, excluded_urls=UNTRACED_URLS, exclude_spans=["receive", "send"])
         self.background("bus", self.bus.run)
         self.background("faults", self.feed.run)
+        self.background("flags", self.flags.watch.run)
         self.ready_when("the message bus", lambda: self.bus.is_connected)
         self.ready_when("the watch on faults", lambda: self.feed.is_watching)
+        self.ready_when("the watch on flags", lambda: self.flags.watch.is_watching)
 
     def background(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` while the app is served; begun again if it fails, not if it returns."""
@@ -136,7 +149,7 @@ class Service:
         @app.put("/admin/faults", dependencies=guarded, tags=["operations"])
         async def put_fault(body: FaultRequest) -> JSONResponse:
             """Set a fault for every replica of this service. One of the same kind is replaced."""
-            await self.feed.put(body.to_fault(wall_clock_ms()))
+            await self.feed.set(body.to_fault(wall_clock_ms()))
             return JSONResponse(self._faults_in_force())
 
         @app.get("/admin/faults", dependencies=guarded, tags=["operations"])

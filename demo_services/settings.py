@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo_services.errors import ConfigurationError
-from steersman.runtime.telemetry import instance_of
+from steersman.runtime.telemetry import instance_of, resource_attributes
 
 HIGHEST_POOL_SIZE = 1000  # far above what one event loop serves
 LONGEST_SERVICE_TIME_MS = 60_000.0
@@ -30,6 +30,8 @@ class Settings:
     pool_size: int = 4
     service_time_s: float = 0.02
     queue_timeout_s: float = 2.0
+    version: str = "0"
+    defect_error_ratio: float = 0.0  # of a build whose handlers fail for so many of the requests
 
     @classmethod
     def from_environment(cls, service: str, environment: Mapping[str, str] | None = None) -> Settings:
@@ -51,6 +53,8 @@ class Settings:
             faults_token_file=_path(env, "SHOP_FAULTS_TOKEN_FILE"),
             pool_size=int(_bounded(env, "SHOP_POOL_SIZE", 4, 1, HIGHEST_POOL_SIZE)),
             service_time_s=_bounded(env, "SHOP_SERVICE_TIME_MS", 20, 0, LONGEST_SERVICE_TIME_MS) / 1000,
+            version=resource_attributes(env).get("service.version", "0"),
+            defect_error_ratio=_bounded(env, "SHOP_DEFECT_ERROR_RATIO", 0, 0, 1),
             queue_timeout_s=_bounded(env, "SHOP_QUEUE_TIMEOUT_MS", 2000, 1, LONGEST_QUEUE_TIMEOUT_MS) / 1000,
         )
 

@@ -28,6 +28,7 @@ CLICKS = "CLICKS"
 DEAD_LETTERS = "DEAD_LETTERS"
 CARTS_BUCKET = "carts"
 FAULTS_BUCKET = "faults"
+FLAGS_BUCKET = "flags"
 
 _DAY_S = 24 * 3600.0
 # Longer than any outage of the bus after which the outbox may publish an order a second time.
@@ -84,6 +85,7 @@ BUCKETS = (
     api.KeyValueConfig(
         bucket=FAULTS_BUCKET, history=1, ttl=2 * 3600.0, max_bytes=1 << 20, storage=api.StorageType.FILE
     ),
+    api.KeyValueConfig(bucket=FLAGS_BUCKET, history=1, max_bytes=1 << 20, storage=api.StorageType.FILE),
 )
 
 

@@ -137,6 +137,8 @@ def worker(settings: Settings) -> Part:
         "REMEDIATION_GRAFANA_TOKEN_FILE": str(data_dir.token_file("dashboards")),
         "REMEDIATION_ORCHESTRATOR_URL": urls.orchestrator,
         "REMEDIATION_ORCHESTRATOR_TOKEN_FILE": str(data_dir.token_file("orchestrator")),
+        "REMEDIATION_NATS_URL": urls.nats,
+        "REMEDIATION_NATS_TOKEN_FILE": str(data_dir.token_file("nats")),
     }
     argv = [sys.executable, "-m", "remediation"]
     return _part(settings, "worker", argv, environment, settings.ports.remediation, "/-/ready")

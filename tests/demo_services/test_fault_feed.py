@@ -77,7 +77,7 @@ async def test_a_crash_reaches_the_replicas_that_come_later(shop: Shop, eventual
     ]
     watching = [asyncio.create_task(feeds[0].run())]
     await eventually(lambda: feeds[0].is_watching, "the first watches")
-    await feeds[0].put(Fault(kind=FaultKind.CRASH, expires_at_unix_ms=wall_clock_ms() + 60_000))
+    await feeds[0].set(Fault(kind=FaultKind.CRASH, expires_at_unix_ms=wall_clock_ms() + 60_000))
     await eventually(lambda: crashed == ["old"], "the first crashed, once")
     watching.append(asyncio.create_task(feeds[1].run()))
     await eventually(lambda: crashed == ["old", "new"], "the one that took its place crashed")
@@ -100,6 +100,6 @@ async def test_a_fault_ends_while_the_bus_is_dead_and_the_watch_goes_on_after_it
     nats_server.start()
     await eventually(lambda: not any(other.waits_for() for other in shop.services.values()), "all are ready")
     other_replica = FaultFeed(shop.services["catalog"].bus, FaultBoard(), service="recommendation")
-    await other_replica.put(Fault(kind=FaultKind.ERRORS, expires_at_unix_ms=wall_clock_ms() + 60_000, error_ratio=0.1))
+    await other_replica.set(Fault(kind=FaultKind.ERRORS, expires_at_unix_ms=wall_clock_ms() + 60_000, error_ratio=0.1))
     await eventually(lambda: service.faults.active(), "the watch works again", 1.5)
     await shop.client.delete("/recommendation/admin/faults", headers=bearer)
