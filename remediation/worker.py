@@ -87,6 +87,7 @@ class Worker:
             gate=gate,
             annotator=self._annotator,
             jaeger_url=settings.jaeger_url,
+            autoscaled=[service for one in book.autoscalers for service in one.services],
         )
         acting = Acting(self.store, self.metrics, journal=journal, gate=gate, annotator=self._annotator)
         deeds = Deeds(

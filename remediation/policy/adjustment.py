@@ -8,6 +8,7 @@ at least.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -50,7 +51,7 @@ def check_steps(steps: tuple[StepAdjustment, ...]) -> None:
     Raises:
         ValueError: a gap, an overlap, or an end that is not open.
     """
-    for former, later in zip(steps, steps[1:], strict=False):
+    for former, later in itertools.pairwise(steps):
         if former.to is None:
             raise ValueError(f"the step from {former.from_:g} is open, so none can follow it")
         if former.to != later.from_:

@@ -86,7 +86,8 @@ def fleet_history(
 def scaling_history(connection: sa.Connection, service: str, now_unix_ms: int, radius_ms: float) -> ScalingHistory:
     """Args: radius_ms: the window of the autoscaler's own blast radius."""
     here = _DONE & (actions.c.target == service)
-    last = connection.execute(sa.select(sa.func.max(actions.c.at_unix_ms)).where(here)).scalar_one()
+    # Not max(): it would read all that was ever done here.
+    last = sa.select(actions.c.at_unix_ms).where(here).order_by(actions.c.at_unix_ms.desc()).limit(1)
     own = connection.execute(
         sa.select(actions.c.action, actions.c.at_unix_ms, actions.c.from_replicas)
         .where(
@@ -106,7 +107,7 @@ def scaling_history(connection: sa.Connection, service: str, now_unix_ms: int, r
         .limit(1)
     ).first()
     return ScalingHistory(
-        last_change_unix_ms=last,
+        last_change_unix_ms=connection.execute(last).scalar_one_or_none(),
         peak_in_window=max(
             (
                 before

@@ -48,7 +48,7 @@ class Lease:
             renewed = sa.update(workers).where(self._mine()).values(expires_at_unix_ms=self._end())
             if connection.execute(renewed).rowcount != 1:
                 raise self._found_lost()
-            connection.execute(sa.delete(workers).where(workers.c.expires_at_unix_ms < _now_unix_ms()))
+            connection.execute(sa.delete(workers).where(workers.c.expires_at_unix_ms < now_by_database()))
             return set(connection.execute(sa.select(workers.c.name)).scalars())
 
     def require(self, connection: sa.Connection) -> None:
@@ -70,7 +70,7 @@ class Lease:
         return (workers.c.name == self.name) & (workers.c.incarnation == self._incarnation)
 
     def _end(self) -> sa.ColumnElement[int]:
-        return _now_unix_ms() + round(self.seconds * 1000)
+        return now_by_database() + round(self.seconds * 1000)
 
     def _found_lost(self) -> LeaseLostError:
         why = f"worker {self.name} was silent for {self.seconds:g} s, or another has its name"
@@ -78,5 +78,5 @@ class Lease:
         return LeaseLostError(why)
 
 
-def _now_unix_ms() -> sa.ColumnElement[int]:
+def now_by_database() -> sa.ColumnElement[int]:
     return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1000, sa.BigInteger)

@@ -78,7 +78,7 @@ def _question(row: sa.RowMapping) -> dict[str, Any]:
 
 def _action(row: sa.RowMapping) -> dict[str, Any]:
     lever = row["after"] is not None
-    counts = row["action"] in ("scale_out", "scale_in", "undo") and not lever
+    counts = row["action"] in COUNTING_REPLICAS and not lever
     return {
         "action": row["action"],
         "target": row["target"],

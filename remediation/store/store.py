@@ -13,7 +13,7 @@ from remediation.store import audit, reports
 from remediation.store.arrivals import Arrivals
 from remediation.store.audit import Head
 from remediation.store.database import Database, Lock
-from remediation.store.history import fleet_history, replaced_since, switched_off, target_history
+from remediation.store.history import HOUR_MS, fleet_history, replaced_since, switched_off, target_history
 from remediation.store.record import (
     FINISHED,
     Action,
@@ -29,6 +29,7 @@ from remediation.store.record import (
     State,
     TargetHistory,
 )
+from remediation.store.scalings import under_way
 from remediation.store.tables import actions, alerts, approvals, evidence, kill_switch, runs, scalings
 
 OF_AN_ALERT = ~sa.exists().where(scalings.c.run_id == runs.c.id)
@@ -213,6 +214,11 @@ class Store:
         """What is done elsewhere, as far as limits over everything count it."""
         with self.database.reading() as connection:
             return fleet_history(connection, run_id, policy, now_unix_ms, radius_ms)
+
+    def scaling_is_under_way(self, service: str, now_unix_ms: int) -> bool:
+        """Whether an autoscaler's change of this service was intended of late, and is not over."""
+        with self.database.reading() as connection:
+            return under_way(connection, service, now_unix_ms - HOUR_MS)
 
     # The kill switch
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Collection
+from dataclasses import replace
 from typing import TypedDict
 
 from opentelemetry import trace
@@ -24,6 +26,7 @@ from remediation.guards import (
 )
 from remediation.metrics import Metrics
 from remediation.policy.policy import Step
+from remediation.scalers.change import RETRY_S, change_replicas
 from remediation.scalers.scaler import Scaler
 from remediation.store.record import Action, Denied, Finding, Note, Run, State
 from remediation.store.store import Store
@@ -34,7 +37,6 @@ from remediation.workflow.journal import Journal, log, now_unix_ms
 
 tracer = trace.get_tracer("remediation")
 
-RETRY_S = 0.25
 WATCH_EVERY_S = 1.0  # where the policy says nothing
 WATCH_SLOWLY_AFTER_S = 300.0
 WATCH_SLOWLY_EVERY_S = 5.0
@@ -89,7 +91,9 @@ class Steps:
         gate: Gate,
         annotator: Annotator,
         jaeger_url: str,
+        autoscaled: Collection[str] = (),
     ) -> None:
+        """Args: autoscaled: services that have an autoscaler, which brings them home once an alert is over."""
         self._store = store
         self._scaler = scaler
         self._metrics = metrics
@@ -97,6 +101,7 @@ class Steps:
         self._gate = gate
         self._annotator = annotator
         self._jaeger_url = jaeger_url
+        self._autoscaled = frozenset(autoscaled)
 
     def policy(self, run_id: str) -> str:
         """The run's policy, as JSON. It never changes, so reading it is the same at every replay."""
@@ -119,6 +124,7 @@ class Steps:
         elif not self._store.alert_is_active(run_id):
             return _no_plan("resolved", "the alert was over before anything was done")
         step = case.policy.steps[index]
+        self._await_scaling(case)
         decision, minimum = self._guarded(case, step, again=again)
         if decision is None:
             self._journal.tell(run_id, key, "planned", step.name)
@@ -134,6 +140,12 @@ class Steps:
         reason = f"{decision.guard}: {decision.reason}"
         self._journal.tell(run_id, key, "refused", reason, findings=case.findings(key))
         return _no_plan(AFTER_REFUSAL.get(decision.guard, State.REFUSED).value, reason)
+
+    def _await_scaling(self, case: Case) -> None:
+        """What an autoscaler has just intended is done in a moment; a number that was read before is no basis."""
+        end_s = time.monotonic() + case.policy.guards.patience
+        while self._store.scaling_is_under_way(case.run.service, now_unix_ms()) and time.monotonic() < end_s:
+            time.sleep(RETRY_S)
 
     def _guarded(self, case: Case, step: Step, *, again: bool) -> tuple[Target | Refusal | None, int]:
         """What to do, None for the step as it stands; and the minimum of the target's replicas, 0 if nobody asks."""
@@ -199,7 +211,7 @@ class Steps:
             return Done(status="refused", detail=written.reason, at_unix_ms=now_unix_ms())
         with tracer.start_as_current_span("remediation.act") as span:
             span.set_attributes({"remediation.action": kind, "remediation.from": before, "remediation.to": to})
-            status, detail = self._set(run.service, before, to, patience_s)
+            status, detail = change_replicas(self._scaler, run.service, before, to, patience_s=patience_s)
             span.set_attribute("remediation.status", status)
         at_unix_ms = now_unix_ms()
         event = kind if status == "done" else f"{kind}_{status}"
@@ -213,24 +225,6 @@ class Steps:
         if key == "0.0":  # the run's first action
             self._metrics.act_seconds.observe((at_unix_ms - run.started_at_unix_ms) / 1000)
         return Done(status=status, detail=detail, at_unix_ms=written.action.at_unix_ms)
-
-    def _set(self, service: str, before: int, to: int, patience_s: float) -> tuple[str, str]:
-        end_s = time.monotonic() + patience_s
-        while True:
-            try:
-                desired = self._scaler.get(service).desired
-                if desired == to:
-                    return "done", ""  # done before a crash, or by somebody of the same mind
-                if desired != before:
-                    return "conflict", f"somebody else set {service} to {desired} meanwhile; it is left as it is"
-                self._scaler.set_desired(service, to)
-                return "done", ""
-            except TemporaryScalerError as error:
-                if time.monotonic() >= end_s:
-                    return "failed", str(error)
-                time.sleep(RETRY_S)
-            except ScalerError as error:
-                return "failed", str(error)
 
     def explain(self, run_id: str, key: str) -> None:
         """Write the evidence into the record: values, and the traces behind the alert."""
@@ -324,7 +318,8 @@ class Steps:
     def watch(self, run_id: str, key: str, index: int, current: int, floor: int, previous: int | None) -> Next:
         """Wait until something is to be done: step down, step up again, or finish."""
         case = self._journal.case(run_id)
-        scale_in = case.policy.scale_in
+        autoscaled = case.run.service in self._autoscaled
+        scale_in = None if autoscaled else case.policy.scale_in
         state = State.SCALING_IN if previous is not None else State.RESOLVED_PENDING
         self._store.progress(run_id, now_unix_ms(), state=state)
         started_s = time.time()
@@ -340,6 +335,8 @@ class Steps:
         while True:
             now_s = time.time()
             decision = watch.observe(now_s, self._observed(case, index))
+            if decision is not None and decision.kind == "finish" and autoscaled:
+                decision = replace(decision, reason=f"{decision.reason}; its autoscaler takes it from here")
             if decision is not None:
                 return self._decided(case, key, decision)
             every_s = scale_in.every if scale_in is not None else WATCH_EVERY_S

@@ -1,0 +1,1 @@
+"""Scaling that no alert asks for: what telemetry, schedule and forecast want, and when it is done."""
