@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 from fastapi import FastAPI, HTTPException, Request
 from nicegui import ui
+from starlette.responses import HTMLResponse
 
-from dashboards.errors import DashboardError
+from dashboards.errors import DashboardError, PeerError
 from dashboards.viewer.auth.accounts import Accounts
 from dashboards.viewer.auth.attempts import Attempts
 from dashboards.viewer.auth.audit import AuditLog
@@ -24,7 +25,9 @@ from dashboards.viewer.grafana_api import grafana_router
 from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.library import Library
 from dashboards.viewer.pages.alerts import AlertsPage
+from dashboards.viewer.pages.audit import audit_page
 from dashboards.viewer.pages.dashboard import DashboardPage, State
+from dashboards.viewer.pages.drills import LIVE_PATH, RUN, DrillsPage, LivePage, ReportPage
 from dashboards.viewer.pages.explore import ExplorePage
 from dashboards.viewer.pages.remediations import RecordPage, RemediationsPage
 from dashboards.viewer.pages.service_map import ServiceMapPage
@@ -32,6 +35,7 @@ from dashboards.viewer.pages.shell import page
 from dashboards.viewer.pages.sign_in import sign_in_router
 from dashboards.viewer.pages.traces import SearchPage, TracePage
 from dashboards.viewer.panels.sources import Sources
+from dashboards.viewer.peers.drills import Drills
 from dashboards.viewer.peers.jaeger import Jaeger
 from dashboards.viewer.peers.prometheus import Prometheus
 from dashboards.viewer.peers.remediation import Remediation
@@ -62,11 +66,12 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     library = Library(settings.data_dir / "dashboards")
     store = GrafanaStore(settings.data_dir / "grafana.sqlite")
     accounts = _accounts(settings, storage_secret)
+    audit = AuditLog(settings.data_dir / "audit.jsonl")
     app.add_middleware(limit_bodies, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(
         Gate,
         accounts=accounts,
-        audit=AuditLog(settings.data_dir / "audit.jsonl"),
+        audit=audit,
         hosts=settings.allowed_hosts,
         cookie_name=f"steersman_session_{settings.port}",
     )
@@ -87,7 +92,8 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
         await ServiceMapPage(prometheus, sources, client, settings.orchestrator_url, request.query_params).build()
 
     _add_traces(Jaeger(client, settings.jaeger_url))
-    _add_operations(prometheus, Remediation(client, settings.remediation_url))
+    _add_operations(prometheus, Remediation(client, settings.remediation_url, settings.remediation_token), audit)
+    _add_drills(app, Drills(client, settings.orchestrator_url, settings.drills_token))
     ui.run_with(
         app,
         title="Steersman",
@@ -175,7 +181,38 @@ def _add_traces(jaeger: Jaeger) -> None:
         await TracePage(jaeger, trace_id).build()
 
 
-def _add_operations(prometheus: Prometheus, remediation: Remediation) -> None:
+def _add_drills(app: FastAPI, drills: Drills) -> None:
+    @ui.page("/drills", response_timeout=ANSWER_WITHIN_S)
+    async def all_drills() -> None:
+        await DrillsPage(drills).build()
+
+    @ui.page(LIVE_PATH)
+    async def live() -> None:
+        await LivePage(drills).build()
+
+    @ui.page("/drill/{run}", response_timeout=ANSWER_WITHIN_S)
+    async def report(run: str) -> None:
+        await ReportPage(drills, _run(run)).build()
+
+    @app.get("/drill/{run}/page", response_class=HTMLResponse)
+    async def report_page(run: str) -> str:
+        try:
+            return await drills.page(_run(run))
+        except PeerError as error:
+            raise HTTPException(error.status or 502, str(error)) from error
+
+
+def _run(run: str) -> str:
+    if not RUN.fullmatch(run):
+        raise HTTPException(404, f"a run is named NAME-TIMESTAMP, got {run[:80]!r}")
+    return run
+
+
+def _add_operations(prometheus: Prometheus, remediation: Remediation, audit: AuditLog) -> None:
+    @ui.page("/audit")
+    async def audit_log() -> None:
+        await audit_page(audit)
+
     @ui.page("/explore")
     async def explore(request: Request) -> None:
         await ExplorePage(prometheus, request.query_params).build()
@@ -190,7 +227,7 @@ def _add_operations(prometheus: Prometheus, remediation: Remediation) -> None:
 
     @ui.page("/remediation/{run_id}")
     async def record(run_id: str) -> None:
-        await RecordPage(remediation, run_id).build()
+        await RecordPage(remediation, prometheus, run_id).build()
 
 
 def _document(text: str) -> dict[str, Any]:

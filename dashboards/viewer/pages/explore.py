@@ -38,6 +38,7 @@ class ExplorePage:
         self._prometheus = prometheus
         self._expr = asked.get("expr", "")
         self._start = asked.get("from", "now-15m")
+        self._end = asked.get("to", "now")
 
     async def build(self) -> None:
         now = time.time()
@@ -70,7 +71,7 @@ class ExplorePage:
 
     async def _show(self) -> None:
         now = time.time()
-        span = span_of(self._start, "now", now) or Span(now - 900, now)
+        span = span_of(self._start, self._end, now) or Span(now - 900, now)
         step = span.step(POINTS, SCRAPE_INTERVAL_S)
         values = builtin(span, step, SCRAPE_INTERVAL_S)
         expr = interpolate(self._expr, values, promql=True)
