@@ -10,7 +10,6 @@ import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from glob import glob  # patterns of users are absolute or relative, which Path.glob does not take
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -21,17 +20,18 @@ from pydantic import (
     InstanceOf,
     PrivateAttr,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from collector.alerts.http_config import HttpConfig
 from collector.alerts.matchers import MatcherError, new_matcher, parse_matchers
+from collector.alerts.notification_template import NotificationTemplates
 from collector.alerts.receiver_config import Receiver
 from collector.alerts.section import DurationMs, Section, worded
 from collector.alerts.time_interval import TimeInterval, parse_interval
 from collector.errors import ConfigError
+from collector.gotemplate.tree import TemplateError
 from collector.model.series import Matcher, MatchOp
 
 # config.go, DefaultRoute, DefaultRouteOpts and DefaultGlobalConfig.
@@ -202,6 +202,11 @@ class Global(Section):
     wechat_api_corp_id: str | None = None
     telegram_api_url: str | None = None
     webex_api_url: str | None = None
+    rocketchat_api_url: str | None = None
+    rocketchat_token: str | None = Field(default=None, repr=False)
+    rocketchat_token_file: str | None = None
+    rocketchat_token_id: str | None = Field(default=None, repr=False)
+    rocketchat_token_id_file: str | None = None
     jira_api_url: str | None = None
 
     @model_validator(mode="after")
@@ -227,6 +232,7 @@ class AlertmanagerConfig(Section):
     mute_time_intervals: tuple[NamedIntervals, ...] = ()
     time_intervals: tuple[NamedIntervals, ...] = ()
     _original: dict[str, Any] = PrivateAttr(default_factory=dict)  # as YAML gave it, secrets and all
+    _notification_templates: NotificationTemplates = PrivateAttr(default_factory=NotificationTemplates)
 
     @property
     def intervals(self) -> dict[str, tuple[TimeInterval, ...]]:
@@ -236,23 +242,33 @@ class AlertmanagerConfig(Section):
     def original(self) -> dict[str, Any]:
         return self._original
 
-    def with_original(self, data: dict[str, Any]) -> AlertmanagerConfig:
-        self._original = data
+    @property
+    def notification_templates(self) -> NotificationTemplates:
+        return self._notification_templates
+
+    def completed(self, data: dict[str, Any], templates: NotificationTemplates) -> AlertmanagerConfig:
+        """
+        With what it was read from, and the content of its template files.
+
+        Raises:
+            ConfigError: a text of a receiver cannot be expanded; every one.
+        """
+        problems = []
+        for receiver in self.receivers:
+            for where, text in receiver.templates():
+                try:
+                    templates.check(text)
+                except TemplateError as error:
+                    problems.append(f"receiver {receiver.name}: {where}: {error}")
+        if problems:
+            raise ConfigError("\n".join(problems))
+        self._original, self._notification_templates = data, templates
         return self
 
     def receiver(self, name: str) -> Receiver:
         """With what `global` gives it."""
         found = next(one for one in self.receivers if one.name == name)
         return found.with_global(self.global_.model_dump(), self.global_.http_config)
-
-    @field_validator("templates")
-    @classmethod
-    def _no_template_files(cls, templates: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        directory = str((info.context or {}).get("directory") or ".")
-        for pattern in templates:
-            if found := sorted(glob(str(Path(directory, pattern)))):  # noqa: PTH207
-                raise ValueError(f"template file {found[0]!r}: files of templates are not built yet")
-        return templates
 
     @model_validator(mode="after")
     def _is_consistent(self) -> AlertmanagerConfig:
@@ -306,7 +322,10 @@ def load_config(data: object, *, source: str = "alertmanager", directory: Path |
     except ValidationError as error:
         problems = error.errors(include_input=False, include_url=False)
         raise ConfigError("\n".join(f"{source}: {worded(problem)}" for problem in problems)) from None
-    return config.with_original(data)
+    try:
+        return config.completed(data, NotificationTemplates.load(config.templates, directory))
+    except ConfigError as error:
+        raise ConfigError("\n".join(f"{source}: {line}" for line in str(error).splitlines())) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ _SECRET_KEYS = frozenset({
     "password", "credentials", "bearer_token", "client_secret", "key", "auth_password", "auth_secret",
     "smtp_auth_password", "smtp_auth_secret", "api_key", "opsgenie_api_key", "victorops_api_key", "api_secret",
     "wechat_api_secret", "service_key", "bot_token", "user_key", "token", "secret_key", "slack_api_url", "webhook_url",
+    "rocketchat_token", "rocketchat_token_id", "token_id", "alert_source_token",
 })  # fmt: skip
 _SECRET_IN = {"slack_configs": frozenset({"api_url"}), "pagerduty_configs": frozenset({"routing_key"})}
 _URL_KEYS = frozenset({"url", "proxy_url"})

@@ -11,7 +11,7 @@ from collector.alerts.apprise_service import AppriseService
 from collector.alerts.config import AlertmanagerConfig
 from collector.alerts.http_config import HttpConfig
 from collector.alerts.integration import Integration
-from collector.alerts.receiver_config import AppriseConfig, Receiver, ServiceConfig
+from collector.alerts.receiver_config import AppriseConfig, Receiver, ServiceConfig, WebhookConfig
 from collector.alerts.webhook import Webhook
 from collector.errors import ConfigError
 
@@ -26,6 +26,7 @@ class Integrations:
 
     def __init__(self, config: AlertmanagerConfig) -> None:
         self._clients: dict[str, httpx.AsyncClient] = {}
+        self._templates = config.notification_templates
         self._of = {one.name: tuple(self._made(config.receiver(one.name))) for one in config.receivers}
 
     def of(self, receiver: str) -> Sequence[Integration]:
@@ -40,14 +41,20 @@ class Integrations:
         made: list[Integration] = []
         for position, webhook in enumerate(receiver.webhook_configs):
             name = f"{receiver.name}/webhook/{position}"
-            made.append(Webhook(name, webhook, self._client(name, webhook.http_config or HttpConfig())))
+            made.append(self._webhook(name, webhook))
+        for position, incidentio in enumerate(receiver.incidentio_configs):
+            made.append(self._webhook(f"{receiver.name}/incidentio/{position}", incidentio.webhook(), "incidentio"))
         counts: dict[str, int] = {}
         services: list[ServiceConfig | AppriseConfig] = [*receiver.services, *receiver.apprise_configs]
         for service in services:
             kind = AppriseService.kind_of(service)
-            made.append(AppriseService(f"{receiver.name}/{kind}/{counts.get(kind, 0)}", service))
+            made.append(AppriseService(f"{receiver.name}/{kind}/{counts.get(kind, 0)}", service, self._templates))
             counts[kind] = counts.get(kind, 0) + 1
         return made
+
+    def _webhook(self, name: str, config: WebhookConfig, kind: str = "webhook") -> Webhook:
+        client = self._client(name, config.http_config or HttpConfig())
+        return Webhook(name, config, client, self._templates, kind=kind)
 
     def _client(self, name: str, config: HttpConfig) -> httpx.AsyncClient:
         key = config.client_key()

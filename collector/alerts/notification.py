@@ -6,6 +6,7 @@ Source: alertmanager/notify/notify.go (DedupStage), notify/webhook/webhook.go, t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
@@ -14,6 +15,7 @@ from collector.model.alert import GO_ZERO_TIME, Alert, rfc3339
 from collector.model.series import Labels
 
 WEBHOOK_VERSION = "4"
+_REGEX_SIGNS = re.compile(r"[\\.+*?()|\[\]{}^$]")
 JsonObject = dict[str, object]
 
 
@@ -99,17 +101,22 @@ def webhook_payload(
     ordered = in_order(alerts)
     kept = ordered[:max_alerts] if max_alerts else ordered
     return {
-        "receiver": receiver,
+        "receiver": quote_meta(receiver),
         "status": _status(all(alert.resolved_at(now_ms) for alert in kept)),
         "alerts": [_alert(alert, now_ms) for alert in kept],
         "groupLabels": dict(group_labels),
-        "commonLabels": _common([alert.labels for alert in kept]),
-        "commonAnnotations": _common([alert.annotations for alert in kept]),
+        "commonLabels": common([alert.labels for alert in kept]),
+        "commonAnnotations": common([alert.annotations for alert in kept]),
         "externalURL": external_url,
         "version": WEBHOOK_VERSION,
         "groupKey": group_key,
         "truncatedAlerts": len(ordered) - len(kept),
     }
+
+
+def quote_meta(text: str) -> str:
+    """Go's regexp.QuoteMeta, in which Alertmanager shows a receiver's name."""
+    return _REGEX_SIGNS.sub(r"\\\g<0>", text)
 
 
 def in_order(alerts: Sequence[Alert]) -> list[Alert]:
@@ -158,6 +165,7 @@ def _alert(alert: Alert, now_ms: int) -> JsonObject:
     }
 
 
-def _common(all_pairs: Sequence[Labels]) -> dict[str, str]:
+def common(all_pairs: Sequence[Labels]) -> dict[str, str]:
+    """What all have alike, by name; at least one must be given."""
     first, *others = [set(pairs) for pairs in all_pairs]
     return dict(sorted(first.intersection(*others)))

@@ -24,7 +24,8 @@ def _path(value: object, info: ValidationInfo) -> object:
     return Path(directory, value) if directory is not None and isinstance(value, str) else value
 
 
-def _http_url(url: str) -> str:
+def http_url(url: str) -> str:
+    """Raises ValueError, worded as Go words it: neither http nor https, or no host."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https"):
         raise ValueError(f"unsupported URL: unsupported scheme {parts.scheme!r} for URL")
@@ -35,7 +36,7 @@ def _http_url(url: str) -> str:
 
 DurationMs = Annotated[int, BeforeValidator(_duration)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpUrl = Annotated[str, AfterValidator(http_url)]
 
 
 class Section(BaseModel):

@@ -211,6 +211,9 @@ class _Parser:
         commands = [self._command(context)]
         while self._tokens and self._tokens[-1].text == "|":
             self._tokens.pop()
+            self._skip_space()
+            if not self._tokens or self._tokens[-1].text == ")":
+                break  # Go takes a last `|` for nothing
             commands.append(self._command(context))
             if commands[-1].function is None:
                 raise self._error(f"non executable command in pipeline stage {len(commands)}")

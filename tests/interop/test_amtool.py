@@ -225,6 +225,7 @@ receivers:
     sns_configs: [{topic_arn: "arn:aws:sns:eu-west-1:1:t", sigv4: {region: eu-west-1, access_key: a, secret_key: s}}]
     discord_configs: [{webhook_url: "https://discord.com/api/webhooks/1/x"}]
     wechat_configs: [{api_secret: s, corp_id: c, agent_id: "1"}]
+    webex_configs: [{room_id: r, http_config: {authorization: {credentials: t}}}]
 templates: ["/nowhere/*.tmpl"]
 """,
     "no route": "receivers: [{name: a}]",
@@ -288,6 +289,18 @@ receivers: [{name: a, email_configs: [{}]}]
     "opsgenie without key": "route: {receiver: a}\nreceivers: [{name: a, opsgenie_configs: [{}]}]",
     "pushover without token": "route: {receiver: a}\nreceivers: [{name: a, pushover_configs: [{user_key: u}]}]",
     "victorops without routing key": "route: {receiver: a}\nreceivers: [{name: a, victorops_configs: [{api_key: u}]}]",
+    "texts of one's own": """
+route: {receiver: a}
+receivers:
+  - name: a
+    slack_configs: [{api_url: "https://hooks.slack.com/services/a/b/c", text: "{{ range .Alerts }}x{{ end }}"}]
+    webhook_configs: [{url: "http://x/"}]
+""",
+    "webex without a room": """
+route: {receiver: a}
+receivers: [{name: a, webex_configs: [{http_config: {authorization: {credentials: t}}}]}]
+""",
+    "webex without a login": "route: {receiver: a}\nreceivers: [{name: a, webex_configs: [{room_id: r}]}]",
     "slack with an unknown key": """
 route: {receiver: a}
 receivers: [{name: a, slack_configs: [{api_url: "https://hooks.slack.com/services/a/b/c", chanel: x}]}]
@@ -351,11 +364,38 @@ inhibit_rules: [{{source_matchers: ["a"], target_matchers: ["b=c"]}}]
 }
 
 
+TEMPLATES = {
+    "of nothing": "",
+    "with a definition": '{{ define "own" }}{{ .Status | toUpper }} {{ join "," .CommonLabels.Names }}{{ end }}',
+    "with branches": '{{ range .Alerts }}{{ if eq .Status "firing" }}a{{ else }}b{{ end }}{{ end }}',
+    "that uses what nobody defines": '{{ template "nowhere" . }}',
+    "without an end": '{{ define "own" }}',
+    "with an unknown function": "{{ shout .Status }}",
+    "with an unclosed action": "{{ .Status ",
+    "with a bad pipeline": "{{ .Status | }}",
+    "with an undefined variable": "{{ $x }}",
+    "with a lonely end": "{{ end }}",
+}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+async def test_template_files_get_the_verdict_of_amtool(name: str, tmp_path: Path) -> None:
+    require("amtool")
+    path = tmp_path / "alertmanager.yml"
+    path.write_text("route: {receiver: a}\nreceivers: [{name: a}]\ntemplates: ['*.tmpl']\n")
+    (tmp_path / "own.tmpl").write_text(TEMPLATES[name])
+    await same_verdict(path)
+
+
 @pytest.mark.parametrize("name", FILES)
 async def test_configuration_files_get_the_verdict_of_amtool(name: str, tmp_path: Path) -> None:
     require("amtool")
     path = tmp_path / "alertmanager.yml"
     path.write_text(FILES[name])
+    await same_verdict(path)
+
+
+async def same_verdict(path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         "amtool", "check-config", str(path), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
