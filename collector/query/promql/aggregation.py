@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from collector.query.promql.native_text import text_of
 from collector.query.promql.numerals import format_float
 from collector.query.promql.quantile import sorted_quantile
 from collector.query.promql.tree import UNKNOWN_START, Aggregation
-from collector.query.promql.values import Floats, Frame, Mask, empty_frame, quoted, stacked
+from collector.query.promql.values import LABELS_REMEMBERED, Floats, Frame, Mask, empty_frame, quoted, stacked
 
 _RANKED_ELEMENTS = 1_000_000  # of [series, steps] that are ranked at once: 8 MB, and as much for each of four copies
 _MAX_INT64 = float(2**63)
@@ -71,13 +72,18 @@ def group_keys(
     wanted = frozenset(names) if by else frozenset((*names, METRIC_NAME))
     number: dict[Labels, int] = {}
     group_of = np.empty(len(labels), dtype=np.intp)
+    if by and not wanted:
+        group_of[:] = 0
+        return [()] if labels else [], group_of
     for row, pairs in enumerate(labels):
-        if by:
-            key = tuple(pair for pair in pairs if pair[0] in wanted) if wanted else ()
-        else:
-            key = tuple(pair for pair in pairs if pair[0] not in wanted)
-        group_of[row] = number.setdefault(key, len(number))
+        group_of[row] = number.setdefault(_kept(pairs, wanted, by), len(number))
     return list(number), group_of
+
+
+@lru_cache(LABELS_REMEMBERED)
+def _kept(labels: Labels, names: frozenset[str], those: bool) -> Labels:
+    """Only the labels of these names, or only the others."""
+    return tuple(pair for pair in labels if (pair[0] in names) is those)
 
 
 def aggregate(node: Aggregation, frame: Frame, parameter: Floats | None, text: str | None, notes: Annotations) -> Frame:

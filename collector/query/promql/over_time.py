@@ -80,11 +80,9 @@ def apply(
 
 
 def _note_names(frame: Frame, notes: Annotations, start: int) -> None:
-    seen: set[str] = set()
-    for row, labels in enumerate(frame.labels):
-        name = name_of(labels)
-        if name not in seen and frame.present[row].any():
-            seen.add(name)
+    names = list(map(name_of, frame.labels))
+    for name in dict.fromkeys(names):
+        if any(frame.present[row].any() for row, one in enumerate(names) if one == name):
             notes.possible_non_counter(name, start)
 
 

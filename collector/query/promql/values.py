@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,13 +149,24 @@ def empty_frame(steps: int) -> Frame:
     return Frame((), np.empty((0, steps)), np.empty((0, steps), dtype=np.bool_))
 
 
-def without_name(labels: Labels) -> Labels:
+# Series whose labels were taken apart lately: rules and dashboards ask for the same ones again and again. To find one
+# here takes a fifth of what it takes to build; each is some 300 bytes.
+LABELS_REMEMBERED = 20_000
+
+
+@lru_cache(LABELS_REMEMBERED)
+def _parted(labels: Labels) -> tuple[str, Labels]:
     # "__name__" sorts before lowercase letters but after uppercase ones, so it need not be first
-    return tuple(pair for pair in labels if pair[0] != METRIC_NAME)
+    name = next((value for key, value in labels if key == METRIC_NAME), "")
+    return name, tuple(pair for pair in labels if pair[0] != METRIC_NAME)
+
+
+def without_name(labels: Labels) -> Labels:
+    return _parted(labels)[1]
 
 
 def name_of(labels: Labels) -> str:
-    return next((value for key, value in labels if key == METRIC_NAME), "")
+    return _parted(labels)[0]
 
 
 def stacked(frames: list[Frame], steps: int) -> Frame:
