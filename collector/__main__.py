@@ -2,7 +2,7 @@
 
 import faulthandler
 
-from collector.app import main
+from collector.command import main
 
 if __name__ == "__main__":
     faulthandler.enable()  # DuckDB, Arrow and ptars are native: a crash in one should say where

@@ -33,7 +33,6 @@ class SelfMetrics:
         self._accepted = {
             signal: Counter(f"otelcol_receiver_accepted_{items}", f"{items} stored.", labels, registry=self.registry)
             for signal, items in _ITEMS.items()
-            if signal != "metrics"  # counted as samples by the metric store
         }
         self._refused = {
             signal: Counter(

@@ -10,7 +10,8 @@ import grpc
 import grpc.aio
 
 from collector.errors import BadRequestError, CollectorError, TemporaryError
-from collector.receivers.otlp_ingest import OtlpIngest, Signal
+from collector.receivers.otlp_ingest import Signal
+from collector.receivers.otlp_sink import OtlpSink
 from collector.receivers.otlp_status import failure_of, status_of
 
 _log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ _TRANSPORT = "grpc"
 _DETAILS = "grpc-status-details-bin"  # where gRPC's richer error model has google.rpc.Status
 HANDSHAKE_TIMEOUT_S = 10.0  # from the connection to its first frames, as for the headers of HTTP
 MESSAGE_TIMEOUT_S = 10.0  # from the call's headers to its message; an SDK's own timeout for the whole export
-_SERVICES = {
+SERVICES = {
     Signal.TRACES: "opentelemetry.proto.collector.trace.v1.TraceService",
     Signal.LOGS: "opentelemetry.proto.collector.logs.v1.LogsService",
     Signal.METRICS: "opentelemetry.proto.collector.metrics.v1.MetricsService",
@@ -26,7 +27,7 @@ _SERVICES = {
 STOP_GRACE_S = 2.0  # a commit takes milliseconds; the whole collector is to stop within 5 s
 
 
-def otlp_grpc_server(ingest: OtlpIngest, *, host: str, port: int) -> tuple[grpc.aio.Server, int]:
+def otlp_grpc_server(ingest: OtlpSink, *, host: str, port: int) -> tuple[grpc.aio.Server, int]:
     """
     A server that is bound and not yet started, and its port (of interest if `port` is 0).
 
@@ -46,7 +47,7 @@ def otlp_grpc_server(ingest: OtlpIngest, *, host: str, port: int) -> tuple[grpc.
             grpc.method_handlers_generic_handler(
                 service, {"Export": grpc.stream_unary_rpc_method_handler(_handler(ingest, signal))}
             )
-            for signal, service in _SERVICES.items()
+            for signal, service in SERVICES.items()
         ]
     )
     try:
@@ -57,7 +58,7 @@ def otlp_grpc_server(ingest: OtlpIngest, *, host: str, port: int) -> tuple[grpc.
 
 
 def _handler(
-    ingest: OtlpIngest, signal: Signal
+    ingest: OtlpSink, signal: Signal
 ) -> Callable[[AsyncIterator[bytes], grpc.aio.ServicerContext], Awaitable[bytes]]:
     async def export(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
         try:

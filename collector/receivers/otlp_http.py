@@ -15,8 +15,9 @@ from starlette.routing import Route
 from collector.errors import CollectorError, TemporaryError, UnsupportedError
 from collector.pipeline.admission import Hold, Limits
 from collector.receivers.otlp_body import read_body
-from collector.receivers.otlp_ingest import REQUEST_TYPES, OtlpIngest, Signal
+from collector.receivers.otlp_ingest import REQUEST_TYPES, Signal
 from collector.receivers.otlp_json import json_of_response, request_of_json
+from collector.receivers.otlp_sink import OtlpSink
 from collector.receivers.otlp_status import JSON, PROTOBUF, RETRY_AFTER_S, RETRYABLE, failure_of, status_body
 
 _log = logging.getLogger(__name__)
@@ -27,13 +28,13 @@ _JSON_MEMORY = 6  # an estimate: objects and messages beside each byte of text, 
 _JSON_INLINE_BYTES = 16 << 10  # takes about as long to read as it takes to hand it to a thread and back
 
 
-def otlp_http_app(ingest: OtlpIngest) -> Starlette:
+def otlp_http_app(ingest: OtlpSink) -> Starlette:
     return Starlette(
         routes=[Route(f"/v1/{signal.value}", _endpoint(ingest, signal), methods=["POST"]) for signal in Signal]
     )
 
 
-def _endpoint(ingest: OtlpIngest, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(ingest: OtlpSink, signal: Signal) -> Callable[[Request], Awaitable[Response]]:
     async def export(request: Request) -> Response:
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
@@ -48,7 +49,7 @@ def _endpoint(ingest: OtlpIngest, signal: Signal) -> Callable[[Request], Awaitab
     return export
 
 
-async def _export(ingest: OtlpIngest, signal: Signal, request: Request, media_type: str) -> bytes:
+async def _export(ingest: OtlpSink, signal: Signal, request: Request, media_type: str) -> bytes:
     if media_type not in (PROTOBUF, JSON):
         raise UnsupportedError(f"content type {media_type[:40]!r}: {PROTOBUF} and {JSON} are understood")
     with ingest.admission.memory() as hold:
@@ -90,7 +91,7 @@ async def _prompt(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _failed(ingest: OtlpIngest, signal: Signal, error: Exception, media_type: str) -> Response:
+def _failed(ingest: OtlpSink, signal: Signal, error: Exception, media_type: str) -> Response:
     failure = failure_of(error)
     if not isinstance(error, CollectorError):
         _log.exception("export of %s over HTTP failed", signal.value, exc_info=error)

@@ -64,7 +64,7 @@ def run_drill(data_dir: Path, arguments: list[str]) -> None:
 
 
 def run_collector(arguments: list[str]) -> None:
-    from collector.app import main
+    from collector.command import main
 
     sys.argv = ["steersman collector", *arguments]
     sys.exit(main())

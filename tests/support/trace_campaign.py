@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 import grpc.aio
@@ -78,14 +79,17 @@ class RunningCollector:
 
     @classmethod
     @contextmanager
-    def start(cls, directory: Path, prefix: Sequence[str] = ()) -> Iterator[RunningCollector]:
+    def start(
+        cls, directory: Path, prefix: Sequence[str] = (), *, ports: Sequence[int] = ()
+    ) -> Iterator[RunningCollector]:
         """
         A collector that is ready, over the data in `directory`; killed on leaving.
 
         Args:
             prefix: What runs it, such as taskset.
+            ports: Five, where it is to be found again; free ones by default.
         """
-        ports = free_ports(5)
+        ports = ports or free_ports(5)
         names = ("--http", "--otlp-grpc", "--otlp-http", "--jaeger", "--alertmanager")
         flags = [part for name, port in zip(names, ports, strict=True) for part in (name, f"127.0.0.1:{port}")]
         config, log_path = directory / "prometheus.yml", directory / "log"
@@ -97,11 +101,24 @@ class RunningCollector:
             )
         urls = [f"http://127.0.0.1:{port}" for port in ports]
         try:
-            _until_ready(urls[0], process)
+            until_ready(urls[0], process)
             yield cls(process, urls[0], f"127.0.0.1:{ports[1]}", urls[2], urls[3], log_path)
         finally:
             process.kill()
             process.wait(10)
+
+
+class Receiver(Protocol):
+    """A process that takes OTLP."""
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]: ...
+
+    @property
+    def otlp_grpc(self) -> str: ...
+
+    @property
+    def otlp_http(self) -> str: ...
 
 
 @dataclass
@@ -137,9 +154,10 @@ class Campaign:
         began = time.monotonic()
         with RunningCollector.start(self.directory) as collector:
             self.start_s.append(time.monotonic() - began)
-            asyncio.run(self._load(collector, most_s))
+            asyncio.run(self.load(collector, most_s=most_s))
 
-    async def _load(self, collector: RunningCollector, most_s: float) -> None:
+    async def load(self, collector: Receiver, *, most_s: float) -> None:
+        """Send until it is killed, at some moment within `most_s` of the first acknowledgement."""
         first = asyncio.Event()
         async with (
             grpc.aio.insecure_channel(collector.otlp_grpc) as channel,
@@ -203,7 +221,7 @@ async def _keep_sending(sender: Sender, send: object, first: asyncio.Event) -> N
         first.set()
 
 
-def _until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+def until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + READY_WITHIN_S
     with httpx.Client() as http:
         while True:
