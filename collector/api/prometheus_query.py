@@ -27,6 +27,7 @@ from collector.api.prometheus_encoding import (
     series_json,
     vector_data,
 )
+from collector.api.prometheus_format import in_lines
 from collector.api.prometheus_parameters import MAX_TIME_MS, MIN_TIME_MS, Parameters, invalid
 from collector.api.prometheus_response import Reply
 from collector.errors import BadRequestError
@@ -35,7 +36,7 @@ from collector.model.series import Labels, SeriesSource, Vector
 from collector.query.errors import ParseError, QueryCancelledError, QueryTimeoutError
 from collector.query.promql.engine import Engine, Query
 from collector.query.promql.result import Result
-from collector.query.promql.syntax import parsed, pretty, selectors_of
+from collector.query.promql.syntax import parsed, selectors_of
 from collector.query.promql.values import Answer, InstantVector, Matrix, RangeVector, Scalar, StringValue
 
 MAX_POINTS = 11_000  # steps of a range query (api.go, queryRange)
@@ -105,7 +106,7 @@ class QueryApi:
 
     def format_query(self, parameters: Parameters) -> Reply:
         try:
-            return Reply([plain(pretty(parameters.text("query")))])
+            return Reply([plain(in_lines(parameters.text("query")))])
         except ParseError as error:
             raise invalid("query", error) from error
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import struct
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,8 @@ class PrometheusProcess:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path) -> Iterator[PrometheusProcess]:
-    (folder / "prometheus.yml").write_text("global: {}\n")
+def prometheus(folder: Path, config: Mapping[str, Any] | None = None) -> Iterator[PrometheusProcess]:
+    (folder / "prometheus.yml").write_text(json.dumps(config or {"global": {}}))  # JSON is YAML
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
