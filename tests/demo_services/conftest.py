@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 import uvicorn
+from nats_server import TOKEN, NatsServer, free_port
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -29,12 +28,10 @@ from demo_services import cart, catalog, checkout, inventory, payment, recommend
 from demo_services.service import Service
 from demo_services.settings import Settings
 
-NATS_SERVER = Path(sys.executable).with_name("nats-server")
 MODULES = {
     "catalog": catalog, "cart": cart, "checkout": checkout,
     "payment": payment, "inventory": inventory, "recommendation": recommendation,
 }  # fmt: skip
-TOKEN = "a-token-made-up-for-tests"
 PATIENCE_S = 10.0
 
 os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http,database"  # read when the first app or engine is instrumented
@@ -63,53 +60,6 @@ async def eventually(check: Callable[[], Any], what: str, patience_s: float = PA
         if time.monotonic() > deadline:
             pytest.fail(f"did not happen within {patience_s:g} s: {what}")
         await asyncio.sleep(0.02)
-
-
-@dataclass
-class NatsServer:
-    """May be killed and started again on its port and store."""
-
-    directory: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-    token_file: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.token_file = self.directory / "nats.token"
-        self.token_file.write_text(TOKEN)
-        self.config = self.directory / "nats.conf"
-        self.config.write_text(
-            f"host: 127.0.0.1\nport: {self.port}\n"
-            f'jetstream {{ store_dir: "{self.directory}/jetstream" }}\nauthorization {{ token: "{TOKEN}" }}\n'
-        )
-
-    @property
-    def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [NATS_SERVER, "-c", self.config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + PATIENCE_S
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            time.sleep(0.01)
-        pytest.fail("nats-server did not start")
-
-    def kill(self) -> None:
-        """kill -9"""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,30 @@ class OrchestratorStandIn(StandIn):
         self.put_at: dict[str, float] = {}
         self.before_put: Callable[[str], None] = lambda service: None
         self.unavailable = False
+        self.controls: dict[tuple[str, str], dict[str, Any]] = {}  # by service and control, as GET tells them
+        self.set_to: list[tuple[str, str, Any]] = []  # each change of a control that took effect
         super().__init__()
+
+    def settings_of(self, service: str, control: str) -> list[Any]:
+        return [value for name, kind, value in self.set_to if (name, kind) == (service, control)]
+
+    def _control(self, method: str, service: str, control: str, body: Any) -> tuple[int, Any]:
+        """As steersman/orchestrator/controls.py has it: absolute, and compared with what is expected."""
+        told = self.controls[service, control]
+        if method == "PUT":
+            self.before_put(service)
+            what = {"version": "version", "traffic": "weights", "shedding": "requests_per_s"}[control]
+            if told[what] not in (body["expected"], body[what]):
+                return 409, {"status": "error", "errorType": "conflict", "error": f"{what} is {told[what]!r}"}
+            if told[what] != body[what]:
+                self.set_to.append((service, control, body[what]))
+                if control == "version":
+                    now = time.time_ns() // 1_000_000
+                    told["history"][0]["left_unix_ms"] = now
+                    release = {"at_unix_ms": now, "serving_unix_ms": now, "left_unix_ms": None}
+                    told["history"].insert(0, {"version": body[what], "by": body["by"], **release})
+            told[what] = body[what]
+        return 200, told
 
     def add(self, name: str, *, desired: int = 1, minimum: int = 1, maximum: int = 6) -> None:
         self.services[name] = {"name": name, "desired": desired, "minimum": minimum, "maximum": maximum}
@@ -157,11 +180,16 @@ class OrchestratorStandIn(StandIn):
             return 503, {"status": "error", "errorType": "unavailable", "error": "starting"}
         if path == "/api/v1/services":
             return 200, {"services": list(self.services.values())}
-        found = re.fullmatch(r"/api/v1/services/([^/]+)(/desired|/restart)?", path)
+        found = re.fullmatch(r"/api/v1/services/([^/]+)(/desired|/restart|/version|/traffic|/shedding)?", path)
         service = self.services.get(found.group(1)) if found else None
+        if found is not None and service is not None and (found.group(1), (found.group(2) or "/")[1:]) in self.controls:
+            return self._control(method, found.group(1), found.group(2)[1:], body)
         if found is None or service is None:
             return 404, {"status": "error", "errorType": "not_found", "error": f"no service at {path}"}
         if method == "POST":
+            if body.get("instance"):
+                self.before_put(service["name"])
+                self.set_to.append((service["name"], "restart", (body["instance"], body["started_before_unix_ms"])))
             self.restarted.append((service["name"], body["started_before_unix_ms"]))
             return 202, {**service, "ready": service["desired"], "instances": []}
         if method == "PUT":
@@ -176,12 +204,14 @@ class OrchestratorStandIn(StandIn):
 
 class PrometheusStandIn(StandIn):
     def __init__(self) -> None:
-        self.numbers: dict[tuple[str, str], float | Callable[[], float | None]] = {}
+        # By name and service; a dict has one number for each instance.
+        self.numbers: dict[tuple[str, str], float | dict[str, float] | Callable[[], float | None]] = {}
+        self.asked_at: dict[tuple[str, str], float] = {}  # by the same, when a query named a time, Unix seconds
         self.slow: Callable[[str], bool] = lambda service: False
         self.unavailable = False
         super().__init__()
 
-    def set(self, name: str, service: str, value: float | Callable[[], float | None]) -> None:
+    def set(self, name: str, service: str, value: float | dict[str, float] | Callable[[], float | None]) -> None:
         self.numbers[name, service] = value
 
     def handle(self, method: str, path: str, body: Any, authorization: str | None) -> tuple[int, Any]:
@@ -204,8 +234,12 @@ class PrometheusStandIn(StandIn):
         found = re.fullmatch(r'(\w+)\{job="([^"]*)"\}', query)
         if found is None:
             return 400, {"status": "error", "errorType": "bad_data", "error": f"unknown query {query!r}"}
+        if "time" in (asked := parse_qs(url.query)):
+            self.asked_at[found.group(1), found.group(2)] = float(asked["time"][0])
         value = self.numbers.get((found.group(1), found.group(2)))
         value = value() if callable(value) else value
+        if isinstance(value, dict):
+            return self._vector([({"instance": name}, number) for name, number in value.items()])
         return self._vector([] if value is None else [({}, value)])
 
     def _vector(self, samples: list[tuple[dict[str, str], float]]) -> tuple[int, Any]:
@@ -224,6 +258,7 @@ class WorkerProcess:
     name: str = "worker-1"
     database_url: str = ""  # of PostgreSQL; SQLite without it
     lease: str = "3s"
+    environment: dict[str, str] = field(default_factory=dict)  # more of it
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -255,6 +290,7 @@ class WorkerProcess:
             "REMEDIATION_ORCHESTRATOR_URL": self.orchestrator.url,
             "REMEDIATION_ORCHESTRATOR_TOKEN_FILE": str(self.directory / "orchestrator.token"),
             "REMEDIATION_JAEGER_URL": "http://127.0.0.1:16686",
+            **self.environment,
         }
         self.url = f"http://127.0.0.1:{port}"
         with (self.directory / "worker.log").open("ab") as out:
@@ -308,6 +344,12 @@ class WorkerProcess:
             log = self.directory / "worker.log"
             assert time.monotonic() < end_s, f"not within {within_s} s: {what}\n{log.read_text()[-4000:]}"
             time.sleep(0.03)
+
+
+@pytest.fixture(scope="session")
+def worker_process() -> type[WorkerProcess]:
+    """For a file that has a worker of its own."""
+    return WorkerProcess
 
 
 def make_alert(
@@ -404,12 +446,13 @@ def mortal_worker(
 @pytest.fixture
 def mortal_worker_with(
     tmp_path: Path, orchestrator: OrchestratorStandIn, prometheus: PrometheusStandIn
-) -> Iterator[Callable[[str], WorkerProcess]]:
+) -> Iterator[Callable[..., WorkerProcess]]:
     """Starts a worker of the test's own with these policies, to be killed."""
     running = WorkerProcess(tmp_path, orchestrator, prometheus)
     orchestrator.restarted.clear()
 
-    def start(policies: str) -> WorkerProcess:
+    def start(policies: str, environment: dict[str, str] | None = None) -> WorkerProcess:
+        running.environment = environment or {}
         (tmp_path / "policies.yaml").write_text(policies)
         running.start()
         return running

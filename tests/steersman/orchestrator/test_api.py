@@ -130,7 +130,7 @@ async def test_restart_is_accepted_and_starts_a_replacement(api):
 
 async def test_restart_of_one_replica_that_started_before_may_be_asked_for_twice(api):
     async with asyncio.timeout(10):
-        while (await api.get("/api/v1/services/catalog")).json()["instances"][0]["pid"] is None:
+        while (await api.get("/api/v1/services/catalog")).json()["instances"][0]["pid"] is None:  # noqa: ASYNC110  (a process)
             await asyncio.sleep(0.01)
     for _ in range(2):
         body = {"instance": "catalog-1", "started_before_unix_ms": 1 << 50}
