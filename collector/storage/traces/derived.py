@@ -43,8 +43,8 @@ class Derivation:
 class Deriver(Protocol):
     """Belongs to the thread that writes."""
 
-    def derive(self, batches: Sequence[SpanBatch]) -> Derivation:
-        """Nothing counts before `keep` of what is returned has been called."""
+    def derive(self, spans: SpanBatch) -> Derivation:
+        """Of the spans of a commit, at least one. Nothing counts before `keep` of what is returned has been called."""
         ...
 
 
@@ -52,7 +52,7 @@ class DerivedCount(NamedTuple):
     series: int
     histogram: int
     bucket: int
-    count: int
+    spans: int
     sum: float
     at_ms: int  # the last time that it was added to
 

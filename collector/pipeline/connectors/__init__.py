@@ -1,0 +1,1 @@
+"""Metrics derived from spans, named as the OpenTelemetry Collector's connectors name them."""
