@@ -23,6 +23,7 @@ from prometheus_client import disable_created_metrics
 from starlette.applications import Starlette
 
 from collector.alerting import Alerting, recorded_by
+from collector.api.archive import archive_router
 from collector.api.federation import federation_router
 from collector.api.jaeger import jaeger_app
 from collector.api.logs import logs_router
@@ -194,6 +195,15 @@ def _wired(
     _count_remote_write(counts, remote_write.stats)
     app.include_router(logs_router(LogReader(database)))
     app.include_router(traces_router(database))
+    app.include_router(
+        archive_router(
+            database,
+            lambda batch: commit.alone(lambda: database.restore(batch)),
+            token=token,
+            admission=ingest.admission,
+            redactor=redactor,
+        )
+    )
     return Collector(
         ingest, app, otlp_http_app(ingest), jaeger_app(TraceReader(database)), alerting, in_force, background
     )

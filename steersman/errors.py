@@ -9,6 +9,7 @@ What can go wrong in the command line, the stack and the orchestrator.
     │   ├── ServicesFileError      the services file does not say what it must
     │   ├── StartError             a part did not become ready in time
     │   └── PeerError              a part of the running stack did not answer as it should
+    ├── ArchiveError               a folder cannot be exported into, or imported
     └── OrchestratorError          a request to the orchestrator is refused; nothing changed
         ├── UnknownServiceError
         ├── UnknownInstanceError
@@ -49,6 +50,10 @@ class StartError(StackError):
 
 
 class PeerError(StackError):
+    pass
+
+
+class ArchiveError(SteersmanError):
     pass
 
 

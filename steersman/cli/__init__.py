@@ -49,6 +49,9 @@ ServicesOption = Annotated[Path | None, typer.Option("--services", help="A servi
 CollectorOption = Annotated[
     str | None, typer.Option("--url", help="Of a collector's HTTP port, instead of the stack's.", show_default=False)
 ]
+CollectorTokenOption = Annotated[
+    Path | None, typer.Option(help="Of the collector's token, instead of the stack's.", show_default=False)
+]
 WorkerOption = Annotated[
     str | None, typer.Option("--url", help="Of a worker, instead of the stack's.", show_default=False)
 ]
@@ -196,6 +199,36 @@ def trace(
     from steersman.cli.traces import run_trace
 
     run_trace(data_dir, trace_id, details=details, all_=all_, as_json=as_json, url=url)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the Parquet files go.")],
+    since: Annotated[str, typer.Option("--from", metavar="TIME", help="2h, 7d, 2026-11-23T15:00:00Z or all.")] = "all",
+    until: Annotated[str, typer.Option("--to", metavar="TIME", help="As --from.")] = "now",
+    only: Annotated[str | None, typer.Option(help="spans or logs; both by default.", show_default=False)] = None,
+    url: CollectorOption = None,
+    token_file: CollectorTokenOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Write the spans and log records of a range of time to Parquet files."""
+    from steersman.cli.archive import run_export
+
+    run_export(data_dir, out, since=since, until=until, only=only, url=url, token_file=token_file)
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What export wrote.")],
+    only: Annotated[str | None, typer.Option(help="spans or logs; both by default.", show_default=False)] = None,
+    url: CollectorOption = None,
+    token_file: CollectorTokenOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Bring exported spans and log records back; what is there already is left out."""
+    from steersman.cli.archive import run_import
+
+    run_import(data_dir, folder, only=only, url=url, token_file=token_file)
 
 
 @app.command()

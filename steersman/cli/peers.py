@@ -12,7 +12,9 @@ from steersman.errors import PeerError
 TIMEOUT_S = 10.0
 
 
-def ask(method: str, url: str, *, token: str | None = None, **arguments: Any) -> Any:
+def ask(
+    method: str, url: str, *, token: str | None = None, timeout: float | httpx.Timeout = TIMEOUT_S, **arguments: Any
+) -> Any:
     """
     The JSON answer.
 
@@ -21,7 +23,7 @@ def ask(method: str, url: str, *, token: str | None = None, **arguments: Any) ->
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        with httpx.Client(trust_env=False, timeout=TIMEOUT_S) as client:
+        with httpx.Client(trust_env=False, timeout=timeout) as client:
             answer = client.request(method, url, headers=headers, **arguments)
             body = answer.json()
     except ValueError as error:

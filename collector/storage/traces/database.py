@@ -18,9 +18,11 @@ from collector.model.attributes import attributes_of, text_of
 from collector.model.telemetry import LogBatch, Origin, SpanBatch
 from collector.storage.encryption import EncryptionKey
 from collector.storage.traces import derived
+from collector.storage.traces.archive import LOGS, SPANS
 from collector.storage.traces.connection import Settings, TelemetryConnection
 from collector.storage.traces.derived import Derivation, Deriver
 from collector.storage.traces.extents import extents_of
+from collector.storage.traces.missing import missing_rows
 from collector.storage.traces.schema import (
     LOG_COLUMNS,
     REQUEST_COLUMNS,
@@ -154,6 +156,33 @@ class TelemetryDatabase:
         """To be called while `writing`."""
         for name, table in derived.tables_of(derivation).items():
             self._append(name, [table])
+
+    def restore(self, batch: SpanBatch | LogBatch) -> int:
+        """
+        Write what is not there already, received at whatever time; returns how many records that were.
+
+        For imports: these have been counted and sampled where they came from, so nothing is derived from them, and none
+        is held back.
+        """
+        kind = SPANS if isinstance(batch, SpanBatch) else LOGS
+        try:
+            missing = missing_rows(self._connection, kind, batch.table)
+        except duckdb.Error as error:
+            raise TemporaryError(f"{kind.name} could not be looked for: {error}") from error
+        if not missing.num_rows:
+            return 0
+        resources = {key: batch.resources[key] for key in batch.resources.keys() - self._known_resources}
+        scopes = {key: batch.scopes[key] for key in batch.scopes.keys() - self._known_scopes}
+        with self.writing():
+            self._append("resources", [_resource_table(resources)] if resources else [])
+            self._append("scopes", [_scope_table(scopes)] if scopes else [])
+            if kind is SPANS:
+                self.append_spans([missing])
+            else:
+                self._append("logs", [missing])
+        self._known_resources |= resources.keys()
+        self._known_scopes |= scopes.keys()
+        return int(missing.num_rows)
 
     def remove_before(self, received_ms: int) -> Removed:
         """Delete what was received before, and the resources and scopes that nothing refers to any more."""
