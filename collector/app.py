@@ -140,7 +140,7 @@ def _wired(
         intake=intake,
     )
     _count_intake(counts, intake, redactor, database)
-    engine = Engine(metric_store)
+    engine = Engine(metric_store, subquery_step_ms=round(config.global_.evaluation_interval * 1000))
     scrapes = ScrapeManager(config.scrape_configs, metric_store, metadata=metric_store.set_metadata)
     rules = RuleManager(
         files=config.rule_files,
@@ -158,6 +158,7 @@ def _wired(
     in_force = ConfigInForce(
         config=config,
         scrapes=scrapes,
+        engine=engine,
         rules=rules,
         otlp=otlp_metrics,
         follow_alerts=alerting.reconfigure,
@@ -216,6 +217,8 @@ def _store_options(storage: StorageConfig) -> dict[str, Any]:
         options["retention_bytes"] = storage.tsdb.retention.size
     if storage.tsdb.out_of_order_time_window is not None:
         options["out_of_order_s"] = storage.tsdb.out_of_order_time_window
+    if storage.exemplars.max_exemplars is not None:
+        options["exemplar_limit"] = max(0, storage.exemplars.max_exemplars)  # Prometheus: 0 and less keep none
     for limit in ("series_limit", "target_series_limit"):
         if (given := getattr(storage, limit)) is not None:
             options[limit] = given

@@ -147,7 +147,7 @@ class TsdbConfig(_Section):
 
 
 class ExemplarsConfig(_Section):
-    max_exemplars: int = 100_000  # Prometheus's default
+    max_exemplars: int | None = None  # of all series together; None: the store's own
 
 
 class StorageConfig(_Section):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from collector.api.status import ReloadState
 from collector.config import CollectorConfig, load
 from collector.errors import ConfigError
+from collector.query.promql.engine import Engine
 from collector.receivers.otlp_metrics import MetricsIngest
 from collector.receivers.scrape import ScrapeManager
 from collector.rules import metrics
@@ -30,6 +31,7 @@ class ConfigInForce:
 
     config: CollectorConfig
     scrapes: ScrapeManager
+    engine: Engine
     rules: RuleManager
     otlp: MetricsIngest
     reloaded: ReloadState
@@ -65,6 +67,7 @@ class ConfigInForce:
             raise
         follow_scrapes()
         self.otlp.configure(fresh.otlp)
+        self.engine.subquery_step_ms = round(fresh.global_.evaluation_interval * 1000)
         self.config = fresh
         for section in _only_at_start(before, fresh):
             _log.warning("%s: %s has changed, which takes effect at the next start", fresh.path, section)

@@ -111,7 +111,7 @@ async def _run_test(run: _Run, test: TestGroup) -> None:
         run.failures.append(str(error))
         return
     if await _evaluate(run, test, store, groups):
-        engine = Engine(store)
+        engine = Engine(store, subquery_step_ms=run.file.interval_ms)
         for expression in test.promql_expr_test:
             run.failures += _check_expression(expression, test, engine, fuzzy=run.file.fuzzy_compare)
 
@@ -125,7 +125,7 @@ def _load_series(store: ScratchStore, test: TestGroup, interval_ms: int) -> None
 
 def _groups(run: _Run, test: TestGroup, store: ScratchStore) -> list[RuleGroup]:
     """In the order that the file wants; groups it does not name go with the first."""
-    engine = Engine(store)
+    engine = Engine(store, subquery_step_ms=run.file.interval_ms)
     order = {name: position for position, name in enumerate(run.file.group_eval_order)}
     specs = [spec for path in run.rule_files for spec in load(path)]
     return [

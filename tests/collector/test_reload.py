@@ -131,3 +131,14 @@ async def test_rules_follow_the_files_that_the_configuration_names_now(tmp_path,
         write(path, target, rules="two.yml")
         await collector.in_force.reload()
         assert [group.spec.name for group in rules.groups] == ["two"]
+
+
+async def test_subqueries_step_as_often_as_rules_are_evaluated_now(tmp_path, target):
+    path = tmp_path / "collector.yml"
+    write(path, target)
+    async with running(path, tmp_path / "data") as collector:
+        engine = collector.in_force.engine
+        assert engine.subquery_step_ms == 60_000
+        path.write_text(path.read_text().replace("scrape_interval: 100ms", "evaluation_interval: 5s"))
+        await collector.in_force.reload()
+        assert float(engine.instant("count_over_time(vector(1)[1m:])", at_ms=60_000).values[0]) == 12

@@ -26,11 +26,15 @@ T = TypeVar("T")
 
 LOOKBACK_MS = 300_000  # Prometheus's --query.lookback-delta, by its default
 MAX_SAMPLES = 50_000_000  # Prometheus's --query.max-samples, by its default
+SUBQUERY_STEP_MS = 60_000  # Prometheus's global.evaluation_interval, by its default
 
 
 class Engine:
     """
     Answers PromQL. Safe to use from several threads: it keeps nothing between queries.
+
+    Attributes:
+        subquery_step_ms: Of subqueries that name none: how often rules are evaluated, which a reload may change.
 
     Every method raises:
         ParseError: the expression is not PromQL.
@@ -39,10 +43,18 @@ class Engine:
         TooManySamplesError, QueryTimeoutError: over a limit.
     """
 
-    def __init__(self, source: SeriesSource, *, lookback_ms: int = LOOKBACK_MS, max_samples: int = MAX_SAMPLES) -> None:
+    def __init__(
+        self,
+        source: SeriesSource,
+        *,
+        lookback_ms: int = LOOKBACK_MS,
+        max_samples: int = MAX_SAMPLES,
+        subquery_step_ms: int = SUBQUERY_STEP_MS,
+    ) -> None:
         self.source = source
         self.lookback_ms = lookback_ms
         self.max_samples = max_samples
+        self.subquery_step_ms = subquery_step_ms
 
     def parse(self, expr: str) -> Node:
         """Parse and check an expression without evaluating it."""
@@ -168,6 +180,7 @@ class Query:
             lookback_ms=self.engine.lookback_ms if lookback_ms is None else lookback_ms,
             bounds_ms=(int(times[0]), int(times[-1])),
             step_ms=step_ms,
+            subquery_step_ms=self.engine.subquery_step_ms,
             budget=Budget(self.engine.max_samples, deadline, times, cancelled),
             notes=Annotations(self.expr),
         )

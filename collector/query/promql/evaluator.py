@@ -36,9 +36,6 @@ from collector.query.promql.tree import (
 from collector.query.promql.values import Floats, Frame, Times, stacked
 from collector.query.promql.windows import Windows, together, windows_of
 
-# What a subquery without a step takes: Prometheus's global.evaluation_interval, by its default (1m).
-DEFAULT_SUBQUERY_STEP_MS = 60_000
-
 Value = Frame | Floats | str  # an instant vector; a scalar, [k]; a string
 
 
@@ -49,6 +46,7 @@ class Evaluator:
     lookback_ms: int
     bounds_ms: tuple[int, int]  # the query's first and last step: what start() and end() mean, in subqueries too
     step_ms: int  # the query's own; 0 of an instant query
+    subquery_step_ms: int  # of a subquery that names none
     budget: Budget
     notes: Annotations
 
@@ -151,7 +149,7 @@ class Evaluator:
                 yield windows
 
     def _subquery(self, node: Subquery, ends: Times) -> tuple[list[Block], list[HistogramSeries]]:
-        step = node.step_ms or DEFAULT_SUBQUERY_STEP_MS
+        step = node.step_ms or self.subquery_step_ms
         start = int(ends.min()) - node.range_ms
         first = -(-start // step) * step  # steps stand at multiples of the step, whatever the query's own
         if windowing.LEFT_OPEN and first == start:

@@ -33,6 +33,8 @@ class ExemplarRings:
 
     def is_new(self, series: int, exemplar: Exemplar) -> bool:
         ring = self._rings.get(series)
+        if self._limit == 0:
+            return False
         return not ring or (exemplar.timestamp_ms >= ring[-1].timestamp_ms and exemplar != ring[-1])
 
     def between(self, series: int, *, min_ms: int, max_ms: int) -> list[Exemplar]:

@@ -73,13 +73,13 @@ class StoredSeries:
     `index`, `latest` and `exemplars` are kept by the writing thread, under the lock.
     """
 
-    def __init__(self, table: SeriesTable, lock: threading.RLock) -> None:
+    def __init__(self, table: SeriesTable, lock: threading.RLock, *, exemplar_limit: int) -> None:
         self.corrupt_chunks = 0  # left out of answers
         self._table = table
         self._lock = lock
         self._index = InvertedIndex()
         self._latest = LatestSamples()
-        self._exemplars = ExemplarRings()
+        self._exemplars = ExemplarRings(limit=exemplar_limit)
         self._cache = StripCache(CACHE_BYTES)
         self._matches: dict[tuple[Matcher, ...], _Matches] = {}
 

@@ -34,6 +34,7 @@ from collector.storage.encryption import EncryptionKey
 from collector.storage.metrics.cardinality import Cardinality, costs_of
 from collector.storage.metrics.catalog import Catalog
 from collector.storage.metrics.committer import Committer, PendingAppend
+from collector.storage.metrics.exemplars import LIMIT as EXEMPLAR_LIMIT
 from collector.storage.metrics.intake import Intake, TimeRules
 from collector.storage.metrics.reading import StoredSeries
 from collector.storage.metrics.replay import replay
@@ -103,6 +104,7 @@ class MetricStore(StoredSeries):
         series_limit: int,
         target_series_limit: int,
         out_of_order_ms: int,
+        exemplar_limit: int,
         seal: Seal,
         clock: Callable[[], int],
     ) -> None:
@@ -115,7 +117,7 @@ class MetricStore(StoredSeries):
         self._catalog = Catalog(directory, seal)
         table = SeriesTable(self._catalog, limit=series_limit, limit_per_target=target_series_limit)
         # Heads, chunks, index and exemplars are changed under the lock and read under it.
-        super().__init__(table, threading.RLock())
+        super().__init__(table, threading.RLock(), exemplar_limit=exemplar_limit)
         self._log = WriteAheadLog(directory, seal)
         self._segments = SegmentStore(directory, seal, roll_bytes=SEGMENT_BYTES, roll_ms=min(SEGMENT_MS, file_ms))
         self._sealing = Sealing(
@@ -144,6 +146,7 @@ class MetricStore(StoredSeries):
         series_limit: int = SERIES_LIMIT,
         target_series_limit: int = TARGET_SERIES_LIMIT,
         out_of_order_s: float = OUT_OF_ORDER_MS / 1000,
+        exemplar_limit: int = EXEMPLAR_LIMIT,
         key: EncryptionKey | None = None,
         clock: Callable[[], int] = _now_ms,
     ) -> MetricStore:
@@ -154,6 +157,7 @@ class MetricStore(StoredSeries):
             retention_s, retention_bytes: Files of sealed samples go when all in them is older, and the oldest ones
                 while they are larger together.
             out_of_order_s: How much older than the newest sample of its series one may be.
+            exemplar_limit: How many are kept, of all series together; 0: none.
             key: What it is encrypted with. None: it is not.
 
         Raises:
@@ -169,6 +173,7 @@ class MetricStore(StoredSeries):
             series_limit=series_limit,
             target_series_limit=target_series_limit,
             out_of_order_ms=int(out_of_order_s * 1000),
+            exemplar_limit=exemplar_limit,
             seal=Unsealed() if key is None else AesSeal(key, _PURPOSE),
             clock=clock,
         )

@@ -286,6 +286,19 @@ def test_the_last_twenty_exemplars_of_a_series_are_kept_and_repeated_ones_are_no
         store = rig.open()  # the log brings them back
 
 
+@pytest.mark.parametrize(("limit", "kept"), [(0, []), (30, [2, 1])])
+def test_exemplars_are_kept_up_to_their_limit_and_those_of_the_quietest_series_go_first(rig, limit, kept):
+    store = rig.open(exemplar_limit=limit)
+    for name in "abc":
+        for number in range(15):
+            exemplar = Exemplar((("trace_id", f"{number:032x}"),), 0.5, START_MS + number)
+            rig.append(SampleBatch(name, START_MS + number, (rig.series(name),), np.array([1.0]), ((0, exemplar),)))
+    found = {labels: exemplars for name in "abc" for labels, exemplars in store.exemplars(rig.named(name), **ALL)}
+    assert {labels: len(exemplars) for labels, exemplars in found.items()} == {
+        rig.series("abc"[place]): 15 for place in kept
+    }
+
+
 def test_metadata_is_sorted_and_the_last_word_counts(rig):
     store = rig.open()
     store.set_metadata([MetricMetadata("b", "gauge", "old", ""), MetricMetadata("a", "counter", "", "seconds")])
