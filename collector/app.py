@@ -43,6 +43,7 @@ from collector.pipeline.commit import GroupCommit
 from collector.pipeline.intake import Intake
 from collector.pipeline.redaction import Redactor
 from collector.pipeline.self_metrics import SelfMetrics
+from collector.processing import SpanProcessing
 from collector.query.promql.engine import Engine
 from collector.receivers.otlp_grpc import STOP_GRACE_S, otlp_grpc_server
 from collector.receivers.otlp_http import otlp_http_app
@@ -64,6 +65,7 @@ from steersman.runtime.tokens import ensure_token
 _log = logging.getLogger(__name__)
 METRICS, TELEMETRY = "metrics", "telemetry.duckdb"  # in the data folder
 RETENTION_EVERY_S = 60.0
+INDEX_EVERY_S = 2.0  # a block takes as long to fill at half of what one core takes in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,25 +111,29 @@ async def open_collector(
         stack.callback(metric_store.close)
         database = TelemetryDatabase.open(data_dir / TELEMETRY, key=key)
         stack.callback(database.close)
+        processing = SpanProcessing(config.connectors, database, metric_store)
+        stack.callback(processing.finish)
         counts = SelfMetrics()
         commit = await stack.enter_async_context(GroupCommit(database.write, observe=counts.committed))
         alerting = Alerting.open(config, data_dir, external_url=external_url)
         stack.callback(alerting.close)
         token = ensure_token(token_file or data_dir / "secrets" / "collector.token")
-        yield _wired(config, data_dir, external_url, metric_store, database, commit, counts, alerting, token)
+        stores = (metric_store, database)
+        yield _wired(config, data_dir, external_url, stores, processing, commit, counts, alerting, token)
 
 
 def _wired(
     config: CollectorConfig,
     data_dir: Path,
     external_url: str,
-    metric_store: MetricStore,
-    database: TelemetryDatabase,
+    stores: tuple[MetricStore, TelemetryDatabase],
+    processing: SpanProcessing,
     commit: GroupCommit[Batch],
     counts: SelfMetrics,
     alerting: Alerting,
     token: str,
 ) -> Collector:
+    metric_store, database = stores
     rules_of_redaction = config.redaction.rules()
     redactor = Redactor(rules_of_redaction) if rules_of_redaction else None
     otlp_metrics = MetricsIngest(metric_store, metric_store, config=config.otlp, redactor=redactor)
@@ -168,9 +174,11 @@ def _wired(
         ("scrapes", scrapes.run),
         ("rules", rules.run),
         ("reload on SIGHUP", lambda: _reload_on_hangup(in_force.reload)),
+        ("attribute index", lambda: _index(commit, database)),
         ("retention", lambda: _retain(commit, database, counts, config.storage.retention)),
     ]
-    background += alerting.background
+    background += [*processing.background(commit), *alerting.background]
+    processing.count(counts)
     _count_metrics(counts, metric_store, scrapes)
     app = process_app("Steersman: collector", counts.registry)
     targets = TargetSource(
@@ -319,6 +327,13 @@ async def _retain(
         counts.removed("logs", removed.logs)
         _give_back_memory()
         await asyncio.sleep(RETENTION_EVERY_S)
+
+
+async def _index(commit: GroupCommit[Batch], database: TelemetryDatabase) -> None:
+    while True:
+        while (block := await asyncio.to_thread(database.next_block)) is not None:
+            await commit.alone(partial(database.keep_block, block))
+        await asyncio.sleep(INDEX_EVERY_S)
 
 
 def _give_back_memory() -> None:

@@ -11,6 +11,7 @@ The collector's configuration file: Prometheus's keys, and ours beside them.
     alertmanager_file: PATH                     or its own file, unchanged
     limits: {max_body_bytes, max_request_bytes, max_requests, max_bytes_in_flight, max_attributes, max_attribute_bytes}
     redaction: {defaults, card_numbers, keys, values}      pipeline/redaction_config.py
+    connectors: {spanmetrics, servicegraph}     pipeline/connectors/config.py
 
 A user's prometheus.yml loads as it is. What has no effect here is named in `warnings`; what would be missed if it were
 ignored is refused by name.
@@ -33,6 +34,7 @@ from collector.alerts.push_config import AlertingConfig, load_alerting
 from collector.config_file import checked, read_yaml
 from collector.errors import ConfigError
 from collector.model.duration import format_duration
+from collector.pipeline.connectors.config import ConnectorsConfig
 from collector.pipeline.limits_config import LimitsConfig
 from collector.pipeline.redaction_config import RedactionConfig
 from collector.receivers.otlp_metrics_config import OtlpConfig
@@ -190,6 +192,7 @@ class _File(_Section):
     storage: StorageConfig = StorageConfig()
     limits: LimitsConfig = LimitsConfig()
     redaction: RedactionConfig = RedactionConfig()
+    connectors: ConnectorsConfig = ConnectorsConfig()
     remote_write: list[Any] = Field(default_factory=list)
     remote_read: list[Any] = Field(default_factory=list)
     runtime: dict[str, Any] = Field(default_factory=dict)
@@ -212,6 +215,7 @@ class CollectorConfig:
     storage: StorageConfig
     limits: LimitsConfig
     redaction: RedactionConfig = field(default_factory=RedactionConfig)
+    connectors: ConnectorsConfig = field(default_factory=ConnectorsConfig)
     otlp: OtlpConfig = field(default_factory=OtlpConfig)
     alerting: AlertingConfig = field(default_factory=AlertingConfig)
     alertmanager_file: Path | None = None  # where `alertmanager` is from, if it has a file of its own
@@ -252,6 +256,7 @@ def parse(data: object, *, source: str, directory: Path) -> CollectorConfig:
         storage=file.storage,
         limits=file.limits,
         redaction=file.redaction,
+        connectors=file.connectors,
         otlp=file.otlp,
         alerting=load_alerting(file.alerting, source=f"{source}: alerting", directory=directory),
         warnings=tuple(_warnings(raw, scrapes, source)),

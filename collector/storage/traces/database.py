@@ -122,20 +122,20 @@ class TelemetryDatabase:
             TemporaryError: the disk is full, or the like.
         """
         batches, requests = self._new(batches)
-        spans = [batch.table for batch in batches if isinstance(batch, SpanBatch) and batch.table.num_rows]
+        spans = _together([batch for batch in batches if isinstance(batch, SpanBatch) and batch.table.num_rows])
         logs = [batch.table for batch in batches if isinstance(batch, LogBatch) and batch.table.num_rows]
         resources = {key: value for batch in batches for key, value in batch.resources.items()}
         scopes = {key: value for batch in batches for key, value in batch.scopes.items()}
         new_resources = {key: resources[key] for key in resources.keys() - self._known_resources}
         new_scopes = {key: scopes[key] for key in scopes.keys() - self._known_scopes}
-        derivation = self._derivation(batches)
+        derivation = self.deriver.derive(spans) if self.deriver is not None and spans is not None else None
         with self.writing():
             self._append("resources", [_resource_table(new_resources)] if new_resources else [])
             self._append("scopes", [_scope_table(new_scopes)] if new_scopes else [])
-            if self.holding:
-                self._append("held_spans", spans)
-            else:
-                self.append_spans(spans)
+            if spans is not None and self.holding:
+                self._append("held_spans", [spans.table])
+            elif spans is not None:
+                self.append_spans(spans.table)
             self._append("logs", logs)
             self._append("requests", [_request_table(requests)] if requests else [])
             self.append_derived(derivation)
@@ -147,10 +147,10 @@ class TelemetryDatabase:
         self._known_resources |= new_resources.keys()
         self._known_scopes |= new_scopes.keys()
 
-    def append_spans(self, parts: Sequence[pa.Table]) -> None:
+    def append_spans(self, spans: pa.Table) -> None:
         """Spans that searches find, with what leads to them. To be called while `writing`."""
-        self._append("spans", parts)
-        self._append("trace_extents", [extents_of(part) for part in parts])
+        self._append("spans", [spans])
+        self._append("trace_extents", [extents_of(spans)])
 
     def append_derived(self, derivation: Derivation | None) -> None:
         """To be called while `writing`."""
@@ -177,7 +177,7 @@ class TelemetryDatabase:
             self._append("resources", [_resource_table(resources)] if resources else [])
             self._append("scopes", [_scope_table(scopes)] if scopes else [])
             if kind is SPANS:
-                self.append_spans([missing])
+                self.append_spans(missing)
             else:
                 self._append("logs", [missing])
         self._known_resources |= resources.keys()
@@ -232,15 +232,11 @@ class TelemetryDatabase:
         row = self._connection.execute(sql, [received_ms]).fetchone()
         return int(row[0]) if row else 0
 
-    def _derivation(self, batches: Sequence[SpanBatch | LogBatch]) -> Derivation | None:
-        spans = [batch for batch in batches if isinstance(batch, SpanBatch) and batch.table.num_rows]
-        return self.deriver.derive(spans) if self.deriver is not None and spans else None
-
     def _append(self, table: str, parts: Sequence[pa.Table]) -> None:
         if not parts:
             return
-        # As one chunk: several are read by several threads, which takes half as much time again of the processor.
-        # DuckDB finds the local variable by its name; to register it would take as long as a small insert.
+        # As one chunk, see `_together`. DuckDB finds the local variable by its name; to register it would take as long
+        # as a small insert.
         incoming = pa.concat_tables(parts).combine_chunks()  # noqa: F841
         self._connection.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608
 
@@ -284,6 +280,14 @@ class TelemetryDatabase:
         self._requests = dict(reversed(rows))
         self._known_resources = {row[0] for row in self._connection.execute("SELECT id FROM resources").fetchall()}
         self._known_scopes = {row[0] for row in self._connection.execute("SELECT id FROM scopes").fetchall()}
+
+
+def _together(batches: Sequence[SpanBatch]) -> SpanBatch | None:
+    """As one batch of one chunk: several are read by several threads, which takes half as much CPU again."""
+    if not batches:
+        return None
+    resources = {key: value for batch in batches for key, value in batch.resources.items()}
+    return SpanBatch(pa.concat_tables([batch.table for batch in batches]).combine_chunks(), resources, {})
 
 
 def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
