@@ -5,6 +5,10 @@ What a drill may break, as YAML. One of these in each item of `inject`, beside `
     fault:   {service, kind: latency|errors|slow_dependency|crash, …}               the shop's own faults
     kill:    {service | process}                                                    SIGKILL; others start it again
     freeze:  {service | process}                                                    SIGSTOP, until the end or the TTL
+    block:   {service | process}                                                    it takes no new connection any more
+    exhaust: {cpu: CORES} | {memory: true, service | process}                       the machine's, or one process's
+    deploy:  {service, version}                                                     another version of the service
+    flag:    {flag, value}                                                          a feature flag, SERVICE.NAME
     message: {subject, body, count}                                                 put on the bus (NATS), as it is
 
 `service` names a service, of which the oldest ready replica is taken; `process` one that the supervisor keeps:
@@ -16,16 +20,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from remediation.drills.checks import ServiceName
 from remediation.drills.duration import Duration
 
 MAX_ARRIVALS_PER_S = 500.0  # what Locust on one core of a laptop still sends as an open load
+MAX_CORES = 64
 MAX_MESSAGES = 1000  # a poisoned queue, not a flood: the bus keeps what nobody can handle
 MAX_MESSAGE_BYTES = 64 * 1024  # a sixteenth of what nats-server takes by default
 
 Name = Annotated[str, Field(min_length=1, max_length=80)]
+
+
+INJECTION_KINDS = ("load", "fault", "kill", "freeze", "block", "exhaust", "deploy", "flag", "message")
 
 
 class Model(BaseModel):
@@ -95,6 +103,33 @@ class Victim(Model):
         return f"a replica of {self.service}" if self.service else str(self.process)
 
 
+class Exhaust(Model):
+    cpu: Annotated[int, Field(ge=1, le=MAX_CORES)] | None = None  # processors of the machine, kept busy
+    memory: Literal[True] | None = None  # of one process, which gets no more
+    service: ServiceName | None = None
+    process: ServiceName | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.cpu is None) == (self.memory is None):
+            raise ValueError("give either cpu or memory")
+        if (self.service or self.process) and self.cpu:
+            raise ValueError("cpu is the machine's; service and process go with memory")
+        if self.memory:
+            Victim(service=self.service, process=self.process)
+        return self
+
+
+class Deploy(Model):
+    service: ServiceName
+    version: Annotated[str, Field(min_length=1, max_length=63)]
+
+
+class Flag(Model):
+    flag: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*$", max_length=200)]
+    value: StrictBool | str
+
+
 class Message(Model):
     subject: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*$", max_length=200)]
     body: Annotated[str, Field(max_length=MAX_MESSAGE_BYTES)]
@@ -106,6 +141,10 @@ class Injection(Model):
     fault: Fault | None = None
     kill: Victim | None = None
     freeze: Victim | None = None
+    block: Victim | None = None
+    exhaust: Exhaust | None = None
+    deploy: Deploy | None = None
+    flag: Flag | None = None
     message: Message | None = None
     ttl: Duration | None = None  # default: the drill's timeout and a margin
     after: Name | tuple[Name, ...] | None = None
@@ -116,10 +155,9 @@ class Injection(Model):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        kinds = ("load", "fault", "kill", "freeze", "message")
-        given = [kind for kind in kinds if getattr(self, kind) is not None]
+        given = [kind for kind in INJECTION_KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of {', '.join(kinds)}; got {', '.join(given) or 'none'}")
+            raise ValueError(f"give exactly one of {', '.join(INJECTION_KINDS)}; got {', '.join(given) or 'none'}")
         if self.ttl is not None and given[0] in ("kill", "message"):
             raise ValueError(f"ttl does not go with {given[0]}, which is over at once")
         return self

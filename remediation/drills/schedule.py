@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 
-from remediation.drills.injection import Injection, Load
-from remediation.drills.steps import Freeze, Kill, Send, SetFault, SetLoad, Step
+from remediation.drills.injection import Injection, Load, Victim
+from remediation.drills.steps import Burn, Freeze, Kill, Send, SetFault, SetFlag, SetLoad, SetVersion, Step, Tighten
 
 
 class Schedule:
@@ -62,6 +62,17 @@ class Schedule:
             return Freeze(injection.freeze, ttl_s)
         if injection.kill:
             return Kill(injection.kill)
+        if injection.block:
+            return Tighten(injection.block, "connections", ttl_s)
+        if injection.exhaust and injection.exhaust.cpu:
+            return Burn(injection.exhaust.cpu, ttl_s)
+        if injection.exhaust:
+            victim = Victim(service=injection.exhaust.service, process=injection.exhaust.process)
+            return Tighten(victim, "memory", ttl_s)
+        if injection.deploy:
+            return SetVersion(injection.deploy, ttl_s)
+        if injection.flag:
+            return SetFlag(injection.flag, ttl_s)
         assert injection.message is not None  # noqa: S101  (Injection._one_kind)
         return Send(injection.message)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import httpx
 
-from remediation.drills import processes, records
+from remediation.drills import exhaustion, processes, records
 from remediation.drills.charts import series, step_s
 from remediation.drills.definition import Chart
 from remediation.drills.endpoints import Endpoints, variable
@@ -17,7 +18,18 @@ from remediation.drills.errors import BrokenAnswerError, DrillError, RefusedErro
 from remediation.drills.injection import Victim
 from remediation.drills.observation import Alert, Observation, Remediation, Service
 from remediation.drills.report import Drawn
-from remediation.drills.steps import Freeze, Kill, Send, SetFault, SetLoad, Step
+from remediation.drills.steps import (
+    Burn,
+    Freeze,
+    Kill,
+    Send,
+    SetFault,
+    SetFlag,
+    SetLoad,
+    SetVersion,
+    Step,
+    Tighten,
+)
 from remediation.drills.undo import Undo
 
 READ_TIMEOUT_S = 2.0  # a poll that takes longer is as good as none: things change every second
@@ -38,7 +50,7 @@ class Stack:
     def __init__(self, endpoints: Endpoints) -> None:
         self._at = endpoints
         # Answers come from loopback; a proxy of the environment would only be in the way.
-        self._frozen: dict[Freeze, Undo] = {}
+        self._chosen: dict[Freeze | Tighten | Burn, Undo] = {}  # the process of each
         self._client = httpx.AsyncClient(timeout=READ_TIMEOUT_S, trust_env=False)
 
     async def __aenter__(self) -> Stack:
@@ -169,10 +181,16 @@ class Stack:
         """
         undo = [Undo.fault(step.fault.service, step.fault.kind) for step in steps if isinstance(step, SetFault)]
         for step in steps:
-            if isinstance(step, Freeze):
-                name, pid = await self._victim(step.victim)
-                created = processes.create_time(pid, await self._supervisor())
-                undo.append(self._frozen.setdefault(step, Undo.frozen(name, pid, created)))
+            match step:
+                case Freeze() | Tighten() | Burn():
+                    undo.append(self._chosen.get(step) or await self._choose(step))
+                case SetVersion():
+                    service = step.deploy.service
+                    undo.append(Undo(service=service, version=await self._version(service)))
+                case SetFlag():
+                    undo.append(Undo(name=step.flag.flag, value=await self._flag(step.flag.flag)))
+                case _:
+                    pass
         loads = [step for step in steps if isinstance(step, SetLoad)]
         if loads:
             rates = await self._rates()
@@ -194,13 +212,57 @@ class Stack:
             name, pid = await self._victim(step.victim)
             processes.kill(pid, await self._supervisor())
             return f"{step.words} ({name}, pid {pid})"
-        elif isinstance(step, Freeze):
-            frozen = self._frozen[step]
-            processes.freeze(frozen.pid, frozen.create_time, step.ttl_s)
-            return f"{step.words} ({frozen.name}, pid {frozen.pid})"
+        elif isinstance(step, Freeze | Tighten | Burn):
+            return self._exhaust(step)
+        elif isinstance(step, SetVersion):
+            until = time.time_ns() // 1_000_000 + round(step.ttl_s * 1000)
+            body = {"version": step.deploy.version, "by": "drill", "reason": step.words, "until_unix_ms": until}
+            await self._deploy(step.deploy.service, body)
+        elif isinstance(step, SetFlag):
+            from remediation.drills.bus import set_flag
+
+            await set_flag(self._at.nats, self._at.token("nats"), step.flag.flag, step.flag.value, step.ttl_s)
         else:
             await self._publish(step)
         return step.words
+
+    def _exhaust(self, step: Freeze | Tighten | Burn) -> str:
+        chosen = self._chosen[step]
+        if isinstance(step, Burn):
+            exhaustion.ignite(chosen.pid)
+        elif isinstance(step, Freeze):
+            processes.freeze(chosen.pid, chosen.create_time, step.ttl_s)
+        else:
+            exhaustion.tighten(chosen.pid, chosen.create_time, step.what, step.ttl_s)
+        return f"{step.words} ({chosen.name}, pid {chosen.pid})"
+
+    async def _choose(self, step: Freeze | Tighten | Burn) -> Undo:
+        chosen = self._chosen[step] = await self._undo_of_process(step)
+        return chosen
+
+    async def _undo_of_process(self, step: Freeze | Tighten | Burn) -> Undo:
+        if isinstance(step, Burn):
+            self._require_here()
+            pid, created = exhaustion.lay_fire(step.cores, step.ttl_s)
+            return Undo(name="the processors", pid=pid, create_time=created, resource="cpu")
+        name, pid = await self._victim(step.victim)
+        created = processes.create_time(pid, await self._supervisor())
+        if isinstance(step, Freeze):
+            return Undo.frozen(name, pid, created)
+        limit = exhaustion.limit_of(pid, step.what)
+        return Undo(name=name, pid=pid, create_time=created, resource=step.what, limit=limit)
+
+    async def _version(self, service: str) -> str:
+        body = await self._get("orchestrator", f"/api/v1/services/{service}/version", audience="orchestrator")
+        return _read("orchestrator", lambda answer: str(answer["version"]), body)
+
+    async def _deploy(self, service: str, body: dict[str, Any]) -> None:
+        await self._send("PUT", "orchestrator", f"/api/v1/services/{service}/version", "orchestrator", body)
+
+    async def _flag(self, name: str) -> Any:
+        from remediation.drills.bus import flag
+
+        return await flag(self._at.nats, self._at.token("nats"), name)
 
     async def _publish(self, step: Send) -> None:
         from remediation.drills.bus import publish  # nats-py, for who needs it
@@ -214,8 +276,7 @@ class Stack:
         Raises:
             RefusedError: nothing of that name runs, or the stack is not on this machine.
         """
-        if not self._at.orchestrator.startswith(_HERE):
-            raise RefusedError(f"processes are killed on this machine only, not by {self._at.orchestrator}")
+        self._require_here()
         if victim.process:
             pids = await self._pids()
             if victim.process not in pids:
@@ -226,6 +287,10 @@ class Stack:
         if not ready:
             raise RefusedError(f"no replica of {victim.service!r} is ready")
         return ready[0]
+
+    def _require_here(self) -> None:
+        if not self._at.orchestrator.startswith(_HERE):
+            raise RefusedError(f"processes are broken on this machine only, not by {self._at.orchestrator}")
 
     async def _supervisor(self) -> int:
         return (await self._pids())["supervisor"]
@@ -250,6 +315,20 @@ class Stack:
         if undo.rates:
             await self._send("PUT", "load", "/rate", "load", dict(undo.rates))
             return "load: " + ", ".join(f"{journey} back at {rate:g}/s" for journey, rate in undo.rates.items())
+        if undo.version:
+            await self._deploy(undo.service, {"version": undo.version, "by": "drill", "reason": "the drill is over"})
+            return f"deploy: {undo.version} of {undo.service} is back"
+        if undo.resource == "cpu":
+            ended = exhaustion.quench(undo.pid, undo.create_time)
+            return f"exhaust: {undo.name} are {'free' if ended else 'free already'}"
+        if undo.resource:
+            given_back = exhaustion.restore(undo.pid, undo.create_time, undo.resource, undo.limit)
+            return f"exhaust: {undo.name} {'has its ' + undo.resource + ' back' if given_back else 'has gone'}"
+        if undo.name and not undo.pid:
+            from remediation.drills.bus import set_flag
+
+            await set_flag(self._at.nats, self._at.token("nats"), undo.name, undo.value)
+            return f"flag: {undo.name} is {'unset' if undo.value is None else undo.value} again"
         if undo.pid:
             goes_on = processes.thaw(undo.pid, undo.create_time)
             return f"freeze: {undo.name} {'goes on' if goes_on else 'has gone'} (pid {undo.pid})"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from remediation.drills.injection import Fault, Message, Victim
+from remediation.drills.exhaustion import Resource
+from remediation.drills.injection import Deploy, Fault, Flag, Message, Victim
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,50 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
+class Tighten:
+    """Leave a process no more of a resource than it uses."""
+
+    victim: Victim
+    what: Resource
+    ttl_s: float
+
+    @property
+    def words(self) -> str:
+        told = {"memory": "no more memory for", "connections": "no new connections to"}[self.what]
+        return f"exhaust: {told} {self.victim.words}, for {self.ttl_s:g}s at most"
+
+
+@dataclass(frozen=True, slots=True)
+class Burn:
+    cores: int
+    ttl_s: float
+
+    @property
+    def words(self) -> str:
+        return f"exhaust: {self.cores} processors of this machine are kept busy, for {self.ttl_s:g}s at most"
+
+
+@dataclass(frozen=True, slots=True)
+class SetVersion:
+    deploy: Deploy
+    ttl_s: float
+
+    @property
+    def words(self) -> str:
+        return f"deploy: {self.deploy.version} of {self.deploy.service}, for {self.ttl_s:g}s at most"
+
+
+@dataclass(frozen=True, slots=True)
+class SetFlag:
+    flag: Flag
+    ttl_s: float
+
+    @property
+    def words(self) -> str:
+        return f"flag: {self.flag.flag} is set to {self.flag.value}, for {self.ttl_s:g}s at most"
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     message: Message
     ttl_s: float = 0.0  # what was sent stays sent
@@ -61,4 +106,4 @@ class Send:
         return f"message: {len(self.message.body)} characters to {self.message.subject}{times}"
 
 
-Step = SetLoad | SetFault | Kill | Freeze | Send
+Step = SetLoad | SetFault | Kill | Freeze | Tighten | Burn | SetVersion | SetFlag | Send

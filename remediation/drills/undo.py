@@ -7,16 +7,20 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Undo:
-    """One of: rates to set again, a fault to end, a process to let go on."""
+    """One of: rates to set again, a fault to end, a process to let go on or give back to, a version or flag to set."""
 
     rates: Mapping[str, float] = field(default_factory=dict)
     service: str = ""
     fault_kind: str = ""
     pid: int = 0
     create_time: float = 0.0  # with the pid, names the process for good
-    name: str = ""  # of the process
+    name: str = ""  # of the process, or the flag
+    resource: str = ""  # that a process was left no more of
+    limit: int = 0  # of it, before
+    version: str = ""  # that was in force
+    value: Any = None  # of the flag, before; None: it was not set
 
     @classmethod
     def load(cls, rates: Mapping[str, float]) -> Undo:
@@ -32,7 +36,11 @@ class Undo:
 
     @property
     def words(self) -> str:
-        return str(self.rates or self.fault_kind or f"frozen: {self.name}")
+        if self.resource:
+            return f"exhausted: {self.resource} of {self.name}"
+        if self.version:
+            return f"deployed: another version of {self.service} than {self.version}"
+        return str(self.rates or self.fault_kind or (f"frozen: {self.name}" if self.pid else f"flag: {self.name}"))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -43,6 +51,15 @@ class Undo:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: not one.
         """
-        rates = {str(journey): float(rate) for journey, rate in value["rates"].items()}
-        pid, created = int(value.get("pid", 0)), float(value.get("create_time", 0.0))
-        return cls(rates, str(value["service"]), str(value["fault_kind"]), pid, created, str(value.get("name", "")))
+        return cls(
+            rates={str(journey): float(rate) for journey, rate in value["rates"].items()},
+            service=str(value["service"]),
+            fault_kind=str(value["fault_kind"]),
+            pid=int(value.get("pid", 0)),
+            create_time=float(value.get("create_time", 0.0)),
+            name=str(value.get("name", "")),
+            resource=str(value.get("resource", "")),
+            limit=int(value.get("limit", 0)),
+            version=str(value.get("version", "")),
+            value=value.get("value"),
+        )

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from remediation.errors import ConflictError, PermanentScalerError, TemporaryScalerError
+from remediation.flags import BUCKET, decoded
 from remediation.guards import Refusal
 from remediation.levers.lever import Move
 from remediation.policy.policy import Step
 from remediation.workflow.case import Case
 from steersman.runtime.tokens import EmptyTokenError, read_token
 
-BUCKET = "flags"
 ANSWER_S = 3.0  # on loopback it takes milliseconds
 
 
@@ -87,16 +87,6 @@ async def _exchange(bucket: Any, name: str, move: Move | None, now_unix_ms: int)
         raise ConflictError(f"flag {name} is {found!r}, not {move.before['value']!r}: somebody else has changed it")
     await bucket.update(name, json.dumps(move.after).encode(), last=revision or 0)
     return move.after["value"]
-
-
-def decoded(raw: bytes | None, now_unix_ms: int) -> Any:
-    """The value in force; None for what is not a flag, or is over."""
-    try:
-        kept = json.loads(raw or b"null")
-        until = kept["until_unix_ms"]
-        return kept["value"] if until is None or now_unix_ms < until else None
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 class FlagLever:

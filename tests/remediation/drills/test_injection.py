@@ -16,7 +16,11 @@ BROWSE = {"load": {"journey": "browse", "rate": 60}}
 @pytest.mark.parametrize(
     ("injection", "problem"),
     [
-        ({}, "give exactly one of load, fault, kill, freeze, message; got none"),
+        ({}, "give exactly one of load, fault, kill, freeze, block, exhaust, deploy, flag, message; got none"),
+        ({"exhaust": {}}, "give either cpu or memory"),
+        ({"exhaust": {"memory": True}}, "give either service (one of its replicas) or process"),
+        ({"exhaust": {"cpu": 1, "service": "catalog"}}, "cpu is the machine's"),
+        ({"flag": {"flag": "no name", "value": True}}, "flag"),
         ({"kill": {"service": "catalog"}, "freeze": {"service": "catalog"}}, "got kill, freeze"),
         ({"kill": {}}, "give either service (one of its replicas) or process"),
         ({"kill": {"process": "supervisor"}}, "nobody would bring it back"),
@@ -62,6 +66,25 @@ def test_a_kill_a_freeze_and_a_message_become_steps(make_course):
     assert freeze.ttl_s == 100 + TTL_MARGIN_S
     assert isinstance(message, Send)
     assert message.words == "message: 8 characters to order.placed, 3 times"
+
+
+def test_what_is_exhausted_deployed_and_flagged_becomes_steps_with_a_time_to_live(make_course):
+    inject = [
+        {"exhaust": {"cpu": 2}},
+        {"exhaust": {"memory": True, "service": "catalog"}, "ttl": "5s"},
+        {"block": {"process": "nats"}},
+        {"deploy": {"service": "cart", "version": "1.1.0"}},
+        {"flag": {"flag": "cart.new", "value": True}},
+    ]
+    course = make_course(inject=inject)
+    course.inject()
+    assert [step.words for step in course.commands[0].steps] == [
+        "exhaust: 2 processors of this machine are kept busy, for 115s at most",
+        "exhaust: no more memory for a replica of catalog, for 5s at most",
+        "exhaust: no new connections to nats, for 115s at most",
+        "deploy: 1.1.0 of cart, for 115s at most",
+        "flag: cart.new is set to True, for 115s at most",
+    ]
 
 
 def test_an_injection_with_after_waits_for_its_event(make_course, firing):
