@@ -110,19 +110,26 @@ class QueueLog:
                 return [], after
             number, size = found.number, found.size
         start = after.end if number == after.segment else 0
-        fd = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC)
+        records = self._read(number, start, size)
+        if not records:
+            self._torn(self._path(number), size - start)
+        opened = [(place, self._seal.opened(payload)) for place, payload in records]
+        return opened, records[-1][0] if records else Place(number, size)
+
+    def _read(self, number: int, start: int, size: int) -> list[tuple[Place, bytes]]:
+        try:
+            fd = os.open(self._path(number), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # somebody has removed it
+            return []
         try:
             records = _records(os.pread(fd, min(READ_BYTES, size - start), start), number, start)
             if not records:
                 length = int.from_bytes(os.pread(fd, HEADER_BYTES, start)[:4], "little")
                 if length <= MAX_PAYLOAD_BYTES:
                     records = _records(os.pread(fd, HEADER_BYTES + length, start), number, start)
+            return records
         finally:
             os.close(fd)
-        if not records:
-            self._torn(self._path(number), size - start)
-        opened = [(place, self._seal.opened(payload)) for place, payload in records]
-        return opened, records[-1][0] if records else Place(number, size)
 
     def remove_before(self, segment: int) -> None:
         with self._lock:
