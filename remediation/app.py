@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from remediation.api.audit import install_audit
 from remediation.api.explain import install_explain
+from remediation.api.scaling import install_scaling
 from remediation.api.webhooks import install_webhooks
 from remediation.store.record import KillSwitch, State
 from remediation.worker import Worker
@@ -51,6 +52,7 @@ def make_app(worker: Worker, token: str) -> FastAPI:
     install_webhooks(app, worker, token)
     install_audit(app, worker)
     install_explain(app, worker, token)
+    install_scaling(app, worker)
 
     @app.get("/api/v1/remediations")
     def remediations(

@@ -43,3 +43,21 @@ class Metrics:
             buckets=_ACT_BUCKETS,
             registry=self.registry,
         )
+        self.autoscaler_wanted = Gauge(
+            "remediation_autoscaler_wanted_replicas",
+            "Replicas that an autoscaler's utilisations ask for, before windows, steps and bounds.",
+            ["service"],
+            registry=self.registry,
+        )
+        self.autoscaler_floor = Gauge(
+            "remediation_autoscaler_floor_replicas",
+            "The minimum that an autoscaler keeps now, by its own, a schedule or a forecast.",
+            ["service"],
+            registry=self.registry,
+        )
+        self.forecast_load = Gauge(
+            "remediation_forecast_load",
+            "The load that the forecast has for now: expected, and high (its quantile).",
+            ["service", "kind"],
+            registry=self.registry,
+        )

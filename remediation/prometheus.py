@@ -12,6 +12,7 @@ import httpx
 from remediation.errors import PermanentTelemetryError, TelemetryError, TemporaryTelemetryError
 
 TIMEOUT_S = 3.0  # a query that takes longer is no basis for an action that should take one second
+RANGE_TIMEOUT_S = 10.0  # two weeks in steps of five minutes; nothing that is urgent waits for it
 EXEMPLAR_TIMEOUT_S = 1.0  # they explain, they decide nothing: not worth waiting for
 
 
@@ -86,6 +87,24 @@ class Prometheus:
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise PermanentTelemetryError(f"unexpected answer to {promql!r}: {error!r}") from error
         raise PermanentTelemetryError(f"{promql!r} is a {kind}, not a vector or a scalar")
+
+    def query_range(self, promql: str, *, start_s: float, end_s: float, step_s: float) -> list[tuple[float, float]]:
+        """
+        (Unix seconds, value) of the one series that `promql` is, in the order of time; empty if there is none.
+
+        Raises:
+            TemporaryTelemetryError: no answer, or one that says to come again.
+            PermanentTelemetryError: the query was refused, or returns several series.
+        """
+        params = {"query": promql, "start": f"{start_s:.3f}", "end": f"{end_s:.3f}", "step": f"{step_s:.3f}"}
+        data = self._get("/api/v1/query_range", params, timeout_s=RANGE_TIMEOUT_S)
+        try:
+            series = data["result"]
+            if len(series) > 1:
+                raise PermanentTelemetryError(f"{promql!r} returns {len(series)} series, one is wanted")
+            return [(float(at), float(value)) for one in series for at, value in one["values"]]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PermanentTelemetryError(f"unexpected answer to {promql!r}: {error!r}") from error
 
     def conditions(self, alertname: str) -> list[AlertCondition]:
         """

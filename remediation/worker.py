@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+import uuid
 from contextlib import closing
 from pathlib import Path
 
@@ -27,10 +28,12 @@ from remediation.policy.limits import Limits
 from remediation.prometheus import Prometheus
 from remediation.scalers.local import LocalScaler
 from remediation.scalers.scaler import Scaler
+from remediation.scaling.loop import ScalingLoop
 from remediation.settings import DockerSettings, OrchestratorSettings, Settings
 from remediation.starter import Starter
 from remediation.store.leases import Lease
 from remediation.store.record import State
+from remediation.store.scalings import Scalings
 from remediation.store.store import Store
 from remediation.workflow.acting import Acting
 from remediation.workflow.deeds import Deeds
@@ -101,11 +104,23 @@ class Worker:
         levers = _levers(self._scaler, settings, self.store, book.limits)
         moves = Moves(levers, self.metrics, journal=journal, acting=acting)
         self._remediator = Remediator(steps, deeds, moves, self.metrics.running.inc)
+        # No two processes have the same holder, be their workers' names the same.
+        holder = f"{settings.executor_id}:{uuid.uuid4().hex}"
+        self.scaling = ScalingLoop(
+            book.autoscalers,
+            book.limits,
+            scalings=Scalings(self.store.database, holder),
+            scaler=self._scaler,
+            prometheus=self._prometheus,
+            metrics=self.metrics,
+            annotator=self._annotator,
+            lease_s=settings.lease_s,
+        )
         self._starter = Starter(self.begin)
         self.intake = AlertIntake(book, self.store, self.metrics, self._starter.put)
         self.explainer = Explainer(book, self.store, self._scaler, self._prometheus, levers)
         self._looked_after: set[str] = set()  # unfinished runs that are known to have a workflow
-        log.info("%d policies from %s", len(book.policies), settings.policies)
+        log.info("%d policies, %d autoscalers from %s", len(book.policies), len(book.autoscalers), settings.policies)
 
     def _shared(self, settings: Settings) -> Membership | None:
         if not self.store.database.shared:
@@ -120,6 +135,7 @@ class Worker:
         DBOS.launch()
         self._take_up()
         self._starter.start()
+        self.scaling.start()
         if self._membership is not None:
             self._membership.look_after_others()
 
@@ -146,12 +162,14 @@ class Worker:
 
     def leave(self) -> None:
         """Before the process ends: other workers need not wait until they miss it."""
+        self.scaling.leave()
         if self._membership is not None:
             self._membership.leave()
 
     def stop(self) -> None:
         """Let go. Runs at work are not waited for: the next worker takes them up, as after a crash."""
         self._starter.stop()
+        self.scaling.stop()
         DBOS.destroy(workflow_completion_timeout_sec=0)
         self.leave()
         self.store.close()

@@ -28,4 +28,11 @@ def install_explain(app: FastAPI, worker: Worker, token: str) -> None:
     @app.post("/api/v1/explain", dependencies=[Depends(require_bearer(token))])
     async def explain(request: Request) -> dict[str, Any]:
         body = parsed(ExplainRequest, await body_of(request))
-        return await run_in_threadpool(worker.explainer.explain, body.labels, body.annotations, now_unix_ms())
+
+        def explained() -> dict[str, Any]:
+            now = now_unix_ms()
+            told = worker.explainer.explain(body.labels, body.annotations, now)
+            service = told.get("target") or body.labels.get("service") or ""
+            return told | {"autoscaling": worker.scaling.explain(service, now / 1000)}
+
+        return await run_in_threadpool(explained)

@@ -288,6 +288,32 @@ def remediation_refuse(
     run_answer(data_dir, remediation_id, "refuse", reason)
 
 
+@remediation_app.command("scaling")
+def remediation_scaling(
+    service: Annotated[str | None, typer.Argument(help="Only this one.")] = None,
+    url: WorkerOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """What the autoscalers decided last about each service, and why; doing nothing included."""
+    from steersman.cli.scaling import run_scaling
+
+    run_scaling(data_dir, service, url=url, as_json=as_json)
+
+
+@remediation_app.command("forecast")
+def remediation_forecast(
+    service: str,
+    url: WorkerOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    as_json: JsonOption = False,
+) -> None:
+    """What a service's load is expected to be, the replicas for it, and how good the forecast has been."""
+    from steersman.cli.scaling import run_forecast
+
+    run_forecast(data_dir, service, url=url, as_json=as_json)
+
+
 @app.command()
 def remediate(
     service: str,

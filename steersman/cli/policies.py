@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from steersman.cli.peers import ask
+from steersman.cli.scaling import decision
 from steersman.errors import StackError
 from steersman.runtime.paths import DataDir
 from steersman.runtime.tokens import read_token
@@ -31,11 +32,18 @@ def run_check(paths: list[Path]) -> int:
             print(error, file=sys.stderr)
             code = FAULTY
             continue
-        print(f"{path}: {len(book.policies)} policies, in the order they are asked:")
+        autoscalers = f", {len(book.autoscalers)} autoscalers" if book.autoscalers else ""
+        print(f"{path}: {len(book.policies)} policies, in the order they are asked{autoscalers}:")
         for policy in book.policies:
             matchers = ", ".join(str(matcher) for matcher in policy.matchers)
             steps = " → ".join(step.kind for step in policy.steps)
             print(f"  {policy.name} (priority {policy.priority}) {{{matchers}}}: {steps}")
+        for one in book.autoscalers:
+            parts = [f"tracks {', '.join(f'{metric.target:g}' for metric in one.tracking)}"]
+            parts += [f"{schedule.name}: {schedule.minimum} at least" for schedule in one.schedule]
+            if one.forecast is not None:
+                parts.append("forecast " + ("applied" if one.forecast.apply else "shown only"))
+            print(f"  autoscaler {one.name} of {', '.join(one.services)}: {'; '.join(parts)}")
     return code
 
 
@@ -86,13 +94,12 @@ def explanation(alert: dict[str, Any], answer: dict[str, Any]) -> list[str]:
     labels = ", ".join(f'{name}="{value}"' for name, value in sorted(alert["labels"].items()))
     lines = [f"{{{labels}}}"]
     if answer["policy"] is None:
-        lines += ["  no policy answers it; each says no by", *_nearest(answer)]
-        return lines
+        return [*lines, "  no policy answers it; each says no by", *_nearest(answer), *_autoscaling(answer)]
     lines.append(f"  policy {answer['policy']}: {', '.join(answer['why'])}")
     if answer["also_match"]:
         lines.append(f"  would match too, but come later: {', '.join(answer['also_match'])}")
     if answer["target"] is None:
-        return [*lines, f"  nothing would be done: {answer['reason']}"]
+        return [*lines, f"  nothing would be done: {answer['reason']}", *_autoscaling(answer)]
     lines += [f"  target {answer['target']}", "  guards"]
     width = max(len(one["guard"]) for one in answer["guards"])
     lines += [
@@ -104,7 +111,21 @@ def explanation(alert: dict[str, Any], answer: dict[str, Any]) -> list[str]:
         lines.append(f"    {number}. {step['step']}: {step['detail']}")
         if "verify" in step:
             lines.append(f"       until {step['verify']}; else {step['on_failure']}")
-    return [*lines, f"  now it would {answer['would']}: {answer['reason']}"]
+    return [*lines, f"  now it would {answer['would']}: {answer['reason']}", *_autoscaling(answer)]
+
+
+def _autoscaling(answer: dict[str, Any]) -> list[str]:
+    """What scaling does about the service without an alert."""
+    told = answer.get("autoscaling")
+    if not told:
+        return []
+    lines = [f"  without an alert, autoscaler {told['autoscaler']}"]
+    lines += [f"    {line}" for line in (decision(told["last"]) if told["last"] else ["has decided nothing yet"])]
+    for kind, guards in told["guards"].items():
+        refusing = [f"{one['guard']}: {one['reason']}" for one in guards if one["verdict"] != "pass"]
+        may = f"may not: {'; '.join(refusing)}" if refusing else "may"
+        lines.append(f"    scaling {kind} {may}")
+    return lines
 
 
 def _nearest(answer: dict[str, Any]) -> list[str]:

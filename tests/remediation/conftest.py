@@ -207,6 +207,7 @@ class PrometheusStandIn(StandIn):
         # By name and service; a dict has one number for each instance.
         self.numbers: dict[tuple[str, str], float | dict[str, float] | Callable[[], float | None]] = {}
         self.asked_at: dict[tuple[str, str], float] = {}  # by the same, when a query named a time, Unix seconds
+        self.histories: dict[tuple[str, str], Callable[[float], float]] = {}  # by Unix seconds
         self.slow: Callable[[str], bool] = lambda service: False
         self.unavailable = False
         super().__init__()
@@ -236,11 +237,20 @@ class PrometheusStandIn(StandIn):
             return 400, {"status": "error", "errorType": "bad_data", "error": f"unknown query {query!r}"}
         if "time" in (asked := parse_qs(url.query)):
             self.asked_at[found.group(1), found.group(2)] = float(asked["time"][0])
+        if url.path == "/api/v1/query_range":
+            return self._matrix(self.histories.get((found.group(1), found.group(2))), parse_qs(url.query))
         value = self.numbers.get((found.group(1), found.group(2)))
         value = value() if callable(value) else value
         if isinstance(value, dict):
             return self._vector([({"instance": name}, number) for name, number in value.items()])
         return self._vector([] if value is None else [({}, value)])
+
+    def _matrix(self, history: Callable[[float], float] | None, asked: dict[str, list[str]]) -> tuple[int, Any]:
+        start, end, step = (float(asked[name][0]) for name in ("start", "end", "step"))
+        times = [start + number * step for number in range(int((end - start) / step) + 1)]
+        values = [] if history is None else [[at, str(history(at))] for at in times]
+        result = [{"metric": {}, "values": values}] if values else []
+        return 200, {"status": "success", "data": {"resultType": "matrix", "result": result}}
 
     def _vector(self, samples: list[tuple[dict[str, str], float]]) -> tuple[int, Any]:
         result = [{"metric": labels, "value": [time.time(), str(value)]} for labels, value in samples]

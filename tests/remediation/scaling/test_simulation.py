@@ -135,7 +135,7 @@ def test_overloads_of_a_ramp_are_short():
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("load", [0.55, 1.8, 2.4, 3.3])
 def test_noise_on_a_constant_load_moves_nothing_back_and_forth(seed, load):
-    generator = random.Random(seed)  # noqa: S311  (a simulation)
+    generator = random.Random(seed)
     service = Service(lambda now: load, noise=lambda: generator.gauss(1, 0.12), saturates=False).run(4 * 3600)
     # One replica alone, at 0.92 of its target, measures above the tolerance now and then: it is added to and taken
     # from, ever more slowly. The others never are.
@@ -168,7 +168,7 @@ loads = st.lists(st.tuples(st.integers(20, 400), st.floats(0, 9)), min_size=1, m
 @settings(max_examples=40, deadline=None)
 @given(loads, st.integers(0, 2**32 - 1), st.floats(0, 0.3), st.floats(0, 0.5))
 def test_however_load_and_telemetry_fall_bounds_hold_and_nothing_is_taken_on_what_is_unknown(plan, seed, noise, lost):
-    generator = random.Random(seed)  # noqa: S311  (a simulation)
+    generator = random.Random(seed)
     silent_until: dict[int, float] = {}
 
     def tells(now: float, replica: int) -> bool:
