@@ -105,6 +105,8 @@ class FlagLever:
         before = self._store.read(name, now_unix_ms)
         if before == flag.value:
             return Refusal("not_needed", f"flag {name} is {_words(before)} already")
+        if flag.only_if is not None and before != flag.only_if:
+            return Refusal("not_needed", f"flag {name} is {_words(before)}, not {_words(flag.only_if)}")
         until = None if flag.for_ is None else now_unix_ms + round(flag.for_ * 1000)
         lasting = "" if flag.for_ is None else f", for {flag.for_:g} s"
         return Move(

@@ -63,6 +63,7 @@ class SetFlag(_Model):
 
     flag: Prose
     value: StrictBool | str
+    only_if: StrictBool | str | None = None  # it is so now; what is not on need not be switched off
     for_: Lasting | None = Field(default=None, alias="for")  # then it is as if nobody had set it; None: it stays
 
 

@@ -173,7 +173,7 @@ GOOD = {
             "the gateway finds no replica": [(0, 0), (1, 5)],
             "another replica serves": [(0, 300), (3, 2)],
             "no request fails any more": [(0, 0), (1, 2), (6, 0)],
-            "every order is handled by all who should hear of it": 0,
+            "every order is handled by all who should hear of it": -40,  # as counted before, by replicas that have gone
         },
         ready=[(0, 1), (0.2, 0), (2.5, 1)],
     ),
@@ -192,11 +192,15 @@ GOOD = {
         values={
             "customers ask for recommendations": 1,
             "nothing fails": 0,
-            "the fault is in force": [(0, 0), (1, 1)],
-            "requests fail": [(0, 0), (2, 2)],
+            "the good version has served for a while": 60,
+            "the bad version serves": [(0, None), (7, 1)],
+            "requests fail": [(0, 0), (9, 2)],
+            "the good version serves alone": [(0, 1), (7, None), (24, 1)],
+            "nothing fails any more": [(0, 0), (9, 2), (29, 0)],
             "catalog does not notice": 0,
         },
-        alerts=(Firing(ERRORS, "recommendation", 4, E(12)),),
+        alerts=(Firing(ERRORS, "recommendation", 15, 35),),
+        runs=(Run(ERRORS, [(16, "verifying"), (38, "resolved")]),),
     ),
     "poisoned-message": Script(
         values={
@@ -240,6 +244,10 @@ GOOD = {
 CROWD, SLOW_PAYMENT, CRASH = GOOD["flash-crowd"], GOOD["slow-dependency"], GOOD["replica-crash"]
 FREEZE, BURST, POISON = GOOD["replica-freeze"], GOOD["error-burst"], GOOD["poisoned-message"]
 OUTAGE, KILLED, FLAPPING = GOOD["collector-outage"], GOOD["worker-killed"], GOOD["flapping-load"]
+NOT_ROLLED_BACK = {
+    "the good version serves alone": [(0, 1), (7, None)],
+    "nothing fails any more": [(0, 0), (9, 2)],
+}
 EACH_SWING = [(0, 1), *((5.5 + 8 * n, 4 if n % 2 == 0 else 1) for n in range(14))]
 # drill, what is taken away, what the system then shows, what the drill says
 BROKEN = [
@@ -287,7 +295,7 @@ BROKEN = [
     (
         "replica-crash",
         "the outbox",
-        CRASH.but({"every order is handled by all who should hear of it": -5}),
+        CRASH.but({"every order is handled by all who should hear of it": [(0, -40), (2, -45)]}),
         '"every order is handled by all',
     ),
     (
@@ -303,11 +311,35 @@ BROKEN = [
         '"another replica serves" failed',
     ),
     ("replica-freeze", "the freeze", FREEZE.but({"its scrapes fail": 1}), '"its scrapes fail" failed'),
-    ("error-burst", "the rule", BURST.but(alerts=()), '"the error alert fires" failed'),
+    ("error-burst", "the rule", BURST.but(alerts=(), runs=()), '"the error alert fires" failed'),
+    (
+        "error-burst",
+        "the policy",
+        BURST.but(NOT_ROLLED_BACK, runs=(), alerts=(Firing(ERRORS, "recommendation", 15),)),
+        '"the worker rolls it back" failed',
+    ),
+    (
+        "error-burst",
+        "the history of versions",
+        BURST.but(NOT_ROLLED_BACK, runs=(Run(ERRORS, [(16, "escalated")], 0),)),
+        "the worker has given up",
+    ),
+    (
+        "error-burst",
+        "the rollout of the version gone back to",
+        BURST.but(NOT_ROLLED_BACK, runs=(Run(ERRORS, [(16, "verifying")]),)),
+        '"the good version serves alone" failed',
+    ),
+    (
+        "error-burst",
+        "verification",
+        BURST.but(runs=(Run(ERRORS, [(16, "acting")]),)),
+        '"the remediation is closed, with evidence" failed',
+    ),
     (
         "error-burst",
         "the worker's restraint",
-        BURST.but(desired=[(0, 1), (6, 2)]),
+        BURST.but(desired=[(0, 1), (17, 2)]),
         '"it is not scaled" failed',
     ),
     (
