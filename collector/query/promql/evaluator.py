@@ -34,7 +34,7 @@ from collector.query.promql.tree import (
     Text,
 )
 from collector.query.promql.values import Floats, Frame, Times, stacked
-from collector.query.promql.windows import Windows, together, windows_of
+from collector.query.promql.windows import Windows, together, windows_at, windows_of
 
 Value = Frame | Floats | str  # an instant vector; a scalar, [k]; a string
 
@@ -142,6 +142,14 @@ class Evaluator:
         return RangeSamples(floats, windows, len(ends), node.start)
 
     def _windows(self, blocks: Sequence[Block], ends: Times, range_ms: int) -> Iterator[Windows]:
+        small = [block for block in blocks if block.values.size <= windowing.SMALL_ELEMENTS] if len(ends) == 1 else []
+        if len(small) > 1:
+            self.budget.spend(sum(block.values.size + len(block.labels) for block in small))
+            windows = windows_at(small, ends, range_ms)
+            self.budget.count(windows.counts.sum(axis=0), self.times)
+            if windows.labels:
+                yield windows
+            blocks = [block for block in blocks if block.values.size > windowing.SMALL_ELEMENTS]
         for block in blocks:
             self.budget.spend(block.values.size + len(block.labels) * len(ends))
             for windows in windows_of(block, ends, range_ms):

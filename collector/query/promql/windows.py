@@ -157,6 +157,37 @@ def windows_of(block: Block, ends_ms: Times, range_ms: int) -> Iterator[Windows]
         yield _ragged(block, rows, valid[rows], (low, high), (starts, ends_ms))
 
 
+def windows_at(blocks: Sequence[Block], ends_ms: Times, range_ms: int) -> Windows:
+    """
+    The window of the only step over many blocks at once, as one ragged piece.
+
+    Args:
+        blocks: None empty; all of their samples are inside the window, as a source cuts them.
+    """
+    series = np.array([len(one.labels) for one in blocks])
+    lengths = np.repeat([len(one.timestamps_ms) for one in blocks], series)
+    times = _repeated([one.timestamps_ms for one in blocks], series, lengths)
+    values = np.concatenate([one.values.reshape(-1) for one in blocks])
+    labels = tuple(labels for one in blocks for labels in one.labels)
+    missing = is_absent(values) | is_stale(values)
+    if missing.any():
+        first = np.cumsum(lengths) - lengths
+        lengths = lengths - np.add.reduceat(missing, first, dtype=np.intp)
+        times, values = times[~missing], values[~missing]
+        if not lengths.all():
+            labels = tuple(labels[row] for row in np.flatnonzero(lengths).tolist())
+            lengths = lengths[lengths > 0]
+    high = np.cumsum(lengths)[:, None]
+    return Windows(labels, times, values, high - lengths[:, None], high, ends_ms - range_ms, ends_ms)
+
+
+def _repeated(times: Sequence[Times], series: NDArray[np.intp], row_lengths: NDArray[np.intp]) -> Times:
+    """Timestamps of blocks as every row has its own; row_lengths: of all rows."""
+    lengths = np.array([len(one) for one in times])
+    shift = np.repeat(np.cumsum(lengths) - lengths, series) - (np.cumsum(row_lengths) - row_lengths)
+    return np.asarray(np.concatenate(times)[np.arange(int(row_lengths.sum())) + np.repeat(shift, row_lengths)])
+
+
 def together(parts: Sequence[Windows]) -> list[Windows]:
     """The same windows in fewer pieces: those of small blocks, of whatever timestamps, one after another in one."""
     joined: list[Windows] = []
@@ -183,12 +214,9 @@ def _joined(parts: Sequence[Windows]) -> Windows:
     lengths = np.array([len(one.timestamps_ms) for one in parts])
     row_lengths = np.repeat(lengths, series)
     row_starts = np.cumsum(row_lengths) - row_lengths
-    shift = np.repeat(np.cumsum(lengths) - lengths, series) - row_starts  # from a row's samples to its timestamps
-    times = np.concatenate([one.timestamps_ms for one in parts])
-    index = np.arange(int(row_lengths.sum())) + np.repeat(shift, row_lengths)
     return Windows(
         tuple(labels for one in parts for labels in one.labels),
-        times[index],
+        _repeated([one.timestamps_ms for one in parts], series, row_lengths),
         np.concatenate([one.values.reshape(-1) for one in parts]),
         np.repeat(np.stack([one.low for one in parts]), series, axis=0) + row_starts[:, None],
         np.repeat(np.stack([one.high for one in parts]), series, axis=0) + row_starts[:, None],
