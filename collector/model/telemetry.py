@@ -13,6 +13,10 @@ from collector.model.attributes import Attribute
 from collector.model.ids import SpanId, TraceId
 
 
+# What the semantic conventions ask for when a resource has no service.name (resource/service).
+UNKNOWN_SERVICE = "unknown_service"
+
+
 class SpanKind(IntEnum):
     UNSPECIFIED = 0
     INTERNAL = 1

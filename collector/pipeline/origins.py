@@ -21,12 +21,10 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from collector.errors import BadRequestError
 from collector.model.attributes import text_of
-from collector.model.telemetry import Origin
+from collector.model.telemetry import UNKNOWN_SERVICE, Origin
 from collector.pipeline.columns import parents_of
 from collector.pipeline.intake import Intake
 
-# What the semantic conventions ask for when a resource has no service.name (resource/service).
-UNKNOWN_SERVICE = "unknown_service"
 _REMEMBERED = 4096  # distinct resources whose service name is not parsed again; about 1 MB
 
 

@@ -33,6 +33,7 @@ from collector.query.traces.expression import (
     Word,
 )
 from collector.storage.traces.conditions import Parameters, has, on_event, on_resource, on_scope
+from collector.storage.traces.needs import OPERATION, Needs, all_of, any_of, of_service, one_of, texts_of_number
 from collector.storage.traces.search import Matching
 
 _IN_RANGE = "start_unix_nano BETWEEN $start AND $end"
@@ -83,7 +84,8 @@ class _Compiler:
         alone = _one_condition(found.spanset)
         if alone is not None and not found.stages:
             sql = f"SELECT {_COLUMNS} FROM spans WHERE {_IN_RANGE} AND {span_condition(alone, self._parameters)}"  # noqa: S608
-            return Matching(sql, self._parameters.values, by_span=not _speaks_of_trace(alone))
+            by_span = not _speaks_of_trace(alone)
+            return Matching(sql, self._parameters.values, by_span=by_span, needs=_needs(alone))
         last = self._spanset(found.spanset)
         for stage in found.stages:
             last = self._stage(last, stage)
@@ -193,6 +195,28 @@ def _one_condition(spanset: Spanset) -> Condition | None:
             found = tuple(condition for condition in conditions if condition is not None)
             return AnyOf(found) if len(found) == len(parts) else None
     return None
+
+
+def _needs(condition: Condition) -> Needs:
+    match condition:
+        case All(parts):
+            return all_of(_needs(part) for part in parts)
+        case AnyOf(parts):
+            return any_of([_needs(part) for part in parts])
+        case Comparison(AttributeField(_, name), Op.EQ, value):
+            match value:
+                case bool():
+                    return one_of(name, ["true" if value else "false"])
+                case str():
+                    return one_of(name, [value])
+                case int() | float():
+                    texts = texts_of_number(value)
+                    return one_of(name, texts) if texts else ()
+        case Comparison(Intrinsic.NAME, Op.EQ, str(value)):
+            return one_of(OPERATION, [value])
+        case Comparison(Intrinsic.SERVICE, Op.EQ, str(value)):
+            return of_service(value)
+    return ()
 
 
 def _speaks_of_trace(condition: Condition) -> bool:

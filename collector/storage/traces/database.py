@@ -17,8 +17,9 @@ from collector.errors import CollectorError, TemporaryError
 from collector.model.attributes import attributes_of, text_of
 from collector.model.telemetry import LogBatch, Origin, SpanBatch
 from collector.storage.encryption import EncryptionKey
-from collector.storage.traces import derived
+from collector.storage.traces import attribute_index, derived
 from collector.storage.traces.archive import LOGS, SPANS
+from collector.storage.traces.attribute_index import Block
 from collector.storage.traces.connection import Settings, TelemetryConnection
 from collector.storage.traces.derived import Derivation, Deriver
 from collector.storage.traces.extents import extents_of
@@ -40,7 +41,8 @@ MEMORY_LIMIT_MB = 96
 # A checkpoint rewrites what the log holds and stalls one commit; a longer log takes longer to replay at start.
 CHECKPOINT_AT_MB = 32
 FLUSH_AT_MB = 8  # DuckDB's allocator gives freed memory back from here on; its default of 128 is more than we may use
-_BEFORE_EXTENTS = 1  # the schema's version without trace_extents, which is brought up to date when it is opened
+# Of the schema, which are brought up to date when they are opened: without trace_extents, without the attribute index.
+_BEFORE_EXTENTS, _BEFORE_INDEX = 1, 2
 READERS = 4  # queries at once; more would only share the same two threads
 # A query that takes longer is broken off, and so is the wait for one's turn. Jaeger's page waits for 10 s; a structural
 # search of 10 million spans takes 2 s.
@@ -189,6 +191,7 @@ class TelemetryDatabase:
         with self.writing():
             spans = self._delete("DELETE FROM spans WHERE received_ms < ?", received_ms)
             self._delete("DELETE FROM trace_extents WHERE received_ms < ?", received_ms)
+            attribute_index.forget(self._connection, received_ms=received_ms, spans=spans)
             logs = self._delete("DELETE FROM logs WHERE received_ms < ?", received_ms)
             oldest = min(self._requests.values(), default=received_ms)
             self._delete("DELETE FROM requests WHERE received_ms < ?", max(received_ms, oldest))
@@ -199,6 +202,16 @@ class TelemetryDatabase:
                     self._connection.execute(f"DELETE FROM {table} WHERE id NOT IN ({used})")  # noqa: S608
         self._load_known()
         return Removed(spans, logs)
+
+    def next_block(self) -> Block | None:
+        """What the attribute index lacks, if that is enough for a block. From any thread; takes 0.1 s."""
+        with self.reading() as cursor:
+            return attribute_index.next_block(cursor)
+
+    def keep_block(self, block: Block) -> None:
+        """To be called before the next one is made."""
+        with self.writing() as connection:
+            attribute_index.keep(connection, block)
 
     @contextmanager
     def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -295,7 +308,7 @@ def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     row = connection.execute("SELECT version FROM schema_version").fetchone()
     if row is None:
         connection.execute("INSERT INTO schema_version VALUES (?)", [VERSION])
-    elif row[0] not in (VERSION, _BEFORE_EXTENTS):
+    elif row[0] not in (VERSION, _BEFORE_INDEX, _BEFORE_EXTENTS):
         raise CollectorError(f"{path} has schema version {row[0]}, this collector reads {VERSION}")
     tables = {
         "spans": SPAN_COLUMNS,
@@ -310,9 +323,10 @@ def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     for name, columns in tables.items():
         connection.execute(create_table(name, columns))
     derived.create(connection)
+    attribute_index.create(connection)
     if row is not None and row[0] == _BEFORE_EXTENTS:
         connection.execute(TRACE_EXTENTS.format(source="spans"))
-        connection.execute("UPDATE schema_version SET version = ?", [VERSION])
+    connection.execute("UPDATE schema_version SET version = ?", [VERSION])
     connection.execute("COMMIT")
 
 

@@ -11,7 +11,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource as ResourceMes
 
 from collector.model.attributes import Attribute, ValueType, attributes_of, text_of
 from collector.model.ids import SpanId, TraceId, trace_id_of
-from collector.model.telemetry import Event, Link, Resource, Scope, Span
+from collector.model.telemetry import UNKNOWN_SERVICE, Event, Link, Resource, Scope, Span
 
 SPAN_FIELDS = (
     "trace_hi, trace_lo, span_id, parent_span_id, service, name, kind, start_unix_nano, duration_nano, status_code,"
@@ -83,7 +83,7 @@ def read_scopes(cursor: duckdb.DuckDBPyConnection, ids: set[int]) -> dict[int, S
 def _resource(message: ResourceMessage, schema_url: str) -> Resource:
     service = next((text_of(pair.value)[1] for pair in message.attributes if pair.key == "service.name"), "")
     attributes = attributes_of(message.attributes)
-    return Resource(service or "unknown_service", attributes, message.dropped_attributes_count, schema_url)
+    return Resource(service or UNKNOWN_SERVICE, attributes, message.dropped_attributes_count, schema_url)
 
 
 def _scope(message: InstrumentationScope, schema_url: str) -> Scope:

@@ -9,7 +9,7 @@ which are as few as the spans that a trace sends at once are many, and then only
 
 from __future__ import annotations
 
-VERSION = 2  # of the whole file; another version is refused, not guessed at
+VERSION = 3  # of the whole file; another version is refused, not guessed at
 
 ATTRIBUTES = "STRUCT(k VARCHAR, t UTINYINT, v VARCHAR)[]"  # model/attributes.py
 

@@ -2,7 +2,8 @@
 The search for traces: the newest first, a page at a time.
 
 A search reads the newest spans first and stops when it has a page. What is common is found in a small part of the
-range, whatever the range; what is rare costs one scan of it.
+range, whatever the range. What is rare is looked for where the attribute index has it (attribute_index.py); what that
+does not know, such as a regular expression, costs one scan of the range.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import NamedTuple
 import duckdb
 
 from collector.model.ids import TraceId, trace_id_halves, trace_id_hex, trace_id_of
+from collector.storage.traces.attribute_index import Interval, blocks_with, joined, waiting_intervals
+from collector.storage.traces.needs import Needs
 
 # Spans that the first look reads, about 10 ms of scanning; each further look reads FACTOR times as many.
 FIRST_LOOK_SPANS = 200_000
@@ -29,6 +32,7 @@ class Matching:
     sql: str  # of spans that start from $start to $end, both inclusive
     values: Mapping[str, object]  # the other parameters
     by_span: bool  # whether a span matches by itself, so that the range may be searched in parts
+    needs: Needs = ()  # of each of the spans
 
 
 class Position(NamedTuple):
@@ -113,11 +117,30 @@ def _looks(
     low = max(within.start_unix_nano, first)
     high = min(within.end_unix_nano, last if after is None else min(last, after.at_unix_nano))
     width = max(1, (last - first + 1) * FIRST_LOOK_SPANS // count)
-    while low <= high:
+    if low <= high:
         begin = max(low, high - width + 1)
         yield Range(begin, high)
         high = begin - 1
         width *= FACTOR
+    for interval in _candidates(cursor, matching.needs, Interval(low, high)) if low <= high else ():
+        until = interval.last_unix_nano
+        while interval.first_unix_nano <= until:
+            begin = max(interval.first_unix_nano, until - width + 1)
+            yield Range(begin, until)
+            until = begin - 1
+            width *= FACTOR
+
+
+def _candidates(cursor: duckdb.DuckDBPyConnection, needs: Needs, within: Interval) -> list[Interval]:
+    """Where in the range what is looked for may be, newest first."""
+    if not needs:
+        return [within]
+    there = joined([*blocks_with(cursor, needs), *waiting_intervals(cursor)])
+    clipped = (
+        Interval(max(first, within.first_unix_nano), min(last, within.last_unix_nano))
+        for first, last in reversed(there)
+    )
+    return [interval for interval in clipped if interval.first_unix_nano <= interval.last_unix_nano]
 
 
 def _one(cursor: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from collector.model.telemetry import SpanKind, StatusCode
 from collector.storage.traces.conditions import Parameters, has, on_event, on_resource, on_scope
+from collector.storage.traces.needs import OPERATION, Needs, all_of, of_service, one_of
 from collector.storage.traces.search import Matching, Range
 
 
@@ -34,7 +35,16 @@ def matching_spans(query: TraceQuery) -> Matching:
             conditions.append(f"{column} {operator} {parameters.bind(value)}")
     conditions += [_PSEUDO_TAGS.get(key, _attribute)(parameters, key, value) for key, value in query.tags.items()]
     sql = f"SELECT trace_hi, trace_lo, span_id, start_unix_nano FROM spans WHERE {' AND '.join(conditions)}"  # noqa: S608
-    return Matching(sql, parameters.values, by_span=True)
+    return Matching(sql, parameters.values, by_span=True, needs=_needs(query))
+
+
+def _needs(query: TraceQuery) -> Needs:
+    parts = [one_of(key, [value]) for key, value in query.tags.items() if key not in _PSEUDO_TAGS]
+    if query.operation is not None:
+        parts.append(one_of(OPERATION, [query.operation]))
+    if query.service is not None:
+        parts.append(of_service(query.service))
+    return all_of(parts)
 
 
 _Condition = Callable[[Parameters, str, str], str]
