@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -179,8 +180,6 @@ async def test_a_pace_bounds_what_is_sent(tmp_path, scripted):
 
 
 def test_refused_requests_have_a_bound_and_the_oldest_go(tmp_path):
-    from datetime import UTC, datetime, timedelta
-
     refused = RefusedRequests(tmp_path, seal=Unsealed(), max_bytes=250)
     for number in range(5):
         now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number)
