@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI, HTTPException, Request
 from nicegui import ui
 from starlette.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
 
 from dashboards.errors import DashboardError, PeerError
 from dashboards.viewer.auth.accounts import Accounts
@@ -33,13 +34,15 @@ from dashboards.viewer.pages.remediations import RecordPage, RemediationsPage
 from dashboards.viewer.pages.service_map import ServiceMapPage
 from dashboards.viewer.pages.shell import page
 from dashboards.viewer.pages.sign_in import sign_in_router
-from dashboards.viewer.pages.traces import SearchPage, TracePage
+from dashboards.viewer.pages.trace import ASSETS, ComparePage, TracePage
+from dashboards.viewer.pages.traces import SearchPage
 from dashboards.viewer.panels.sources import Sources
 from dashboards.viewer.peers.drills import Drills
 from dashboards.viewer.peers.jaeger import Jaeger
 from dashboards.viewer.peers.prometheus import Prometheus
 from dashboards.viewer.peers.remediation import Remediation
 from dashboards.viewer.settings import Settings
+from dashboards.viewer.traces.data import Traces, trace_data_router
 from steersman.runtime.http import install_error_envelope, limit_bodies
 
 ANSWER_WITHIN_S = 30.0  # what a page asks before it is shown; NiceGUI's own 3 s are short for a busy peer
@@ -91,7 +94,11 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     async def service_map(request: Request) -> None:
         await ServiceMapPage(prometheus, sources, client, settings.orchestrator_url, request.query_params).build()
 
-    _add_traces(Jaeger(client, settings.jaeger_url))
+    jaeger = Jaeger(client, settings.jaeger_url)
+    traces = Traces(jaeger)
+    app.include_router(trace_data_router(traces, client, logs_url=settings.collector_url))
+    app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
+    _add_traces(jaeger, traces)
     _add_operations(prometheus, Remediation(client, settings.remediation_url, settings.remediation_token), audit)
     _add_drills(app, Drills(client, settings.orchestrator_url, settings.drills_token))
     ui.run_with(
@@ -171,14 +178,18 @@ def _add_dashboards(library: Library, store: GrafanaStore, prometheus: Prometheu
             ui.button("Save", on_click=save)
 
 
-def _add_traces(jaeger: Jaeger) -> None:
+def _add_traces(jaeger: Jaeger, traces: Traces) -> None:
     @ui.page("/traces")
     async def search(request: Request) -> None:
         await SearchPage(jaeger, request.query_params).build()
 
-    @ui.page("/trace/{trace_id}")
+    @ui.page("/trace/{trace_id}", response_timeout=ANSWER_WITHIN_S)
     async def trace(trace_id: str) -> None:
-        await TracePage(jaeger, trace_id).build()
+        await TracePage(traces, trace_id).build()
+
+    @ui.page("/compare", response_timeout=ANSWER_WITHIN_S)
+    async def compare(a: str = "", b: str = "") -> None:
+        await ComparePage(traces, a, b).build()
 
 
 def _add_drills(app: FastAPI, drills: Drills) -> None:

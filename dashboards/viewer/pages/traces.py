@@ -1,4 +1,4 @@
-"""Find traces by form, and one trace as a waterfall."""
+"""Find traces by form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import datetime as dt
 import html
 import json
 import re
-import time
 from urllib.parse import urlencode
 
 from nicegui import ui
@@ -15,13 +14,11 @@ from starlette.datastructures import QueryParams
 from dashboards.errors import PeerError
 from dashboards.viewer.grafana.units import format_value
 from dashboards.viewer.pages.shell import page
-from dashboards.viewer.panels.colours import of_series
 from dashboards.viewer.peers.jaeger import Jaeger
-from dashboards.viewer.traces.tree import Node, Tree, build_tree
+from dashboards.viewer.traces.tree import Tree, build_tree
 
 LOOKBACKS = {"5m": "5 minutes", "15m": "15 minutes", "1h": "1 hour", "6h": "6 hours", "24h": "24 hours", "2d": "2 days"}
 LIMIT = 30
-MAX_SPANS = 5000
 _TAG = re.compile(r'([^\s=]+)=("(?:\\.|[^"\\])*"|\S+)')
 
 
@@ -135,13 +132,15 @@ class SearchPage:
 def _listed(trees: list[Tree]) -> str:
     slowest = max(tree.duration_us for tree in trees)
     rows = []
-    for tree in trees:
+    for number, tree in enumerate(trees):
         root = tree.root
         began = dt.datetime.fromtimestamp(tree.start_us / 1e6, dt.UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
         errors = f' <span class="pill bad">{tree.errors} errors</span>' if tree.errors else ""
         share = tree.duration_us / slowest
         rows.append(
-            f'<tr><td class="mono">{began}</td>'
+            f'<tr><td class="nowrap">{_choice("a", tree, chosen=number == 0)}'
+            f"{_choice('b', tree, chosen=number == 1)}</td>"
+            f'<td class="mono">{began}</td>'
             f'<td><a href="/trace/{html.escape(tree.trace_id)}">'
             f"{html.escape(root.service)}: {html.escape(root.name)}</a>{errors}</td>"
             f'<td class="number">{len(tree.nodes)}</td><td>{html.escape(", ".join(tree.services))}</td>'
@@ -150,119 +149,17 @@ def _listed(trees: list[Tree]) -> str:
             f'margin-left:auto"></div></td></tr>'
         )
     head = (
-        "<tr><th>Started</th><th>Root</th><th class=number>Spans</th><th>Services</th><th class=number>Took</th></tr>"
+        "<tr><th>A, B</th><th>Started</th><th>Root</th><th class=number>Spans</th><th>Services</th>"
+        "<th class=number>Took</th></tr>"
     )
-    return f'<table class="plain"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+    table = f'<table class="plain"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+    button = '<button class="linklike">Compare A with B</button>'
+    return f'<form action="/compare">{table}{button if len(trees) > 1 else ""}</form>'
 
 
-class TracePage:
-    def __init__(self, jaeger: Jaeger, trace_id: str) -> None:
-        self._jaeger = jaeger
-        self._trace_id = trace_id
-
-    async def build(self) -> None:
-        with page("Trace", "traces"):
-            if not re.fullmatch(r"[0-9a-fA-F]{1,32}", self._trace_id):
-                ui.label(f"A trace id has up to 32 hexadecimal digits, this has not: {self._trace_id[:80]}").classes(
-                    "bad"
-                )
-                return
-            try:
-                tree = build_tree(await self._jaeger.trace(self._trace_id))
-            except PeerError as error:
-                ui.label(str(error)).classes("bad")
-                return
-            if tree is None:
-                ui.label("The trace has no spans.").classes("none")
-                return
-            self._head(tree)
-            ui.html(waterfall(tree), sanitize=False).classes("card waterfall")
-
-    def _head(self, tree: Tree) -> None:
-        root = tree.root
-        began = (
-            dt.datetime.fromtimestamp(tree.start_us / 1e6, dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        )
-        age = format_value(time.time() - tree.start_us / 1e6, "s")
-        with ui.element("div").classes("bar-top"):
-            title = f"{html.escape(root.service)}: {html.escape(root.name)}"
-            ui.html(f'<h1 class="title">{title}</h1>', sanitize=False)
-            ui.label(tree.trace_id).classes("mono soft")
-        errors = f'<span class="pill bad">{tree.errors} errors</span>' if tree.errors else ""
-        services = "".join(
-            f'<span class="svc"><i style="background:{of_series(number)}"></i>{html.escape(name)}</span>'
-            for number, name in enumerate(tree.services)
-        )
-        slowest = sorted(tree.nodes, key=lambda node: node.critical_us, reverse=True)[:3]
-        spent = ", ".join(
-            f"{html.escape(node.service)} {html.escape(node.name)} {format_value(node.critical_us / 1e6, 's')}"
-            for node in slowest
-            if node.critical_us > 0
-        )
-        ui.html(
-            f'<div class="facts"><b>{format_value(tree.duration_us / 1e6, "s")}</b> · {len(tree.nodes)} spans · '
-            f"started {began} ({age} ago) {errors}<div>{services}</div>"
-            f'<div class="soft">The critical path spent most in: {spent}</div></div>',
-            sanitize=False,
-        ).classes("q-mb-sm")
-
-
-def waterfall(tree: Tree) -> str:
-    """HTML: a row for each span, its details folded below it. The critical path is the dark line in a bar."""
-    shades = {service: of_series(number) for number, service in enumerate(tree.services)}
-    rows = [_span_row(tree, node, shades[node.service]) for node in tree.nodes[:MAX_SPANS]]
-    cut = len(tree.nodes) - MAX_SPANS
-    more = f'<div class="none">{cut} more spans are not shown</div>' if cut > 0 else ""
-    ticks = "".join(
-        f'<span style="left:{place:.0%}">{format_value(tree.duration_us * place / 1e6, "s")}</span>'
-        for place in (0, 0.25, 0.5, 0.75)
-    )
-    return f'<div class="axis"><span></span><div class="ticks">{ticks}</div></div>{"".join(rows)}{more}'
-
-
-def _span_row(tree: Tree, node: Node, shade: str) -> str:
-    left = (node.start_us - tree.start_us) / tree.duration_us
-    width = node.duration_us / tree.duration_us
-    took = format_value(node.duration_us / 1e6, "s")
-    alone = format_value(node.self_us / 1e6, "s")
-    error = '<span class="bad">●</span> ' if node.failed else ""
-    critical = (
-        f'<u style="width:{node.critical_us / max(1, node.duration_us):.1%}"></u>' if node.critical_us > 0 else ""
-    )
-    side = "right:" + f"{1 - left:.2%}" if left + width > 0.8 else "left:" + f"{left + width:.2%}"
+def _choice(name: str, tree: Tree, *, chosen: bool) -> str:
+    label = f"{name.upper()}: {tree.root.service} {tree.root.name}, {format_value(tree.duration_us / 1e6, 's')}"
     return (
-        f"<details><summary>"
-        f'<span class="who" style="padding-left:{min(node.depth, 24) * 12}px"><i style="background:{shade}"></i>'
-        f"{error}<b>{html.escape(node.service)}</b> {html.escape(node.name)}</span>"
-        f'<span class="lane"><span class="span" style="left:{left:.3%};width:max(2px,{width:.3%});background:{shade}">'
-        f'{critical}</span><em style="{side}">{took}</em></span></summary>'
-        f'<div class="inside"><p class="soft">{took}, of which {alone} in no child; '
-        f"starts {format_value((node.start_us - tree.start_us) / 1e6, 's')} after the trace · "
-        f'<span class="mono">{html.escape(node.span_id)}</span></p>'
-        f"{_pairs('Attributes', node.tags)}{_pairs('Resource', node.process)}"
-        f"{_events(node, tree)}{_warned(node)}</div></details>"
+        f'<input type="radio" name="{name}" value="{html.escape(tree.trace_id)}" '
+        f'aria-label="{html.escape(label)}"{" checked" if chosen else ""}>'
     )
-
-
-def _pairs(title: str, pairs: object) -> str:
-    if not isinstance(pairs, dict) or not pairs:
-        return ""
-    rows = "".join(
-        f'<tr><td class="soft">{html.escape(str(key))}</td><td class="mono">{html.escape(str(value))}</td></tr>'
-        for key, value in sorted(pairs.items())
-    )
-    return f'<h4>{title}</h4><table class="pairs">{rows}</table>'
-
-
-def _events(node: Node, tree: Tree) -> str:
-    lines = []
-    for log in node.logs:
-        fields = {field.get("key"): field.get("value") for field in log.get("fields") or []}
-        at = format_value((int(log.get("timestamp") or 0) - tree.start_us) / 1e6, "s")
-        said = ", ".join(f"{key}={value}" for key, value in fields.items())
-        lines.append(f'<li><span class="soft">+{at}</span> <span class="mono">{html.escape(said)}</span></li>')
-    return f"<h4>Events</h4><ul>{''.join(lines)}</ul>" if lines else ""
-
-
-def _warned(node: Node) -> str:
-    return "".join(f'<p class="warn">{html.escape(str(text))}</p>' for text in node.warnings)

@@ -32,7 +32,7 @@ class Jaeger:
     async def trace(self, trace_id: str) -> dict[str, Any]:
         found = await self._data(f"/api/traces/{trace_id}", {})
         if not found:
-            raise PeerError(f"no trace {trace_id}")
+            raise PeerError(f"no trace {trace_id}", 404)
         return dict(found[0])
 
     async def _data(self, path: str, parameters: Mapping[str, str]) -> Any:

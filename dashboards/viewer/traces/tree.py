@@ -22,6 +22,7 @@ class Node:
     logs: Sequence[Mapping[str, Any]]
     process: Mapping[str, Any]  # the resource's attributes
     warnings: Sequence[str]
+    links: Sequence[tuple[str, str]] = ()  # trace and span ids of what it follows from
     depth: int = 0
     self_us: int = 0  # not covered by any child
     critical_us: int = 0  # its part of the critical path
@@ -70,6 +71,11 @@ def build_tree(trace: Mapping[str, Any]) -> Tree | None:
             logs=span.get("logs") or [],
             process={tag["key"]: tag.get("value") for tag in process.get("tags") or []},
             warnings=span.get("warnings") or [],
+            links=[
+                (str(each.get("traceID")), str(each.get("spanID")))
+                for each in span.get("references") or []
+                if each.get("refType") == "FOLLOWS_FROM"
+            ],
         )
         nodes[node.span_id] = node
         for reference in span.get("references") or []:
