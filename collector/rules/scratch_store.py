@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector.errors import BadRequestError
+from collector.model.histogram import NativeHistogram
 from collector.model.series import (
     ABSENT_BITS,
     METRIC_NAME,
@@ -33,6 +34,7 @@ class _Series:
     timestamps_ms: list[int] = field(default_factory=list)
     bits: list[int] = field(default_factory=list)
     arrays: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None  # of the above, until the next change
+    histograms: dict[int, NativeHistogram] = field(default_factory=dict)  # at other times than the floats
 
     def put(self, timestamp_ms: int, bits: int) -> None:
         at = bisect_left(self.timestamps_ms, timestamp_ms)
@@ -40,11 +42,27 @@ class _Series:
             if self.bits[at] != bits:
                 raise BadRequestError("duplicate sample for timestamp")
             return
+        if timestamp_ms in self.histograms:
+            raise BadRequestError("duplicate sample for timestamp")
         self.timestamps_ms.insert(at, timestamp_ms)
         self.bits.insert(at, bits)
         self.arrays = None
 
+    def put_histogram(self, timestamp_ms: int, histogram: NativeHistogram) -> None:
+        known = self.histograms.setdefault(timestamp_ms, histogram)
+        if self._has_float(timestamp_ms) or not known.identical(histogram):
+            raise BadRequestError("duplicate sample for timestamp")
+
     def has(self, timestamp_ms: int) -> bool:
+        return timestamp_ms in self.histograms or self._has_float(timestamp_ms)
+
+    def last_ms(self, until_ms: int | None) -> int | None:
+        """The time of the newest sample, at most `until_ms`."""
+        at = len(self.timestamps_ms) if until_ms is None else bisect_left(self.timestamps_ms, until_ms + 1)
+        times = [one for one in self.histograms if until_ms is None or one <= until_ms]
+        return max([*self.timestamps_ms[max(at - 1, 0) : at], *times], default=None)
+
+    def _has_float(self, timestamp_ms: int) -> bool:
         at = bisect_left(self.timestamps_ms, timestamp_ms)
         return at < len(self.timestamps_ms) and self.timestamps_ms[at] == timestamp_ms
 
@@ -75,7 +93,8 @@ class ScratchStore:
         store = cls()
         for name, group in other._series.items():
             store._series[name] = {
-                labels: _Series(list(one.timestamps_ms), list(one.bits), one.arrays) for labels, one in group.items()
+                labels: _Series(list(one.timestamps_ms), list(one.bits), one.arrays, dict(one.histograms))
+                for labels, one in group.items()
             }
         return store
 
@@ -96,6 +115,17 @@ class ScratchStore:
             if bits != ABSENT_BITS and not (keep and series.has(timestamp_ms)):
                 series.put(timestamp_ms, bits)
 
+    def load_histograms(self, labels: Labels, histograms: Mapping[int, NativeHistogram]) -> None:
+        """
+        Add native histograms of one series, by time.
+
+        Raises:
+            BadRequestError: another value stands at one of the times already.
+        """
+        series = self._of(labels)
+        for timestamp_ms, histogram in histograms.items():
+            series.put_histogram(timestamp_ms, histogram)
+
     async def append_tables(self, tables: Sequence[SampleTable]) -> AppendOutcome:
         """Rules write batches; nobody writes tables here."""
         raise NotImplementedError
@@ -106,14 +136,16 @@ class ScratchStore:
             BadRequestError: worded as Prometheus's storage words it; the samples before the bad one are kept.
         """
         for batch in batches:
-            for labels, bits in zip(batch.labels, batch.values.view(np.uint64).tolist(), strict=True):
+            histograms = dict(batch.histograms)
+            for row, (labels, bits) in enumerate(zip(batch.labels, batch.values.view(np.uint64).tolist(), strict=True)):
                 series = self._of(labels)
-                seen = series.timestamps_ms
-                if self.visible_ms is not None:
-                    seen = seen[: bisect_left(seen, self.visible_ms + 1)]
-                if seen and seen[-1] > batch.timestamp_ms:
+                last_ms = series.last_ms(self.visible_ms)
+                if last_ms is not None and last_ms > batch.timestamp_ms:
                     raise BadRequestError("out of order sample")
-                series.put(batch.timestamp_ms, bits)
+                if row in histograms:
+                    series.put_histogram(batch.timestamp_ms, histograms[row])
+                else:
+                    series.put(batch.timestamp_ms, bits)
 
     def _of(self, labels: Labels) -> _Series:
         name = next((value for key, value in labels if key == METRIC_NAME), "")
@@ -139,12 +171,19 @@ class ScratchStore:
         return blocks
 
     def select_histograms(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[HistogramSeries]:
-        return []  # the notation of series has floats only
+        if self.visible_ms is not None:
+            max_ms = min(max_ms, self.visible_ms)
+        found = []
+        for labels, series in self._candidates(matchers):
+            times = sorted(one for one in series.histograms if min_ms <= one <= max_ms)
+            if times:
+                values = tuple(series.histograms[one] for one in times)
+                found.append(HistogramSeries(labels, np.array(times, dtype=np.int64), values))
+        return found
 
     def series(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[Labels]:
-        return sorted(
-            labels for block in self.select(matchers, min_ms=min_ms, max_ms=max_ms) for labels in block.labels
-        )
+        floats = {labels for block in self.select(matchers, min_ms=min_ms, max_ms=max_ms) for labels in block.labels}
+        return sorted(floats | {one.labels for one in self.select_histograms(matchers, min_ms=min_ms, max_ms=max_ms)})
 
     def label_names(self, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int) -> list[str]:
         return sorted({name for one in self.series(matchers, min_ms=min_ms, max_ms=max_ms) for name, _ in one})

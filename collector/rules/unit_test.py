@@ -13,18 +13,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import glob  # patterns of users are absolute or relative, which Path.glob does not take
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from collector.errors import CollectorError, ConfigError
 from collector.gotemplate.goformat import format_exponent, not_finite
 from collector.model.duration import format_duration
-from collector.model.series import Labels
+from collector.model.series import Labels, Vector
 from collector.model.text import quote
 from collector.query.promql.engine import Engine
 from collector.rules.alert_state import AlertState
-from collector.rules.evaluated_rule import as_vector
+from collector.rules.evaluated_rule import as_vector, histograms_of
 from collector.rules.group import RuleGroup
+from collector.rules.histogram_notation import notation
 from collector.rules.rulefile import RuleFileError, load
 from collector.rules.scratch_store import ScratchStore
 from collector.rules.series_notation import parse_metric, parse_values
@@ -35,7 +37,12 @@ MAX_EVALUATIONS = 1_000_000  # of one test: eleven days at one a second
 RESEND_DELAY_MS = 60_000  # of no effect: nobody is told
 
 Alert = tuple[Labels, Labels]  # labels and annotations
-Sample = tuple[Labels, float]
+
+
+class Sample(NamedTuple):
+    labels: Labels
+    value: float  # 0 of a histogram
+    histogram: str = ""  # its notation
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +126,10 @@ async def _run_test(run: _Run, test: TestGroup) -> None:
 def _load_series(store: ScratchStore, test: TestGroup, interval_ms: int) -> None:
     for one in test.input_series:
         values = parse_values(one.values)
-        times = test.start_timestamp + np.arange(len(values), dtype=np.int64) * interval_ms
-        store.load(parse_metric(one.series), times, values)
+        times = test.start_timestamp + np.arange(len(values.floats), dtype=np.int64) * interval_ms
+        labels = parse_metric(one.series)
+        store.load(labels, times, values.floats)
+        store.load_histograms(labels, {int(times[step]): value for step, value in values.histograms.items()})
 
 
 def _groups(run: _Run, test: TestGroup, store: ScratchStore) -> list[RuleGroup]:
@@ -196,26 +205,41 @@ def _check_expression(case: ExprCase, test: TestGroup, engine: Engine, *, fuzzy:
     heading = f"    expr: {quote(case.expr)}, time: {format_duration(case.eval_time)},"
     try:
         answer = as_vector(engine.instant(case.expr, at_ms=test.start_timestamp + case.eval_time))
-        got = sorted(zip(answer.labels, answer.values.tolist(), strict=True), key=lambda sample: sample[0])
-        expected = sorted((_expected(sample) for sample in case.exp_samples), key=lambda sample: sample[0])
+        got = sorted(_samples(answer), key=lambda sample: sample.labels)
+        expected = sorted((_expected(sample) for sample in case.exp_samples), key=lambda sample: sample.labels)
     except CollectorError as error:
         yield f"{heading} err: {error}"
         return
     same = len(got) == len(expected) and all(
-        ours[0] == theirs[0] and _equal(ours[1], theirs[1], fuzzy=fuzzy)
+        (ours.labels, ours.histogram) == (theirs.labels, theirs.histogram)
+        and _equal(ours.value, theirs.value, fuzzy=fuzzy)
         for ours, theirs in zip(got, expected, strict=True)
     )
     if not same:
         yield f"{heading}\n        exp: {_samples_text(expected)}\n        got: {_samples_text(got)}"
 
 
+def _samples(answer: Vector) -> Iterator[Sample]:
+    histograms = histograms_of(answer)
+    for row, (labels, value) in enumerate(zip(answer.labels, answer.values.tolist(), strict=True)):
+        histogram = histograms.get(row)
+        yield Sample(labels, value) if histogram is None else Sample(labels, 0.0, notation(histogram))
+
+
 def _expected(sample: ExpectedSample) -> Sample:
-    if sample.histogram:
-        raise ConfigError("native histograms in exp_samples are not supported")
     try:
-        return parse_metric(sample.labels), sample.value
+        labels = parse_metric(sample.labels)
     except CollectorError as error:
         raise ConfigError(f"labels {quote(sample.labels)}: {error}") from error
+    if not sample.histogram:
+        return Sample(labels, sample.value)
+    try:
+        values = parse_values(sample.histogram)
+    except CollectorError as error:
+        raise ConfigError(f"failed to parse histogram {quote(sample.histogram)}: {error}") from error
+    if len(values.floats) != 1 or 0 not in values.histograms:
+        raise ConfigError(f"histogram {quote(sample.histogram)}: one is wanted")
+    return Sample(labels, sample.value, notation(values.histograms[0]))
 
 
 def _equal(left: float, right: float, *, fuzzy: bool) -> bool:
@@ -228,7 +252,8 @@ def _labels_text(labels: Labels) -> str:
 
 
 def _samples_text(samples: Sequence[Sample]) -> str:
-    return ", ".join(f"{_labels_text(labels)} {_value_text(value)}" for labels, value in samples) or "nil"
+    shown = (f"{_labels_text(one.labels)} {one.histogram or _value_text(one.value)}" for one in samples)
+    return ", ".join(shown) or "nil"
 
 
 def _value_text(value: float) -> str:

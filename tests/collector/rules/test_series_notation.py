@@ -26,15 +26,15 @@ from collector.rules.series_notation import parse_metric, parse_values
     ],
 )
 def test_values_are_read_as_promtool_reads_them(notation: str, expected: list[float]) -> None:
-    assert parse_values(notation).tolist() == expected
+    assert parse_values(notation).floats.tolist() == expected
 
 
 def test_steps_are_added_up_one_by_one() -> None:
-    assert parse_values("0.1+0.1x2").tolist() == [0.1, 0.2, 0.1 + 0.1 + 0.1]
+    assert parse_values("0.1+0.1x2").floats.tolist() == [0.1, 0.2, 0.1 + 0.1 + 0.1]
 
 
 def test_blanks_and_staleness_keep_their_bits() -> None:
-    values = parse_values("_ stale _x2")
+    values = parse_values("_ stale _x2").floats
     assert is_absent(values).tolist() == [True, False, True, True]
     assert is_stale(values).tolist() == [False, True, False, False]
     assert values.view(np.uint64).tolist() == np.array([ABSENT, STALE, ABSENT, ABSENT]).view(np.uint64).tolist()
