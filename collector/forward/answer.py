@@ -38,6 +38,7 @@ class Answer:
     code: str = ""  # in one word, for a label: "503", "UNAVAILABLE", "ConnectError"
     delay_s: float = 0.0  # asked for by the destination, before the next try
     rejected: int = 0  # items of a delivered request that were not taken
+    too_large: bool = False  # refused, but parts of it may be taken
 
 
 _HTTP_REFUSED = frozenset({400, 413, 422})
@@ -55,18 +56,20 @@ def of_http(status: int, headers: Mapping[str, str], text: str, *, now: datetime
     """
     reason = f"HTTP {status}: {_short(text)}" if text else f"HTTP {status}"
     verdict = Verdict.REFUSED if status in _HTTP_REFUSED else Verdict.UNSURE if status == 500 else Verdict.LATER
-    return Answer(verdict, reason, str(status), retry_after_s(headers.get("retry-after", ""), now=now))
+    delay_s = retry_after_s(headers.get("retry-after", ""), now=now)
+    return Answer(verdict, reason, str(status), delay_s, too_large=status == 413)
 
 
 def of_grpc(code: grpc.StatusCode, details: str, trailers: Sequence[tuple[str, str | bytes]]) -> Answer:
     """RESOURCE_EXHAUSTED with a delay is a destination that is busy; without one, a message that is too large."""
     delay_s = _retry_info_s(trailers)
     reason = f"gRPC {code.name}: {_short(details)}"
-    if code in _GRPC_REFUSED or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and delay_s is None):
+    too_large = code is grpc.StatusCode.RESOURCE_EXHAUSTED and delay_s is None
+    if code in _GRPC_REFUSED or too_large:
         verdict = Verdict.REFUSED
     else:
         verdict = Verdict.UNSURE if code in _GRPC_UNSURE else Verdict.LATER
-    return Answer(verdict, reason, code.name, delay_s or 0.0)
+    return Answer(verdict, reason, code.name, delay_s or 0.0, too_large=too_large)
 
 
 def retry_after_s(text: str, *, now: datetime) -> float:

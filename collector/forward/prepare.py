@@ -12,6 +12,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from collector.errors import BadRequestError
 from collector.forward.masking import SecretsSeen, mask
 from collector.forward.record import QueuedRequest, digest_of
+from collector.forward.splitting import count
 from collector.pipeline.intake import Intake
 from collector.pipeline.logs import decode_logs
 from collector.pipeline.redaction import Redactor
@@ -58,16 +59,8 @@ def _metrics(request: bytes, redactor: Redactor | None, now_ms: int) -> Prepared
     except DecodeError as error:
         raise BadRequestError(f"not an ExportMetricsServiceRequest ({len(request)} bytes): {error}") from error
     masked = _bytes(message) if redactor is not None and mask(message, redactor) else request
-    return Prepared(QueuedRequest.of(masked, items=_points(message), now_ms=now_ms, digest=digest_of(request)))
-
-
-def _points(message: ExportMetricsServiceRequest) -> int:
-    return sum(
-        len(getattr(metric, kind).data_points)
-        for of_resource in message.resource_metrics
-        for of_scope in of_resource.scope_metrics
-        for metric in of_scope.metrics
-        if (kind := metric.WhichOneof("data"))
+    return Prepared(
+        QueuedRequest.of(masked, items=count(Signal.METRICS, message), now_ms=now_ms, digest=digest_of(request))
     )
 
 

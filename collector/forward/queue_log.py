@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from collector.storage.durable_file import sync_directory, write_all
+from collector.storage.encryption import EncryptionError
 from collector.storage.framing import HEADER_BYTES, MAX_PAYLOAD_BYTES, frame, frames
 from collector.storage.seal import Seal
 
@@ -113,8 +114,7 @@ class QueueLog:
         records = self._read(number, start, size)
         if not records:
             self._torn(self._path(number), size - start)
-        opened = [(place, self._seal.opened(payload)) for place, payload in records]
-        return opened, records[-1][0] if records else Place(number, size)
+        return list(self._opened(records)), records[-1][0] if records else Place(number, size)
 
     def _read(self, number: int, start: int, size: int) -> list[tuple[Place, bytes]]:
         try:
@@ -130,6 +130,13 @@ class QueueLog:
             return records
         finally:
             os.close(fd)
+
+    def _opened(self, records: list[tuple[Place, bytes]]) -> Iterator[tuple[Place, bytes]]:
+        for place, payload in records:
+            try:
+                yield place, self._seal.opened(payload)
+            except EncryptionError:  # its checksum is right: somebody has changed it
+                self._torn(self._path(place.segment), len(payload))
 
     def remove_before(self, segment: int) -> None:
         with self._lock:
@@ -169,7 +176,7 @@ class QueueLog:
     def _torn(self, path: Path, size: int) -> None:
         if size:
             self.torn_bytes += size
-            _log.warning("the last %s bytes of %s are unreadable", size, path)
+            _log.warning("%s bytes of %s are unreadable", size, path)
 
     def _path(self, number: int) -> Path:
         return self._directory / f"{number:08d}{SUFFIX}"

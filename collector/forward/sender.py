@@ -15,13 +15,15 @@ from collector.forward.destination import Destination
 from collector.forward.pacing import Pace, retry_delay_s
 from collector.forward.queue import DiskQueue, Taken
 from collector.forward.refused import RefusedRequests
-from collector.receivers.otlp_ingest import Signal
+from collector.forward.splitting import count, halves
+from collector.receivers.otlp_ingest import REQUEST_TYPES, Signal
 
 _log = logging.getLogger(__name__)
 # Serialised, of all requests of one signal that are under way; one alone may be larger.
 IN_FLIGHT_BYTES = 8 << 20
 # An internal error may pass, or may come back each time because of the data; then what is behind it must get on.
 UNSURE_TRIES = 5
+KEEP_AGAIN_S = 5.0  # a full disk may find room
 REPORT_EVERY_S = 60.0  # that something goes wrong is said at once, and then at this distance
 
 
@@ -105,22 +107,31 @@ class Sender:
             await self._landed.wait()
 
     async def _deliver(self, taken: Taken) -> None:
-        request = taken.request.request()
-        unsure = 0
-        while True:
-            answer = await self._try(request)
-            if answer.verdict is Verdict.DELIVERED:
-                self._delivered(taken, answer)
-                break
-            unsure += answer.verdict is Verdict.UNSURE
-            given_up = answer.verdict is Verdict.REFUSED or unsure >= UNSURE_TRIES
-            if given_up and await self._set_aside(request, answer.reason):
-                self.stats.refused += taken.request.items
-                break
+        parts = [taken.request.request()]
+        while parts:
+            request = parts.pop()
+            answer = await self._settled(request)
+            delivered = answer.verdict is Verdict.DELIVERED
+            if not delivered and answer.too_large and (divided := halves(self.signal, request)) is not None:
+                parts += reversed(divided)
+                continue
+            if not delivered:
+                await self._set_aside(request, answer.reason)
+            whole = len(request) == taken.request.size
+            self._count(taken.request.items if whole else self._items(request), answer)
         self.queue.done(taken)
         self._flying -= 1
         self._flying_bytes -= taken.request.size
         self._landed.set()
+
+    async def _settled(self, request: bytes) -> Answer:
+        """The answer after which the request is not sent again: it is delivered, or will never be."""
+        unsure = 0
+        while True:
+            answer = await self._try(request)
+            unsure += answer.verdict is Verdict.UNSURE
+            if answer.verdict in (Verdict.DELIVERED, Verdict.REFUSED) or unsure >= UNSURE_TRIES:
+                return answer
 
     async def _try(self, request: bytes) -> Answer:
         """While the destination fails, one request at a time asks whether it is back; the others wait behind it."""
@@ -149,22 +160,29 @@ class Sender:
             )
         return answer
 
-    def _delivered(self, taken: Taken, answer: Answer) -> None:
-        rejected = min(answer.rejected, taken.request.items)
+    def _count(self, items: int, answer: Answer) -> None:
+        if answer.verdict is not Verdict.DELIVERED:
+            self.stats.refused += items
+            return
+        rejected = min(answer.rejected, items)
         self.stats.rejected += rejected
-        self.stats.sent += taken.request.items - rejected
+        self.stats.sent += items - rejected
         if rejected:
-            self._report(f"{rejected} of {taken.request.items} were not taken: {answer.reason}")
+            self._report(f"{rejected} of {items} were not taken: {answer.reason}")
 
-    async def _set_aside(self, request: bytes, reason: str) -> bool:
-        try:
-            path = await asyncio.to_thread(self._refused.keep, self.signal, request, reason, now=datetime.now(UTC))
-        except OSError as error:
-            self._report(f"a refused request cannot be kept, so it is tried again: {error}")
-            await asyncio.sleep(REPORT_EVERY_S)
-            return False
-        self._report(f"a request is refused and kept as {path}: {reason}")
-        return True
+    async def _set_aside(self, request: bytes, reason: str) -> None:
+        while True:
+            try:
+                path = await asyncio.to_thread(self._refused.keep, self.signal, request, reason, now=datetime.now(UTC))
+            except OSError as error:
+                self._report(f"a refused request cannot be kept: {error}")
+                await asyncio.sleep(KEEP_AGAIN_S)
+            else:
+                self._report(f"a request is refused and kept as {path}: {reason}")
+                return
+
+    def _items(self, request: bytes) -> int:
+        return count(self.signal, REQUEST_TYPES[self.signal].FromString(request))
 
     def _report(self, what: str) -> None:
         now_s = time.monotonic()

@@ -28,6 +28,7 @@ class Scripted:
     port: int
     answers: list[Response] = field(default_factory=list)
     when: dict[bytes, int] = field(default_factory=dict)  # body to status
+    largest: int = 1 << 30  # bytes of a body that is not answered 413
     received: list[tuple[str, bytes]] = field(default_factory=list)  # path and body, unpacked
     headers: list[dict[str, str]] = field(default_factory=list)
     at_once: int = 0  # the most requests that were there together
@@ -50,6 +51,8 @@ class Scripted:
         self._there -= 1
         self.received.append((request.url.path, body))
         self.headers.append(dict(request.headers))
+        if len(body) > self.largest:
+            return Response(status_code=413)
         if body in self.when:
             return Response(status_code=self.when[body])
         return self.answers.pop(0) if self.answers else Response(media_type="application/x-protobuf")

@@ -26,7 +26,8 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     ],
 )
 def test_only_a_refusal_of_the_data_itself_is_final_over_http(status, verdict):
-    assert of_http(status, {}, "", now=NOW) == Answer(verdict, f"HTTP {status}", str(status))
+    answer = of_http(status, {}, "", now=NOW)
+    assert answer == Answer(verdict, f"HTTP {status}", str(status), too_large=status == 413)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_only_a_refusal_of_the_data_itself_is_final_over_http(status, verdict):
 )
 def test_only_a_refusal_of_the_data_itself_is_final_over_grpc(code, verdict):
     answer = of_grpc(grpc.StatusCode[code], "why", [])
-    assert answer == Answer(verdict, f"gRPC {code}: why", code)
+    assert answer == Answer(verdict, f"gRPC {code}: why", code, too_large=code == "RESOURCE_EXHAUSTED")
 
 
 def retry_info(seconds: float) -> list[tuple[str, str | bytes]]:

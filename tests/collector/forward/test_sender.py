@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 from google.rpc.status_pb2 import Status
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from starlette.responses import Response
+from trace_campaign import RECORDS, trace_request
 
 from collector.forward import sender as sender_module
 from collector.forward.destination import Access, Endpoint
@@ -187,3 +191,25 @@ def test_refused_requests_have_a_bound_and_the_oldest_go(tmp_path):
     assert sorted(path.read_bytes()[0] for path in tmp_path.glob("*.logs")) == [3, 4]
     assert len(list(tmp_path.glob("*.reason"))) == 2
     assert refused.removed == 3
+
+
+async def test_a_request_that_is_too_large_for_the_destination_is_sent_in_parts(tmp_path, scripted):
+    request = ExportTraceServiceRequest.FromString(trace_request(1))
+    spans = request.resource_spans[0].scope_spans[0].spans
+    spans[7].name = "x" * 10_000
+    scripted.largest = 3_000
+    async with sending(tmp_path, scripted) as sender:
+        body = request.SerializeToString()
+        sender.queue.append([QueuedRequest.of(body, items=len(spans), now_ms=1, digest=digest_of(body))])
+        sender.wake()
+        await delivered(sender)
+        assert (sender.stats.sent, sender.stats.refused) == (RECORDS - 1, 1)
+    names = [
+        span.name
+        for body in scripted.bodies
+        if len(body) <= scripted.largest
+        for span in ExportTraceServiceRequest.FromString(body).resource_spans[0].scope_spans[0].spans
+    ]
+    assert names == [span.name for span in spans if span.name != spans[7].name]
+    (kept,) = (tmp_path / "refused").glob("*.traces")
+    assert ExportTraceServiceRequest.FromString(kept.read_bytes()).resource_spans[0].scope_spans[0].spans[0] == spans[7]
