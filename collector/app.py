@@ -403,7 +403,11 @@ async def run(
 
 
 def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="collector", description="OTLP and scrapes in; Prometheus and Jaeger out.")
+    parser = argparse.ArgumentParser(
+        prog="collector",
+        description="OTLP and scrapes in; Prometheus and Jaeger out.",
+        epilog="With --forward URL it is an agent instead, which sends OTLP on: collector --forward URL --help",
+    )
     parser.add_argument("--config", type=Path, required=True, help="configuration file, with Prometheus's keys")
     parser.add_argument("--data-dir", type=Path, required=True, help="where everything is kept; one process at a time")
     for flag, default, what in (
