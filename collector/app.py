@@ -31,6 +31,7 @@ from collector.api.process import process_app
 from collector.api.prometheus import QUERY_THREADS, prometheus_router
 from collector.api.prometheus_query import DEFAULT_TIMEOUT_MS
 from collector.api.prometheus_targets import TargetSource
+from collector.api.rule_files import rule_files_router
 from collector.api.rules import rules_router
 from collector.api.status import ProcessStatus, ReloadState, status_router
 from collector.api.traces import traces_router
@@ -53,6 +54,7 @@ from collector.receivers.remote_write import RemoteWrite, WriteStats
 from collector.receivers.scrape import ScrapeManager
 from collector.reload import ConfigInForce
 from collector.rules.manager import RuleManager
+from collector.rules.rule_files import RuleFiles
 from collector.serving import STOP_WITHIN_S, Address, keep_running, serve_until_stopped
 from collector.storage.encryption import check_key
 from collector.storage.logs import LogReader
@@ -190,6 +192,7 @@ def _wired(
     )
     app.include_router(prometheus_router(engine=engine, source=metric_store, targets=targets))
     app.include_router(rules_router(rules))
+    app.include_router(rule_files_router(RuleFiles(rules, url=external_url), token=token))
     status = _status(in_force, engine, metric_store)
     app.include_router(status_router(status, token=token))
     app.include_router(

@@ -109,7 +109,7 @@ def _lint(
 def show(report: Report, *, as_json: bool) -> None:
     """To stdout; errors and findings to stderr, as promtool has it, unless it is JSON."""
     if as_json:
-        print(json.dumps(_document(report), indent=1))
+        print(json.dumps(document(report), indent=1))
         return
     for path in report.files:
         print("Checking", path)
@@ -126,7 +126,8 @@ def show(report: Report, *, as_json: bool) -> None:
         print(f"note: {note}", file=sys.stderr)
 
 
-def _document(report: Report) -> dict[str, object]:
+def document(report: Report) -> dict[str, object]:
+    """What `steersman rules check --format json` prints."""
     errors = [
         _entry(one.file, one.line, group=one.group, rule=one.rule_name, check="error", message=one.message)
         for one in report.errors

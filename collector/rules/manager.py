@@ -120,6 +120,16 @@ class RuleManager:
         """By file and name, as Prometheus lists them."""
         return [self._runners[key].group for key in sorted(self._runners)]
 
+    @property
+    def patterns(self) -> Sequence[str]:
+        """Where rule files are looked for."""
+        return tuple(self._files)
+
+    @property
+    def files(self) -> list[Path]:
+        """The rule files that there are now; nothing of what is missing."""
+        return list(dict.fromkeys(Path(name) for pattern in self._files for name in sorted(glob(pattern))))  # noqa: PTH207
+
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
 

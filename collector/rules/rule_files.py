@@ -110,7 +110,7 @@ class RuleFiles:
         with _written(text, file) as path:
             report = check_files.check([path], url=self._url, answer=None)
             document = check_files.document(report)
-        return _renamed(document, str(path), file)
+        return dict(_renamed(document, str(path), file))
 
     def test(self, text: str, tests: str, file: str) -> dict[str, Any]:
         """
@@ -164,7 +164,7 @@ class RuleFiles:
                 if found is None
                 else {"query": found.expr, "operator": found.operator, "threshold": found.threshold}
             )
-        return _renamed(document, str(path), file)
+        return dict(_renamed(document, str(path), file))
 
     # Saving
 
@@ -203,10 +203,11 @@ class RuleFiles:
             await self._manager.reload()
         except ConfigError as error:
             if before is None:
-                path.unlink(missing_ok=True)
+                await asyncio.to_thread(path.unlink, missing_ok=True)
             else:
                 await asyncio.to_thread(replace_file, path, before)
-            await self._manager.reload()
+            with contextlib.suppress(ConfigError):  # another file is wrong, and was before
+                await self._manager.reload()
             problems = [_problem(one) for one in error.problems] if isinstance(error, RuleFileError) else []
             raise ProblemsError(problems, str(error)) from error
 
@@ -263,5 +264,3 @@ def _renamed(document: Any, path: str, file: str) -> Any:
     if isinstance(document, list):
         return [_renamed(each, path, file) for each in document]
     return document.replace(path, file) if isinstance(document, str) else document
-
-
