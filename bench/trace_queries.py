@@ -25,6 +25,7 @@ from collector.model.ids import TraceId, trace_id_of
 from collector.query.traces.matching import matching
 from collector.query.traces.syntax import parse_filter
 from collector.storage.traces.database import TelemetryDatabase
+from collector.storage.traces.extents import sort_recent
 from collector.storage.traces.reader import TraceReader
 from collector.storage.traces.schema import TRACE_EXTENTS
 from collector.storage.traces.search import Range
@@ -99,7 +100,12 @@ def fill(path: Path, spans: int) -> None:
             connection.execute(_FILL, values)
             commits = f"(SELECT * FROM spans WHERE received_ms >= {received})"  # noqa: S608
             connection.execute(TRACE_EXTENTS.format(source=commits) + f", received_ms // {COMMIT_MS}")
+            sort_recent(connection)
         connection.execute("CHECKPOINT")
+    database = TelemetryDatabase.open(path)
+    while (block := database.next_block()) is not None:
+        database.keep_block(block)
+    database.close()
 
 
 def some_traces(path: Path) -> list[TraceId]:

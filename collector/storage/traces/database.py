@@ -22,7 +22,7 @@ from collector.storage.traces.archive import LOGS, SPANS
 from collector.storage.traces.attribute_index import Block
 from collector.storage.traces.connection import Settings, TelemetryConnection
 from collector.storage.traces.derived import Derivation, Deriver
-from collector.storage.traces.extents import extents_of
+from collector.storage.traces.extents import extents_of, sort_recent
 from collector.storage.traces.missing import missing_rows
 from collector.storage.traces.schema import (
     LOG_COLUMNS,
@@ -152,7 +152,7 @@ class TelemetryDatabase:
     def append_spans(self, spans: pa.Table) -> None:
         """Spans that searches find, with what leads to them. To be called while `writing`."""
         self._append("spans", [spans])
-        self._append("trace_extents", [extents_of(spans)])
+        self._append("recent_extents", [extents_of(spans)])
 
     def append_derived(self, derivation: Derivation | None) -> None:
         """To be called while `writing`."""
@@ -190,7 +190,8 @@ class TelemetryDatabase:
         """Delete what was received before, and the resources and scopes that nothing refers to any more."""
         with self.writing():
             spans = self._delete("DELETE FROM spans WHERE received_ms < ?", received_ms)
-            self._delete("DELETE FROM trace_extents WHERE received_ms < ?", received_ms)
+            for extents in ("trace_extents", "recent_extents"):
+                self._delete(f"DELETE FROM {extents} WHERE received_ms < ?", received_ms)  # noqa: S608  (ours)
             attribute_index.forget(self._connection, received_ms=received_ms, spans=spans)
             logs = self._delete("DELETE FROM logs WHERE received_ms < ?", received_ms)
             oldest = min(self._requests.values(), default=received_ms)
@@ -202,6 +203,11 @@ class TelemetryDatabase:
                     self._connection.execute(f"DELETE FROM {table} WHERE id NOT IN ({used})")  # noqa: S608
         self._load_known()
         return Removed(spans, logs)
+
+    def sort_extents(self) -> None:
+        """What a look-up by trace id reads, if there is enough that is not sorted. The writer's; takes 0.1 s."""
+        with self.writing() as connection:
+            sort_recent(connection)
 
     def next_block(self) -> Block | None:
         """What the attribute index lacks, if that is enough for a block. From any thread; takes 0.1 s."""
@@ -317,6 +323,7 @@ def _create(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         "resources": RESOURCE_COLUMNS,
         "scopes": SCOPE_COLUMNS,
         "trace_extents": TRACE_EXTENT_COLUMNS,
+        "recent_extents": TRACE_EXTENT_COLUMNS,
         "requests": REQUEST_COLUMNS,
     }
     connection.execute("BEGIN")

@@ -14,8 +14,9 @@ from collector.model.ids import TraceId, trace_id_halves
 # Traces nearer to one another than this are read in one go. A row group holds about two minutes at 1,000 spans/s, and a
 # further part of the statement costs about as much as reading one.
 NEAR_NANO = 120 * 10**9
-
-
+# From so many on the recent extents become a run: two of DuckDB's row groups, of which 256 KiB are the least
+# that is read, so a sixth of each run is. It takes 0.1 s.
+RUN_ROWS = 245_760
 MAX_COMPARED = 4  # ids; a filter compares each row with every one, a join costs 3 ms and then no more
 
 
@@ -26,7 +27,7 @@ class _Extent(NamedTuple):
 
 
 def extents_of(spans: pa.Table) -> pa.Table:
-    """The rows of `trace_extents` for spans that are committed together. DuckDB would take ten times as long."""
+    """The rows of `recent_extents` for spans that are committed together. DuckDB would take ten times as long."""
     lows = spans.column("trace_lo").to_numpy()
     starts = spans.column("start_unix_nano").to_numpy()
     order = np.argsort(lows, kind="stable")
@@ -43,6 +44,25 @@ def extents_of(spans: pa.Table) -> pa.Table:
     )
 
 
+def sort_recent(connection: duckdb.DuckDBPyConnection, *, at_least: int = RUN_ROWS) -> int:
+    """
+    Make the recent extents a run, if they are so many; returns how many they were, or 0.
+
+    In a transaction of the writer's.
+    """
+    row = connection.execute("SELECT count(*) FROM recent_extents").fetchone()
+    rows = row[0] if row else 0
+    if rows < max(1, at_least):
+        return 0
+    connection.execute("""
+        INSERT INTO trace_extents
+        SELECT trace_lo, min(first_unix_nano), max(last_unix_nano), max(received_ms)
+        FROM recent_extents GROUP BY trace_lo ORDER BY trace_lo
+    """)
+    connection.execute("DELETE FROM recent_extents")
+    return int(rows)
+
+
 def spans_of(cursor: duckdb.DuckDBPyConnection, trace_ids: Sequence[TraceId], columns: str) -> str | None:
     """
     SQL for `columns` of all spans of the traces; None if none of them is there.
@@ -55,10 +75,11 @@ def spans_of(cursor: duckdb.DuckDBPyConnection, trace_ids: Sequence[TraceId], co
     else:
         values = ", ".join(f"({low}::UBIGINT)" for low in lows)
         wanted = f"SEMI JOIN (VALUES {values}) wanted(trace_lo) USING (trace_lo)"
+    tables = ("trace_extents", "recent_extents")
+    extents = " UNION ALL ".join(f"SELECT * FROM {table} {wanted}" for table in tables)  # noqa: S608  (integers of ours)
     rows = cursor.execute(f"""
-        SELECT min(first_unix_nano), max(last_unix_nano), trace_lo FROM trace_extents {wanted}
-        GROUP BY trace_lo ORDER BY ALL
-    """).fetchall()  # noqa: S608  (integers of ours)
+        SELECT min(first_unix_nano), max(last_unix_nano), trace_lo FROM ({extents}) GROUP BY trace_lo ORDER BY ALL
+    """).fetchall()  # noqa: S608
     parts = [
         # The ids are integers of ours, and as literals DuckDB can push them into the scan.
         f"SELECT {columns} FROM spans WHERE start_unix_nano BETWEEN {first:d} AND {last:d} AND trace_lo IN ({ids})"  # noqa: S608

@@ -2,9 +2,10 @@
 The DuckDB schema of spans and log records, and of the resources and scopes that both refer to.
 
 One wide row each: rows arrive roughly by time, so DuckDB's own min-max of each row group prunes by `received_ms` and
-`start_unix_nano`. An index of DuckDB's would have to fit in memory; instead `trace_extents` says, for each commit and
-each trace in it, between which starts the trace's spans are. To find a trace one reads 8 bytes of each of its rows,
-which are as few as the spans that a trace sends at once are many, and then only the row groups of the trace's time.
+`start_unix_nano`. An index of DuckDB's would have to fit in memory; instead `recent_extents` says, for each commit and
+each trace in it, between which starts the trace's spans are, and `trace_extents` says it in long runs that are sorted
+by id (extents.py). To find a trace one reads a small part of those, and then only the row groups of the trace's time.
+Which attributes are where is in attribute_index.py.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ TRACE_EXTENT_COLUMNS = {
     "received_ms": "BIGINT",
 }
 TRACE_EXTENTS = """
-    INSERT INTO trace_extents SELECT trace_lo, min(start_unix_nano), max(start_unix_nano), max(received_ms)
+    INSERT INTO recent_extents SELECT trace_lo, min(start_unix_nano), max(start_unix_nano), max(received_ms)
     FROM {source} GROUP BY trace_lo
 """
 

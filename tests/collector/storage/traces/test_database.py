@@ -9,6 +9,7 @@ from collector.pipeline.spans import decode_spans
 from collector.storage.traces import database as database_module
 from collector.storage.traces import reader
 from collector.storage.traces.database import TelemetryDatabase
+from collector.storage.traces.extents import sort_recent
 
 TRACE_ID = parse_trace_id("0af7651916cd43dd8448eb211c80319c")
 
@@ -82,12 +83,13 @@ def test_a_file_of_the_version_before_is_brought_up_to_date(path, new_trace_requ
     database.close()
     with duckdb.connect(str(path)) as connection:
         connection.execute("DROP TABLE trace_extents")
+        connection.execute("DROP TABLE recent_extents")
         connection.execute("UPDATE schema_version SET version = 1")
     database = TelemetryDatabase.open(path)
     assert reader.TraceReader(database).trace(TRACE_ID) == before
     assert database.remove_before(2_000).spans == 2
     with database.reading() as cursor:
-        assert cursor.execute("SELECT count(*) FROM trace_extents").fetchall() == [(0,)]
+        assert cursor.execute("SELECT count(*) FROM recent_extents").fetchall() == [(0,)]
     database.close()
 
 
@@ -101,6 +103,10 @@ def test_a_trace_in_many_commits_and_far_apart_is_found_whole(path, new_trace_re
         child.trace_id = b"other---" + child.trace_id[8:]
         database.write([decode_spans(request.SerializeToString(), received_ms=hours)])
     traces = reader.TraceReader(database)
+    assert [span.span_id for span in traces.trace(TRACE_ID).spans] == [1, 2, 3, 4, 5]
+    with database.writing() as connection:
+        assert sort_recent(connection, at_least=6) == 0
+        assert sort_recent(connection, at_least=5) == 5
     assert [span.span_id for span in traces.trace(TRACE_ID).spans] == [1, 2, 3, 4, 5]
     several = traces.traces([parse_trace_id(f"{number:x}") for number in range(1, 9)] + [TRACE_ID])
     assert [len(trace.spans) for trace in several] == [5]
