@@ -113,9 +113,9 @@ async def open_collector(
         stack.callback(metric_store.close)
         database = TelemetryDatabase.open(data_dir / TELEMETRY, key=key)
         stack.callback(database.close)
-        processing = SpanProcessing(config.connectors, database, metric_store)
-        stack.callback(processing.finish)
         counts = SelfMetrics()
+        processing = SpanProcessing(config.connectors, config.processors, database, metric_store, counts)
+        stack.callback(processing.finish)
         commit = await stack.enter_async_context(GroupCommit(database.write, observe=counts.committed))
         alerting = Alerting.open(config, data_dir, external_url=external_url)
         stack.callback(alerting.close)
@@ -180,7 +180,6 @@ def _wired(
         ("retention", lambda: _retain(commit, database, counts, config.storage.retention)),
     ]
     background += [*processing.background(commit), *alerting.background]
-    processing.count(counts)
     _count_metrics(counts, metric_store, scrapes)
     app = process_app("Steersman: collector", counts.registry)
     targets = TargetSource(

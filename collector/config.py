@@ -12,6 +12,7 @@ The collector's configuration file: Prometheus's keys, and ours beside them.
     limits: {max_body_bytes, max_request_bytes, max_requests, max_bytes_in_flight, max_attributes, max_attribute_bytes}
     redaction: {defaults, card_numbers, keys, values}      pipeline/redaction_config.py
     connectors: {spanmetrics, servicegraph}     pipeline/connectors/config.py
+    processors: {tail_sampling}                 pipeline/sampling/config.py
 
 A user's prometheus.yml loads as it is. What has no effect here is named in `warnings`; what would be missed if it were
 ignored is refused by name.
@@ -37,6 +38,7 @@ from collector.model.duration import format_duration
 from collector.pipeline.connectors.config import ConnectorsConfig
 from collector.pipeline.limits_config import LimitsConfig
 from collector.pipeline.redaction_config import RedactionConfig
+from collector.pipeline.sampling.config import ProcessorsConfig
 from collector.receivers.otlp_metrics_config import OtlpConfig
 from collector.receivers.scrape_config import (
     Duration,
@@ -193,6 +195,7 @@ class _File(_Section):
     limits: LimitsConfig = LimitsConfig()
     redaction: RedactionConfig = RedactionConfig()
     connectors: ConnectorsConfig = ConnectorsConfig()
+    processors: ProcessorsConfig = ProcessorsConfig()
     remote_write: list[Any] = Field(default_factory=list)
     remote_read: list[Any] = Field(default_factory=list)
     runtime: dict[str, Any] = Field(default_factory=dict)
@@ -216,6 +219,7 @@ class CollectorConfig:
     limits: LimitsConfig
     redaction: RedactionConfig = field(default_factory=RedactionConfig)
     connectors: ConnectorsConfig = field(default_factory=ConnectorsConfig)
+    processors: ProcessorsConfig = field(default_factory=ProcessorsConfig)
     otlp: OtlpConfig = field(default_factory=OtlpConfig)
     alerting: AlertingConfig = field(default_factory=AlertingConfig)
     alertmanager_file: Path | None = None  # where `alertmanager` is from, if it has a file of its own
@@ -257,6 +261,7 @@ def parse(data: object, *, source: str, directory: Path) -> CollectorConfig:
         limits=file.limits,
         redaction=file.redaction,
         connectors=file.connectors,
+        processors=file.processors,
         otlp=file.otlp,
         alerting=load_alerting(file.alerting, source=f"{source}: alerting", directory=directory),
         warnings=tuple(_warnings(raw, scrapes, source)),

@@ -1,4 +1,4 @@
-"""What is made of spans beside keeping them: connectors over their durable counts, flushed to the metric store."""
+"""What is made of spans: connectors over their durable counts, flushed to the metric store; tail sampling."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from collector.errors import CollectorError
 from collector.pipeline.commit import GroupCommit
 from collector.pipeline.connectors.config import ConnectorsConfig
 from collector.pipeline.connectors.connectors import Connectors, Flush
+from collector.pipeline.sampling.config import ProcessorsConfig
+from collector.pipeline.sampling.sampler import Sampler
 from collector.pipeline.self_metrics import SelfMetrics
 from collector.storage.metrics.store import MetricStore
-from collector.storage.traces import derived
+from collector.storage.traces import derived, held
 from collector.storage.traces.database import TelemetryDatabase
 
 _log = logging.getLogger(__name__)
@@ -28,13 +30,22 @@ LAST_FLUSH_WITHIN_S = 2.0  # of the 5 s that a stop may take
 class SpanProcessing:
     """Made before the first span is written; `finish` is called after the last one."""
 
-    def __init__(self, config: ConnectorsConfig, database: TelemetryDatabase, store: MetricStore) -> None:
+    def __init__(
+        self,
+        config: ConnectorsConfig,
+        processors: ProcessorsConfig,
+        database: TelemetryDatabase,
+        store: MetricStore,
+        counts: SelfMetrics,
+    ) -> None:
         """
         Raises:
             CollectorError: the counts cannot be read.
         """
         self._database = database
         self._store = store
+        self.counts = counts
+        sampling = processors.tail_sampling
         sections = [section for section in (config.spanmetrics, config.servicegraph) if section is not None]
         self._flush_s = min((section.flush_s for section in sections), default=0.0)
         self._expiration_ms = min((each.expiration_ms for each in sections if each.expiration_ms), default=0)
@@ -42,15 +53,30 @@ class SpanProcessing:
         self.connectors = Connectors(
             span_metrics=config.spanmetrics.options() if config.spanmetrics else None,
             service_graph=config.servicegraph.options() if config.servicegraph else None,
+            exemplars_later=sampling is not None,
         )
         if sections:
             self._restore()
             database.deriver = self.connectors
+        self._sampler = None
+        with database.writing() as connection:
+            held.create(connection)
+        if sampling is not None:
+            self._sampler = Sampler(sampling, database, counts, tell=self.connectors.exemplify)
+            database.holding = True
+        elif spans := held.release(database):
+            _log.info("%s spans that waited for a decision are kept, as there is no tail_sampling any more", spans)
+        self._count(counts)
 
     def background(self, commit: GroupCommit[Any]) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
-        return [("connectors", partial(self._keep_flushing, commit))] if self._flush_s else []
+        found: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        if self._flush_s:
+            found.append(("connectors", partial(self._keep_flushing, commit)))
+        if self._sampler is not None:
+            found.append(("tail sampling", partial(self._sampler.run, commit)))
+        return found
 
-    def count(self, counts: SelfMetrics) -> None:
+    def _count(self, counts: SelfMetrics) -> None:
         """Under the names of the OpenTelemetry Collector, where it has one."""
         if graph := self.connectors.service_graph:
             for name, text, read in (

@@ -83,7 +83,8 @@ class ConfigInForce:
 
 
 def _only_at_start(before: CollectorConfig, fresh: CollectorConfig) -> list[str]:
-    sections = [name for name in ("storage", "limits", "connectors") if getattr(before, name) != getattr(fresh, name)]
+    fixed = ("storage", "limits", "connectors", "processors")
+    sections = [name for name in fixed if getattr(before, name) != getattr(fresh, name)]
     if (before.alertmanager is None) != (fresh.alertmanager is None):
         sections.append("alertmanager")
     if before.alerting.alertmanagers != fresh.alerting.alertmanagers:

@@ -13,6 +13,7 @@ from made_spans import CLIENT, RECEIVED_MS, Made, decoded
 from collector.model.labels import Matcher, MatchOp
 from collector.pipeline.commit import GroupCommit
 from collector.pipeline.connectors.config import ConnectorsConfig
+from collector.pipeline.sampling.config import ProcessorsConfig
 from collector.pipeline.self_metrics import SelfMetrics
 from collector.processing import SpanProcessing
 from collector.storage.metrics.store import MetricStore
@@ -23,10 +24,17 @@ CALLS = "traces_span_metrics_calls_total"
 
 
 @contextmanager
-def processing(directory: Path, config: ConnectorsConfig = CONNECTORS, *, finish: bool = True):
+def processing(
+    directory: Path,
+    config: ConnectorsConfig = CONNECTORS,
+    processors: ProcessorsConfig | None = None,
+    *,
+    finish: bool = True,
+):
     store = MetricStore.open(directory / "metrics", retention_s=1e6)
     database = TelemetryDatabase.open(directory / "telemetry.duckdb")
-    made = SpanProcessing(config, database, store)
+    counts = SelfMetrics()
+    made = SpanProcessing(config, processors or ProcessorsConfig(), database, store, counts)
     try:
         yield made, database, store
         if finish:
@@ -129,9 +137,7 @@ async def test_all_series_are_written_at_each_flush(tmp_path):
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         assert stored(store, CALLS)["op"][-1] == 2
-        counts = SelfMetrics()
-        made.count(counts)
-        assert counts.registry.get_sample_value("steersman_connector_spanmetrics_series") == 1
+        assert made.counts.registry.get_sample_value("steersman_connector_spanmetrics_series") == 1
     assert {CALLS, "traces_service_graph_request_total"} <= {entry.name for entry in store.metadata()}
 
 
