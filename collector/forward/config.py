@@ -36,7 +36,7 @@ class ForwardConfig(_Section):
     signals: list[Signal] = Field(default_factory=lambda: list(Signal), min_length=1)
     compression: Compression = "gzip"
     timeout: Duration = 10.0  # an SDK's own
-    # A span takes about 60 bytes packed (docs/agent.md), so a day of 200 spans a second finds room.
+    # A day of 400 spans a second (docs/agent.md).
     queue_size: Size = Field(default=1 << 30, ge=1 << 16)
     # What one core of a collector stores: 50,000 spans a second of some 330 bytes (docs/benchmarks.md).
     bytes_per_second: Size = Field(default=16 << 20, ge=1 << 10)
