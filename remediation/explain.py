@@ -18,6 +18,7 @@ from remediation.guards import (
     fleet_verdicts,
     history_verdicts,
     target_replicas,
+    undone_lately,
 )
 from remediation.intake import target_of
 from remediation.levers.lever import Lever
@@ -152,7 +153,9 @@ class Explainer:
             return Refusal("scaler", str(error))
         except RemediationError as error:
             return Refusal("telemetry", str(error))
-        return target_replicas(step.scaling, case.policy.guards, wanted=wanted, replicas=replicas)
+        now, guards = now_unix_ms(), case.policy.guards
+        undone_s = undone_lately(guards, self._store.history(case.run.service, NO_RUN, now), now)
+        return target_replicas(step.scaling, guards, wanted=wanted, replicas=replicas, undone_s=undone_s)
 
     def _planned(self, case: Case, step: Step) -> dict[str, Any]:
         """What a step would do, in words; how it is verified, and what follows if it did not help."""

@@ -138,22 +138,37 @@ def check_kill_switch(switch: KillSwitch | None) -> Refusal | None:
     return Refusal("kill_switch", f"{switch.by} has stopped every automatic action since {at}: {switch.reason}")
 
 
-def target_replicas(scale: Scale, guards: Guards, *, wanted: float | None, replicas: Replicas) -> Target | Refusal:
+def undone_lately(guards: Guards, history: TargetHistory, now_unix_ms: int) -> float | None:
+    """Seconds since a scale-out of this target was taken back, if that is so lately that none is tried blindly."""
+    if history.last_undo_unix_ms is None:
+        return None
+    ago_s = (now_unix_ms - history.last_undo_unix_ms) / 1000
+    return ago_s if ago_s < guards.undo_hold_off else None
+
+
+def target_replicas(
+    scale: Scale, guards: Guards, *, wanted: float | None, replicas: Replicas, undone_s: float | None = None
+) -> Target | Refusal:
     """
     The absolute number to ask for.
 
     Args:
         wanted: What the policy's query returned; None if it returned nothing that can be acted on.
+        undone_s: As `undone_lately`; then only the load itself may ask for more.
     """
     service, current = replicas.service, replicas.desired
     if wanted is None or not math.isfinite(wanted) or wanted < 0:
         return Refusal("telemetry", f"the query for the replicas of {service} returned no single finite number")
     maximum = min(replicas.maximum, guards.maximum_replicas or replicas.maximum)
-    asked = max(math.ceil(wanted), current + scale.at_least_add)
+    asked = max(math.ceil(wanted), current + (scale.at_least_add if undone_s is None else 0))
     to = min(asked, current + scale.maximum_step, maximum)
     if current >= maximum and asked > current:
         return Refusal("maximum", f"{service} has {current} replicas already, maximum {maximum}; {asked} wanted")
     if to <= current:
-        return Refusal("not_needed", f"{service} has {current} replicas and the load wants {math.ceil(wanted)}")
+        told = f"{service} has {current} replicas and the load wants {math.ceil(wanted)}"
+        tried = (
+            "" if undone_s is None else f"; more did not help when it was tried, and taken back {undone_s:.0f} s ago"
+        )
+        return Refusal("not_needed", told + tried)
     limits = "" if to == asked else f", bounded from {asked} by maximum {maximum} and step {scale.maximum_step}"
     return Target(current, to, wanted, f"the load wants {wanted:.2f} replicas, {current} desired now{limits}")

@@ -164,10 +164,13 @@ class Guards(_Model):
     """Each can only refuse. They count what the store remembers, so a restart does not reset them."""
 
     breaker: Breaker = Breaker()
-    cooldown: Duration = 30.0  # after the last scale-out of the same target by another run
+    cooldown: Duration = 30.0  # after the last action on the same target by another run, undoing included
     max_actions_per_hour: int = Field(default=30, ge=1)  # on the same target; undoing is never limited
     policy_max_actions_per_hour: int | None = Field(default=None, ge=1)  # on all targets of this policy
     escalation_hold_off: Duration = 600.0  # after an escalation for the same target: escalate at once, people have it
+    # For so long after a scale-out was taken back, only the load itself may ask for more: trying one more blindly
+    # (`at_least_add`) has just been shown not to help.
+    undo_hold_off: Duration = 600.0
     maximum_replicas: int | None = Field(default=None, ge=1)  # beside the orchestrator's own maximum
     telemetry: Query | None = None  # must return a sample, else telemetry counts as missing
     # How long to wait for telemetry or the scaler before giving up. A collector that was killed is back within seconds;

@@ -28,7 +28,11 @@ _COUNTED = actions.c.action.notin_(RETURNING | AUTOSCALING) & _DONE  # repairs
 
 def target_history(connection: sa.Connection, service: str, run_id: str, now_unix_ms: int) -> TargetHistory:
     here = _COUNTED & (actions.c.target == service)
-    last = sa.select(sa.func.max(actions.c.at_unix_ms)).where(here, actions.c.run_id != run_id)
+    # Putting back changes the target as much: who acted right after it would swing it by the worker's own hand.
+    undone = (actions.c.action == "undo") & (actions.c.target == service) & actions.c.status.in_(("intended", "done"))
+    latest = sa.select(sa.func.max(actions.c.at_unix_ms))
+    last = latest.where(here | undone, actions.c.run_id != run_id)
+    taken_back = latest.where(undone, actions.c.to_replicas < actions.c.from_replicas)
     recent = sa.select(sa.func.count()).where(here, actions.c.at_unix_ms > now_unix_ms - HOUR_MS)
     others = (runs.c.service == service) & (runs.c.id != run_id)
     # Only of a run that acted: one that was itself held off must not prolong the hold-off.
@@ -45,6 +49,7 @@ def target_history(connection: sa.Connection, service: str, run_id: str, now_uni
         actions_last_hour=connection.execute(recent).scalar_one(),
         last_escalation=None if escalated is None else (escalated[0], escalated[1]),
         repairs_unix_ms=tuple(sorted(row[1] for row in repairs)),
+        last_undo_unix_ms=connection.execute(taken_back).scalar_one(),
     )
 
 

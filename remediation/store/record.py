@@ -129,14 +129,15 @@ AUTOSCALING = frozenset({"autoscale_out", "autoscale_in"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetHistory:
-    """What the guards need to know about one target. Actions are those that do not put something back."""
+    """What the guards need to know about one target. Other actions are those that do not put something back."""
 
-    last_action_unix_ms: int | None  # by any other run
+    last_action_unix_ms: int | None  # by any other run; that it put something back counts too
     actions_last_hour: int  # by every run
     last_escalation: tuple[str, int] | None  # run id and when it finished, of any other run
     repairs_unix_ms: tuple[
         int, ...
     ] = ()  # when other runs that had acted ended resolved, in the last day, oldest first
+    last_undo_unix_ms: int | None = None  # when any run took back a scale-out that had not helped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

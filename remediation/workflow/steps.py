@@ -23,6 +23,7 @@ from remediation.guards import (
     check_history,
     check_rate,
     target_replicas,
+    undone_lately,
 )
 from remediation.metrics import Metrics
 from remediation.policy.policy import Step
@@ -162,13 +163,13 @@ class Steps:
         while True:
             decision, minimum = self._gate.refusal(case, now_unix_ms()), 0
             if decision is None:
-                decision, minimum = self._target(case, step)
+                decision, minimum = self._target(case, step, undone_lately(guards, history, now))
             passing = isinstance(decision, Refusal) and decision.guard in ("telemetry", "unreachable")
             if not passing or time.monotonic() >= end_s:
                 return decision, minimum
             time.sleep(RETRY_S)
 
-    def _target(self, case: Case, step: Step) -> tuple[Target | Refusal | None, int]:
+    def _target(self, case: Case, step: Step, undone_s: float | None) -> tuple[Target | Refusal | None, int]:
         try:
             replicas = self._scaler.get(case.run.service) if step.scale else None
             if not case.telemetry_present():
@@ -182,7 +183,8 @@ class Steps:
             return Refusal("unreachable", str(error)), 0
         except ScalerError as error:
             return Refusal("scaler", str(error)), 0
-        decision = target_replicas(step.scaling, case.policy.guards, wanted=wanted, replicas=replicas)
+        guards = case.policy.guards
+        decision = target_replicas(step.scaling, guards, wanted=wanted, replicas=replicas, undone_s=undone_s)
         return decision, replicas.minimum
 
     # act

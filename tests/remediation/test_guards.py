@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from remediation.guards import Refusal, Target, check_fleet, check_history, target_replicas
+from remediation.guards import Refusal, Target, check_fleet, check_history, target_replicas, undone_lately
 from remediation.policy.limits import Limits
 from remediation.policy.policy import Guards, Scale
 from remediation.scalers.scaler import Replicas
@@ -136,3 +136,27 @@ def test_what_cannot_be_justified_is_refused(scale, guards, wanted, current, gua
     )
     assert isinstance(decision, Refusal)
     assert decision.guard == guard
+
+
+@pytest.mark.parametrize(
+    ("undone_ago_s", "wanted", "to"),
+    [
+        (None, 0.5, 3),  # one more is tried
+        (601, 0.5, 3),  # long ago
+        (599, 0.5, None),  # it has just been shown not to help
+        (599, 3.2, 4),  # the load itself asks for it
+    ],
+)
+def test_after_an_undo_only_the_load_itself_brings_more_replicas(undone_ago_s, wanted, to):
+    undone = None if undone_ago_s is None else NOW - undone_ago_s * 1000
+    history = TargetHistory(
+        last_action_unix_ms=None, actions_last_hour=0, last_escalation=None, last_undo_unix_ms=undone
+    )
+    undone_s = undone_lately(Guards(), history, NOW)
+    decision = target_replicas(Scale(replicas="x"), Guards(), wanted=wanted, replicas=replicas(2), undone_s=undone_s)
+    if to is None:
+        assert isinstance(decision, Refusal)
+        assert decision.reason.endswith("more did not help when it was tried, and taken back 599 s ago")
+    else:
+        assert isinstance(decision, Target)
+        assert decision.to == to

@@ -147,10 +147,11 @@ def test_history_counts_what_guards_ask_for(store):
     accept(store, new_run())
     intend(store, "f1-1000", State.ACTING, action("0.0", at=now - HOUR_MS - 1))  # too old for the hour
     intend(store, "f1-1000", State.ACTING, action("0.1", at=now - 1000))
-    intend(store, "f1-1000", State.ACTING, action("0.undo", kind="undo", at=now - 500))
+    intend(store, "f1-1000", State.ACTING, action("0.undo", kind="undo", to=0, at=now - 500))
     store.finish("f1-1000", State.ESCALATED, "x", now - 100)
     history = store.history("cart", "another", now)
-    assert history.last_action_unix_ms == now - 1000
+    assert history.last_undo_unix_ms == now - 500
+    assert history.last_action_unix_ms == now - 500, "undoing counts too"
     assert history.actions_last_hour == 1
     assert history.last_escalation == ("f1-1000", now - 100)
     own = store.history("cart", "f1-1000", now)
