@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import time
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -204,7 +205,8 @@ def window_ms(autoscaler: Autoscaler) -> float:
 def _written(
     autoscaler: Autoscaler, service: str, decision: ScalingDecision, now_unix_ms: int
 ) -> tuple[NewRun, Action]:
-    run_id = f"scaling-{service[:80]}-{now_unix_ms}"
+    # The last part is for a clock that is set back.
+    run_id = f"scaling-{service[:80]}-{now_unix_ms}-{uuid.uuid4().hex[:6]}"
     summary = f"{decision.before} → {decision.to}: {decision.reason}"
     alert = {
         "status": "firing",
