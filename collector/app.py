@@ -26,6 +26,7 @@ from collector.alerting import Alerting, recorded_by
 from collector.api.archive import archive_router
 from collector.api.federation import federation_router
 from collector.api.jaeger import jaeger_app
+from collector.api.jaeger_performance import Performance, SpanMetricsPerformance
 from collector.api.logs import logs_router
 from collector.api.process import process_app
 from collector.api.prometheus import QUERY_THREADS, prometheus_router
@@ -216,8 +217,21 @@ def _wired(
         )
     )
     return Collector(
-        ingest, app, otlp_http_app(ingest), jaeger_app(TraceReader(database)), alerting, in_force, background
+        ingest, app, otlp_http_app(ingest), _jaeger(config, database, engine), alerting, in_force, background
     )
+
+
+def _jaeger(config: CollectorConfig, database: TelemetryDatabase, engine: Engine) -> FastAPI:
+    """Performance is counted from the spans, unless not all of them are kept."""
+    performance: Performance | None = None
+    if config.processors.tail_sampling is not None:
+        if config.connectors.spanmetrics is not None and not config.connectors.spanmetrics.exclude_dimensions:
+            performance = SpanMetricsPerformance(engine, config.connectors.spanmetrics.options())
+        else:
+            _log.warning(
+                "without connectors.spanmetrics, Jaeger's performance metrics know only the traces that are kept"
+            )
+    return jaeger_app(TraceReader(database), performance)
 
 
 def _store_options(storage: StorageConfig) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from collector.api.jaeger_metrics import metrics_router
+from collector.api.jaeger_performance import Performance, SpansPerformance
 from collector.api.jaeger_v1 import v1_error, v1_router
 from collector.api.jaeger_v3 import PREFIX as V3_PREFIX
 from collector.api.jaeger_v3 import v3_error, v3_router
@@ -17,10 +18,14 @@ from collector.storage.traces.reader import TraceReader
 _STATUSES = {BadRequestError: 400, LimitExceededError: 413, TemporaryError: 503, UnsupportedError: 501}
 
 
-def jaeger_app(reader: TraceReader) -> FastAPI:
+def jaeger_app(reader: TraceReader, performance: Performance | None = None) -> FastAPI:
+    """
+    Args:
+        performance: where the performance metrics come from; None: the spans.
+    """
     app = FastAPI(title="Steersman: Jaeger query API", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(v3_router(reader))
-    app.include_router(metrics_router(reader))
+    app.include_router(metrics_router(performance or SpansPerformance(reader)))
     app.include_router(v1_router(reader))
     _install_errors(app)
 

@@ -7,21 +7,20 @@ Source: jaegerquery/internal/query_parser.go (parseMetricsQueryParams) and metri
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from numpy.typing import NDArray
 from starlette.datastructures import QueryParams
 
+from collector.api.jaeger_performance import Performance, PerformanceSeries
 from collector.api.jaeger_query import MAX_MS, span_kind, truth, whole_number
 from collector.errors import BadRequestError
 from collector.model.telemetry import SpanKind
-from collector.storage.traces.reader import TraceReader
-from collector.storage.traces.red import MAX_STEPS, RedQuery, RedSeries
+from collector.storage.traces.red import MAX_STEPS, RedQuery
 
 _NANO_PER_MS = 1_000_000
 # Jaeger's (jaegerquery/internal/default_params.go).
@@ -31,10 +30,8 @@ _DEFAULT_RATE_MS = 600_000
 MIN_STEP_MS = 1  # Jaeger's over Prometheus
 MAX_SERVICES = 100
 
-_Values = Callable[[RedSeries], NDArray[np.float64]]
 
-
-def metrics_router(reader: TraceReader) -> APIRouter:
+def metrics_router(performance: Performance) -> APIRouter:
     router = APIRouter(prefix="/api/metrics")
 
     @router.get("/minstep")
@@ -46,27 +43,18 @@ def metrics_router(reader: TraceReader) -> APIRouter:
         quantile = _quantile(request.query_params.get("quantile", ""))
         query = _query(request.query_params)
         help_ = f"{quantile:.2f}th quantile latency, grouped by service"
-        values: _Values = lambda series: series.quantile_nano(quantile) / _NANO_PER_MS  # noqa: E731
-        return _family(reader, query, "service_latencies", help_, values)
+        return _family(query, "service_latencies", help_, performance.latencies_ms(query, quantile))
 
     @router.get("/calls")
     def calls(request: Request) -> JSONResponse:
         query = _query(request.query_params)
-        seconds = query.window_nano / 1e9
-        return _family(
-            reader, query, "service_call_rate", "calls/sec, grouped by service", lambda series: series.calls / seconds
-        )
+        return _family(query, "service_call_rate", "calls/sec, grouped by service", performance.calls(query))
 
     @router.get("/errors")
     def errors(request: Request) -> JSONResponse:
+        query = _query(request.query_params)
         help_ = "error rate, computed as a fraction of errors/sec over calls/sec, grouped by service"
-        return _family(
-            reader,
-            _query(request.query_params),
-            "service_error_rate",
-            help_,
-            lambda series: np.where(series.calls > 0, series.errors / np.maximum(series.calls, 1), np.nan),
-        )
+        return _family(query, "service_error_rate", help_, performance.errors(query))
 
     return router
 
@@ -114,22 +102,22 @@ def _milliseconds(parameters: QueryParams, name: str, default: int, *, low: int)
     return whole_number(name, text, low=low, high=MAX_MS) if text else default
 
 
-def _family(reader: TraceReader, query: RedQuery, name: str, help_: str, values: _Values) -> JSONResponse:
+def _family(query: RedQuery, name: str, help_: str, found: Sequence[PerformanceSeries]) -> JSONResponse:
     if query.by_operation:
         name = name.replace("service", "service_operation", 1)
         help_ += " & operation"
-    metrics = [_metric(series, values(series), by_operation=query.by_operation) for series in reader.red(query)]
+    metrics = [_metric(series, by_operation=query.by_operation) for series in found]
     return JSONResponse({"name": name, "type": "GAUGE", "help": help_, "metrics": metrics})
 
 
-def _metric(series: RedSeries, values: NDArray[np.float64], *, by_operation: bool) -> dict[str, Any]:
+def _metric(series: PerformanceSeries, *, by_operation: bool) -> dict[str, Any]:
     labels = [{"name": "service_name", "value": series.service}]
     if by_operation:
         labels.append({"name": "operation", "value": series.operation})
-    there = np.isfinite(values)
+    there = np.isfinite(series.values)
     points = [
         {"gaugeValue": {"doubleValue": value}, "timestamp": _timestamp(at)}
-        for at, value in zip(series.times_unix_nano[there].tolist(), values[there].tolist(), strict=True)
+        for at, value in zip(series.times_unix_nano[there].tolist(), series.values[there].tolist(), strict=True)
     ]
     return {"labels": labels, "metricPoints": points}
 
