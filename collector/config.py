@@ -61,8 +61,6 @@ _NO_EFFECT = {
     "tracing": "the collector's own traces are not sent",
     "global.query_log_file": "queries are not logged to a file",
     "global.scrape_failure_log_file": "failed scrapes are shown by /api/v1/targets, not logged to a file",
-    "global.scrape_native_histograms": "scrapes ask for text, which has no native histograms",
-    "global.always_scrape_classic_histograms": "classic histograms are always scraped",
 }
 
 
@@ -90,6 +88,8 @@ class GlobalConfig(_Section):
     metric_name_validation_scheme: Literal["utf8", "legacy"] = "utf8"
     metric_name_escaping_scheme: Literal["allow-utf-8", "underscores", "dots", "values"] | None = None
     convert_classic_histograms_to_nhcb: Literal[False] = False
+    scrape_native_histograms: bool = False
+    always_scrape_classic_histograms: bool = False
 
     @model_validator(mode="before")
     @classmethod

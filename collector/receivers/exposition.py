@@ -18,7 +18,7 @@ from itertools import compress
 from typing import NamedTuple
 
 from collector.errors import BadRequestError, CollectorError
-from collector.model.series import METRIC_NAME, Exemplar, Labels, MetricMetadata, labels_of
+from collector.model.series import METRIC_NAME, Exemplar, Labels, MetricMetadata, NativeHistogram, labels_of
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
@@ -58,6 +58,7 @@ class Exposition:
     timestamps_ms: dict[int, int] = field(default_factory=dict)  # of the few samples that bring one
     exemplars: list[tuple[int, Exemplar]] = field(default_factory=list)  # only those not seen before
     metadata: list[MetricMetadata] = field(default_factory=list)  # only what is new or changed
+    histograms: dict[int, NativeHistogram] = field(default_factory=dict)  # the value there is ABSENT
     scraped: int = 0  # samples, those that `name_series` dropped too
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from collector.errors import BadRequestError
-from collector.model.histogram import NO_COUNTS, NO_INDEX, STALE_HISTOGRAM, NativeHistogram, validate
+from collector.model.histogram import STALE_HISTOGRAM, NativeHistogram, validate
 from collector.model.labels import labels_of
 from collector.model.markers import STALE_BITS
 from collector.model.series import Exemplar, MetricMetadata, RefusalReason, SampleTable
+from collector.receivers.histogram_spans import counts_of, index_of
 from collector.receivers.remote_write_series import RemoteSeries, RemoteSeriesTable
 from collector.receivers.remote_write_tables import Samples, TableBuilder
 from collector.receivers.remote_write_wire import METADATA_TYPES, WriteColumns, decode, parsed
@@ -135,48 +135,19 @@ def histogram_of(sent: Any) -> NativeHistogram:
     if np.float64(sent.sum).view(np.uint64) == STALE_BITS:
         return STALE_HISTOGRAM
     floats = sent.WhichOneof("count") == "count_float"
-    positive = _counts(sent.positive_counts if floats else sent.positive_deltas, floats=floats)
-    negative = _counts(sent.negative_counts if floats else sent.negative_deltas, floats=floats)
+    positive = counts_of(sent.positive_counts if floats else sent.positive_deltas, floats=floats)
+    negative = counts_of(sent.negative_counts if floats else sent.negative_deltas, floats=floats)
     histogram = NativeHistogram(
         schema=sent.schema,
         count=float(sent.count_float if floats else sent.count_int),
         sum=sent.sum,
         zero_threshold=sent.zero_threshold,
         zero_count=float(sent.zero_count_float if floats else sent.zero_count_int),
-        positive_index=_index(sent.positive_spans, len(positive), "positive"),
+        positive_index=index_of(sent.positive_spans, len(positive), "positive"),
         positive=positive,
-        negative_index=_index(sent.negative_spans, len(negative), "negative"),
+        negative_index=index_of(sent.negative_spans, len(negative), "negative"),
         negative=negative,
         gauge=sent.reset_hint == _GAUGE_HINT,
     )
     validate(histogram)
     return histogram
-
-
-def _counts(sent: Any, *, floats: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
-    if not len(sent):
-        return NO_COUNTS
-    if floats:
-        return np.array(sent, np.float64)
-    return np.cumsum(np.array(sent, np.int64)).astype(np.float64)
-
-
-def _index(spans: Any, count: int, side: str) -> np.ndarray[Any, np.dtype[np.int32]]:
-    """The bucket of each count. The first span's offset counts from 0, the others' from the end of the one before."""
-    lengths = [span.length for span in spans]
-    if sum(lengths) != count:
-        raise BadRequestError(f"{side} side: spans need {sum(lengths)} buckets, have {count} buckets")
-    if not count:
-        return NO_INDEX
-    indices = np.fromiter(_walk(spans), np.int64, count)
-    if indices.max() >= 2**31 or indices.min() < -(2**31):
-        raise BadRequestError(f"{side} side: bucket {int(indices[np.abs(indices).argmax()])} is out of range")
-    return indices.astype(np.int32)
-
-
-def _walk(spans: Any) -> Iterator[int]:
-    at = 0
-    for span in spans:
-        at += span.offset
-        yield from range(at, at + span.length)
-        at += span.length

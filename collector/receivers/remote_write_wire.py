@@ -11,16 +11,15 @@ Source: prometheus/prompb/remote.proto and types.proto.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from sys import intern
-from typing import Any, NamedTuple
+from typing import Any
 
 import cramjam
 import numpy as np
 import pyarrow as pa
-from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 from ptars import HandlerPool
 
 from collector.errors import BadRequestError, LimitExceededError
+from collector.model.protobuf_messages import Field, pool_of
 
 # A sender's requests hold 2,000 samples by default, 500 before Prometheus 2.45; an empty series takes two bytes, and
 # what looks at each takes 10 µs.
@@ -36,106 +36,73 @@ _PACKAGE, _FILE = "prometheus", "remote_write.proto"
 _F = FieldDescriptorProto
 
 
-class _Field(NamedTuple):
-    name: str
-    number: int
-    type: int | str  # a protobuf type, or the name of a message of ours
-    repeated: bool = False
-    oneof: str = ""
-
-
-_LABEL = (_Field("name", 1, _F.TYPE_STRING), _Field("value", 2, _F.TYPE_STRING))
-_SAMPLE = (_Field("value", 1, _F.TYPE_DOUBLE), _Field("timestamp", 2, _F.TYPE_INT64))
+_LABEL = (Field("name", 1, _F.TYPE_STRING), Field("value", 2, _F.TYPE_STRING))
+_SAMPLE = (Field("value", 1, _F.TYPE_DOUBLE), Field("timestamp", 2, _F.TYPE_INT64))
 _COLUMNS = {
     "Sample": _SAMPLE,
     "TimeSeries": (
-        _Field("labels", 1, _F.TYPE_BYTES, repeated=True),
-        _Field("samples", 2, "Sample", repeated=True),
-        _Field("exemplars", 3, _F.TYPE_BYTES, repeated=True),
-        _Field("histograms", 4, _F.TYPE_BYTES, repeated=True),
+        Field("labels", 1, _F.TYPE_BYTES, repeated=True),
+        Field("samples", 2, "Sample", repeated=True),
+        Field("exemplars", 3, _F.TYPE_BYTES, repeated=True),
+        Field("histograms", 4, _F.TYPE_BYTES, repeated=True),
     ),
     "WriteRequest": (
-        _Field("timeseries", 1, "TimeSeries", repeated=True),
-        _Field("metadata", 3, _F.TYPE_BYTES, repeated=True),
+        Field("timeseries", 1, "TimeSeries", repeated=True),
+        Field("metadata", 3, _F.TYPE_BYTES, repeated=True),
     ),
 }
-_SPAN = (_Field("offset", 1, _F.TYPE_SINT32), _Field("length", 2, _F.TYPE_UINT32))
+_SPAN = (Field("offset", 1, _F.TYPE_SINT32), Field("length", 2, _F.TYPE_UINT32))
 _MESSAGES = {
     "Label": _LABEL,
     "Sample": _SAMPLE,
     "Exemplar": (
-        _Field("labels", 1, "Label", repeated=True),
-        _Field("value", 2, _F.TYPE_DOUBLE),
-        _Field("timestamp", 3, _F.TYPE_INT64),
+        Field("labels", 1, "Label", repeated=True),
+        Field("value", 2, _F.TYPE_DOUBLE),
+        Field("timestamp", 3, _F.TYPE_INT64),
     ),
     "MetricMetadata": (
-        _Field("type", 1, _F.TYPE_INT32),  # an enum, see METADATA_TYPES
-        _Field("metric_family_name", 2, _F.TYPE_STRING),
-        _Field("help", 4, _F.TYPE_STRING),
-        _Field("unit", 5, _F.TYPE_STRING),
+        Field("type", 1, _F.TYPE_INT32),  # an enum, see METADATA_TYPES
+        Field("metric_family_name", 2, _F.TYPE_STRING),
+        Field("help", 4, _F.TYPE_STRING),
+        Field("unit", 5, _F.TYPE_STRING),
     ),
     "BucketSpan": _SPAN,
     "Histogram": (
-        _Field("count_int", 1, _F.TYPE_UINT64, oneof="count"),
-        _Field("count_float", 2, _F.TYPE_DOUBLE, oneof="count"),
-        _Field("sum", 3, _F.TYPE_DOUBLE),
-        _Field("schema", 4, _F.TYPE_SINT32),
-        _Field("zero_threshold", 5, _F.TYPE_DOUBLE),
-        _Field("zero_count_int", 6, _F.TYPE_UINT64, oneof="zero_count"),
-        _Field("zero_count_float", 7, _F.TYPE_DOUBLE, oneof="zero_count"),
-        _Field("negative_spans", 8, "BucketSpan", repeated=True),
-        _Field("negative_deltas", 9, _F.TYPE_SINT64, repeated=True),
-        _Field("negative_counts", 10, _F.TYPE_DOUBLE, repeated=True),
-        _Field("positive_spans", 11, "BucketSpan", repeated=True),
-        _Field("positive_deltas", 12, _F.TYPE_SINT64, repeated=True),
-        _Field("positive_counts", 13, _F.TYPE_DOUBLE, repeated=True),
-        _Field("reset_hint", 14, _F.TYPE_INT32),  # an enum: unknown, yes, no, gauge
-        _Field("timestamp", 15, _F.TYPE_INT64),
-        _Field("custom_values", 16, _F.TYPE_DOUBLE, repeated=True),
+        Field("count_int", 1, _F.TYPE_UINT64, oneof="count"),
+        Field("count_float", 2, _F.TYPE_DOUBLE, oneof="count"),
+        Field("sum", 3, _F.TYPE_DOUBLE),
+        Field("schema", 4, _F.TYPE_SINT32),
+        Field("zero_threshold", 5, _F.TYPE_DOUBLE),
+        Field("zero_count_int", 6, _F.TYPE_UINT64, oneof="zero_count"),
+        Field("zero_count_float", 7, _F.TYPE_DOUBLE, oneof="zero_count"),
+        Field("negative_spans", 8, "BucketSpan", repeated=True),
+        Field("negative_deltas", 9, _F.TYPE_SINT64, repeated=True),
+        Field("negative_counts", 10, _F.TYPE_DOUBLE, repeated=True),
+        Field("positive_spans", 11, "BucketSpan", repeated=True),
+        Field("positive_deltas", 12, _F.TYPE_SINT64, repeated=True),
+        Field("positive_counts", 13, _F.TYPE_DOUBLE, repeated=True),
+        Field("reset_hint", 14, _F.TYPE_INT32),  # an enum: unknown, yes, no, gauge
+        Field("timestamp", 15, _F.TYPE_INT64),
+        Field("custom_values", 16, _F.TYPE_DOUBLE, repeated=True),
     ),
     "TimeSeries": (
-        _Field("labels", 1, "Label", repeated=True),
-        _Field("samples", 2, "Sample", repeated=True),
-        _Field("exemplars", 3, "Exemplar", repeated=True),
-        _Field("histograms", 4, "Histogram", repeated=True),
+        Field("labels", 1, "Label", repeated=True),
+        Field("samples", 2, "Sample", repeated=True),
+        Field("exemplars", 3, "Exemplar", repeated=True),
+        Field("histograms", 4, "Histogram", repeated=True),
     ),
     "WriteRequest": (
-        _Field("timeseries", 1, "TimeSeries", repeated=True),
-        _Field("metadata", 3, "MetricMetadata", repeated=True),
+        Field("timeseries", 1, "TimeSeries", repeated=True),
+        Field("metadata", 3, "MetricMetadata", repeated=True),
     ),
 }
 # MetricMetadata.MetricType by its numbers.
 METADATA_TYPES = ("unknown", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset")
 
 
-def _described(message: DescriptorProto, fields: Sequence[_Field]) -> None:
-    oneofs: dict[str, int] = {}
-    for field in fields:
-        described = message.field.add(name=field.name, number=field.number)
-        described.label = _F.LABEL_REPEATED if field.repeated else _F.LABEL_OPTIONAL
-        if isinstance(field.type, str):
-            described.type, described.type_name = _F.TYPE_MESSAGE, f".{_PACKAGE}.{field.type}"
-        else:
-            described.type = field.type
-        if field.oneof:
-            if field.oneof not in oneofs:
-                oneofs[field.oneof] = len(message.oneof_decl)
-                message.oneof_decl.add(name=field.oneof)
-            described.oneof_index = oneofs[field.oneof]
-
-
-def _pool(messages: dict[str, Any]) -> DescriptorPool:
-    file = FileDescriptorProto(name=_FILE, package=_PACKAGE, syntax="proto3")
-    for name, fields in messages.items():
-        _described(file.message_type.add(name=name), fields)
-    pool = DescriptorPool()
-    pool.Add(file)
-    return pool
-
-
 @cache
 def _messages_pool() -> DescriptorPool:
-    return _pool(_MESSAGES)
+    return pool_of(_PACKAGE, _FILE, _MESSAGES)
 
 
 @cache
@@ -146,7 +113,7 @@ def message_class(name: str) -> Any:
 
 @cache
 def _handler() -> Any:
-    pool = _pool(_COLUMNS)
+    pool = pool_of(_PACKAGE, _FILE, _COLUMNS)
     handlers = HandlerPool([pool.FindFileByName(_FILE)])
     return handlers.get_for_message(pool.FindMessageTypeByName(f"{_PACKAGE}.WriteRequest"))
 

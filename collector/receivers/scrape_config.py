@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError, model_validator
 
 from collector.errors import ConfigError
 from collector.model.duration import parse_duration_ms
+from collector.receivers.native_options import NativeOptions
 from collector.receivers.relabel import RelabelRule
 from collector.receivers.scrape_http_config import HttpClientConfig, Strict, resolved
 
@@ -34,16 +35,13 @@ UNBUILT_DISCOVERIES = frozenset({
         "puppetdb", "scaleway", "serverset", "stackit", "triton", "uyuni", "vultr",
     )
 })  # fmt: skip
-# Keys about native histograms in protobuf, which is not asked for, and about a log of its own.
-IGNORED_KEYS = frozenset({
-    "scrape_native_histograms", "scrape_classic_histograms", "always_scrape_classic_histograms",
-    "native_histogram_bucket_limit", "native_histogram_min_bucket_factor", "scrape_failure_log_file",
-})  # fmt: skip
+IGNORED_KEYS = frozenset({"scrape_failure_log_file"})  # a log of its own
 # What a job inherits from `global` when it does not set it, or sets 0 (config.go, ScrapeConfig.Validate).
 INHERITED = (
     "scrape_interval", "scrape_protocols", "body_size_limit", "sample_limit", "target_limit", "label_limit",
     "label_name_length_limit", "label_value_length_limit", "keep_dropped_targets", "extra_scrape_metrics",
     "metric_name_validation_scheme", "metric_name_escaping_scheme", "convert_classic_histograms_to_nhcb",
+    "scrape_native_histograms", "always_scrape_classic_histograms",
 )  # fmt: skip
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTPE]i?)?B?", re.ASCII)
 _UTF8_SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -88,6 +86,15 @@ class ScrapeProtocol(Enum):
     @property
     def openmetrics(self) -> bool:
         return self in (ScrapeProtocol.OPENMETRICS_0, ScrapeProtocol.OPENMETRICS_1)
+
+
+# Prometheus's order (config.go, DefaultScrapeProtocols).
+TEXT_PROTOCOLS = (
+    ScrapeProtocol.OPENMETRICS_1,
+    ScrapeProtocol.OPENMETRICS_0,
+    ScrapeProtocol.TEXT_1,
+    ScrapeProtocol.TEXT_0,
+)
 
 
 class StaticConfig(Strict):
@@ -164,12 +171,13 @@ class ScrapeConfig(HttpClientConfig):
     dns_sd_configs: tuple[DnsDiscoveryConfig, ...] = ()
     relabel_configs: tuple[RelabelRule, ...] = ()
     metric_relabel_configs: tuple[RelabelRule, ...] = ()
-    scrape_protocols: tuple[ScrapeProtocol, ...] = (
-        ScrapeProtocol.OPENMETRICS_1,
-        ScrapeProtocol.OPENMETRICS_0,
-        ScrapeProtocol.TEXT_1,
-        ScrapeProtocol.TEXT_0,
+    scrape_protocols: tuple[ScrapeProtocol, ...] = ()  # none: TEXT_PROTOCOLS, before them protobuf if it is of use
+    scrape_native_histograms: bool = False
+    always_scrape_classic_histograms: bool = Field(
+        default=False, validation_alias=AliasChoices("always_scrape_classic_histograms", "scrape_classic_histograms")
     )
+    native_histogram_bucket_limit: Limit = 0
+    native_histogram_min_bucket_factor: float = 0.0
     fallback_scrape_protocol: ScrapeProtocol | None = None
     metric_name_validation_scheme: Literal["utf8", "legacy"] = "utf8"
     metric_name_escaping_scheme: Literal["allow-utf-8", "underscores", "dots", "values"] | None = None
@@ -189,6 +197,8 @@ class ScrapeConfig(HttpClientConfig):
     def _supported(cls, raw: Any) -> Any:
         if not isinstance(raw, Mapping):
             return raw
+        if raw.get("convert_classic_histograms_to_nhcb"):
+            raise ValueError("not supported: convert_classic_histograms_to_nhcb, as custom buckets are not stored")
         unbuilt = sorted(name for name in UNBUILT_DISCOVERIES & raw.keys() if raw[name])
         if unbuilt:
             raise ValueError(f"not supported: {', '.join(unbuilt)}")
@@ -205,10 +215,6 @@ class ScrapeConfig(HttpClientConfig):
             )
         if len(set(self.scrape_protocols)) != len(self.scrape_protocols):
             raise ValueError("scrape_protocols: a protocol stands twice")
-        if set(self.scrape_protocols) <= {ScrapeProtocol.PROTOBUF}:
-            raise ValueError("scrape_protocols: PrometheusProto is not supported, and there is no other")
-        if self.fallback_scrape_protocol is ScrapeProtocol.PROTOBUF:
-            raise ValueError("fallback_scrape_protocol: PrometheusProto is not supported")
         if self.metric_name_escaping_scheme == "allow-utf-8" and self.metric_name_validation_scheme == "legacy":
             raise ValueError("utf8 metric names requested but validation scheme is not set to UTF8")
         if not self.relabel_configs:  # with rules, what looks like a URL may be made an address
@@ -216,6 +222,22 @@ class ScrapeConfig(HttpClientConfig):
                 if "/" in address:
                     raise ValueError(f'"{address}" is not a valid hostname')
         return self
+
+    @property
+    def protocols(self) -> tuple[ScrapeProtocol, ...]:
+        """In the order in which they are asked for."""
+        if self.scrape_protocols:
+            return self.scrape_protocols
+        return (ScrapeProtocol.PROTOBUF, *TEXT_PROTOCOLS) if self.scrape_native_histograms else TEXT_PROTOCOLS
+
+    @property
+    def native_histograms(self) -> NativeOptions:
+        return NativeOptions(
+            self.scrape_native_histograms,
+            self.always_scrape_classic_histograms,
+            self.native_histogram_bucket_limit,
+            self.native_histogram_min_bucket_factor,
+        )
 
     @property
     def timeout_s(self) -> float:

@@ -21,11 +21,13 @@ import httpx
 from pydantic import SecretStr
 
 from collector.errors import CollectorError, ConfigError, LimitExceededError
+from collector.model import metric_family
 from collector.receivers.scrape_config import ScrapeConfig, ScrapeProtocol
 from collector.receivers.scrape_http_config import HttpClientConfig, TlsConfig, TlsVersion
 from collector.redaction import without_password
 
 _MEDIA_TYPES = {
+    ScrapeProtocol.PROTOBUF: f"{metric_family.CONTENT_TYPE};proto={metric_family.PROTO};encoding=delimited",
     ScrapeProtocol.OPENMETRICS_1: "application/openmetrics-text;version=1.0.0",
     ScrapeProtocol.OPENMETRICS_0: "application/openmetrics-text;version=0.0.1",
     ScrapeProtocol.TEXT_1: "text/plain;version=1.0.0",
@@ -55,26 +57,32 @@ def accept_header(config: ScrapeConfig) -> str:
     """The protocols in the order of the configuration, each of less weight than the one before."""
     weight = len(ScrapeProtocol) + 1
     offers = []
-    for protocol in config.scrape_protocols:
-        media_type = _MEDIA_TYPES.get(protocol)
-        if media_type is not None:
-            named = protocol in (ScrapeProtocol.OPENMETRICS_1, ScrapeProtocol.TEXT_1)
-            escaping = f";escaping={config.escaping}" if named else ""
-            offers.append(f"{media_type}{escaping};q=0.{weight}")
-            weight -= 1
+    for protocol in config.protocols:
+        named = protocol in (ScrapeProtocol.OPENMETRICS_1, ScrapeProtocol.TEXT_1)
+        escaping = f";escaping={config.escaping}" if named else ""
+        offers.append(f"{_MEDIA_TYPES[protocol]}{escaping};q=0.{weight}")
+        weight -= 1
     return ",".join([*offers, f"*/*;q=0.{weight}"])
 
 
-def is_openmetrics(content_type: str, fallback: ScrapeProtocol | None) -> bool:
+def format_of(content_type: str, fallback: ScrapeProtocol | None) -> ScrapeProtocol:
     """
+    One protocol of the format that an answer has; of which version does not matter to who parses it.
+
     Raises:
-        ScrapeError: neither format, and the job has no fallback_scrape_protocol.
+        ScrapeError: it has none that is known, and the job has no fallback_scrape_protocol.
     """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind in ("application/openmetrics-text", "text/plain"):
-        return kind == "application/openmetrics-text"
+    kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    if kind == "application/openmetrics-text":
+        return ScrapeProtocol.OPENMETRICS_1
+    if kind == "text/plain":
+        return ScrapeProtocol.TEXT_0
+    if kind == metric_family.CONTENT_TYPE and {"encoding=delimited", f"proto={metric_family.PROTO.lower()}"} <= {
+        part.replace(" ", "") for part in parameters
+    }:
+        return ScrapeProtocol.PROTOBUF
     if fallback is not None:
-        return fallback.openmetrics
+        return fallback
     if not kind:
         raise ScrapeError(f"non-compliant scrape target sending blank Content-Type {_NO_FALLBACK}")
     raise ScrapeError(f"received unsupported Content-Type {content_type[:80]!r} {_NO_FALLBACK}")

@@ -15,8 +15,8 @@ from collector.errors import CollectorError, LimitExceededError
 from collector.model.duration import format_duration
 from collector.model.series import MetricMetadata, SampleBatch, SampleSink
 from collector.receivers.exposition import Exposition
-from collector.receivers.scrape_config import ScrapeConfig
-from collector.receivers.scrape_fetch import Answer, Clients, ScrapeError, accept_header, is_openmetrics
+from collector.receivers.scrape_config import ScrapeConfig, ScrapeProtocol
+from collector.receivers.scrape_fetch import Answer, Clients, ScrapeError, accept_header, format_of
 from collector.receivers.scrape_session import ScrapeReport, ScrapeSession
 from collector.receivers.scrape_target import Target
 
@@ -119,7 +119,7 @@ class ScrapeLoop:
             try:
                 exposition = await self._parsed(answer)
             finally:
-                scraped, kept = self.session.parser.progress
+                scraped, kept = self.session.parsing.progress
             limit = self.config.sample_limit
             if limit and kept > limit:
                 raise LimitExceededError(f"sample limit exceeded: {kept} samples are over the sample_limit of {limit}")
@@ -151,14 +151,22 @@ class ScrapeLoop:
         )
 
     async def _parsed(self, answer: Answer) -> Exposition:
-        openmetrics = is_openmetrics(answer.content_type, self.config.fallback_scrape_protocol)
+        protocol = format_of(answer.content_type, self.config.fallback_scrape_protocol)
+        if len(answer.body) <= INLINE_BYTES:
+            return self._parse(answer.body, protocol)
+        return await asyncio.to_thread(self._parse, answer.body, protocol)
+
+    def _parse(self, body: bytes, protocol: ScrapeProtocol) -> Exposition:
+        session = self.session
+        if protocol is ScrapeProtocol.PROTOBUF:
+            session.parsing = session.protobuf
+            return session.protobuf.parse(body)
+        session.parsing = session.parser
         try:
-            text = answer.body.decode("utf-8")
+            text = body.decode("utf-8")
         except UnicodeDecodeError as error:
             raise ScrapeError(f"the body is not UTF-8: {error.reason} at byte {error.start}") from error
-        if len(text) <= INLINE_BYTES:
-            return self.session.parser.parse(text, openmetrics=openmetrics)
-        return await asyncio.to_thread(self.session.parser.parse, text, openmetrics=openmetrics)
+        return session.parser.parse(text, openmetrics=protocol.openmetrics)
 
     async def store(self, batches: list[SampleBatch]) -> None:
         try:
@@ -196,7 +204,7 @@ class ScrapeLoop:
         labels = dict(self.target.labels)
         return [
             {"target": labels, "metric": each.name, "type": each.kind, "help": each.help, "unit": each.unit}
-            for each in self.session.parser.metadata()
+            for each in self.session.parsing.metadata()
         ]
 
 

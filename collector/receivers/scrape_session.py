@@ -10,12 +10,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from collector.errors import BadRequestError, LimitExceededError
-from collector.model.series import ABSENT_BITS, METRIC_NAME, STALE, Exemplar, Labels, SampleBatch, labels_of
+from collector.model.series import (
+    ABSENT,
+    ABSENT_BITS,
+    METRIC_NAME,
+    STALE,
+    Exemplar,
+    Labels,
+    NativeHistogram,
+    SampleBatch,
+    labels_of,
+)
 from collector.receivers.exposition import Exposition, ExpositionParser, Series, canonical_float
+from collector.receivers.exposition_protobuf import ProtobufParser
 from collector.receivers.relabel import relabelled
 from collector.receivers.scrape_config import ScrapeConfig
 from collector.receivers.scrape_target import Target
@@ -55,6 +67,36 @@ class Scraped:
     left_out: str = ""  # which samples of a page that is otherwise good were not taken, and why
 
 
+class _Timed(NamedTuple):
+    """A sample with a timestamp of its own."""
+
+    labels: Labels
+    value: float
+    at_ms: int
+    histogram: NativeHistogram | None
+
+
+class _Page(NamedTuple):
+    """What is to be stored of a page. Places are indices into the labels."""
+
+    labels: tuple[Labels, ...]
+    values: list[float]
+    exemplars: list[tuple[int, Exemplar]]
+    histograms: Mapping[int, NativeHistogram]
+
+    def picked(self, keep: list[int]) -> _Page:
+        moved = {place: position for position, place in enumerate(keep)}
+        return _Page(
+            tuple(self.labels[place] for place in keep),
+            [self.values[place] for place in keep],
+            [(moved[place], exemplar) for place, exemplar in self.exemplars if place in moved],
+            {moved[place]: histogram for place, histogram in self.histograms.items() if place in moved},
+        )
+
+
+_EMPTY = _Page((), [], [], {})
+
+
 class ScrapeSession:
     """One target over time: keeps which series it had, so that those that vanish are marked stale."""
 
@@ -71,6 +113,8 @@ class ScrapeSession:
         self._steady: tuple[Labels, ...] = ()  # _series and the report, one object for scrape after scrape
         self.last_ms = -1
         self.parser = ExpositionParser(self._named)
+        self.protobuf = ProtobufParser(self._named, config.native_histograms)
+        self.parsing: ExpositionParser | ProtobufParser = self.parser  # the one that the last page was for
 
     def follow(self, before: ScrapeSession) -> None:
         """Take over from the same target under another configuration: series that vanish with it must end."""
@@ -132,39 +176,40 @@ class ScrapeSession:
     def succeeded(
         self, exposition: Exposition, *, timestamp_ms: int, duration_s: float, body_bytes: int = 0
     ) -> Scraped:
-        labels, values, exemplars = exposition.labels, exposition.values, exposition.exemplars
-        timed: list[tuple[Labels, float, int]] = []
-        kept = len(labels)
+        page = _Page(exposition.labels, exposition.values, exposition.exemplars, exposition.histograms)
+        timed: list[_Timed] = []
+        kept = len(page.labels)
         ahead = duplicates = 0
         if exposition.timestamps_ms and self._config.honor_timestamps:
             timed = [
-                (labels[place], values[place], at)
+                _Timed(page.labels[place], page.values[place], at, page.histograms.get(place))
                 for place, at in exposition.timestamps_ms.items()
                 if at <= timestamp_ms + AHEAD_MS
             ]
             ahead = len(exposition.timestamps_ms) - len(timed)
-            keep = [place for place in range(kept) if place not in exposition.timestamps_ms]
-            labels, values, exemplars = _picked(labels, values, exemplars, keep)
+            page = page.picked([place for place in range(kept) if place not in exposition.timestamps_ms])
         vanished: Iterable[Labels] = ()
         added = 0
+        labels = page.labels
         if labels is not self._series and labels != self._series:
             own = set(self._report_labels)  # a page may serve `up`, too; two samples of one series there cannot be
             if len(set(labels)) != len(labels) or not own.isdisjoint(labels):
                 first = {each: place for place, each in reversed(list(enumerate(labels))) if each not in own}
                 duplicates = len(labels) - len(first)
-                labels, values, exemplars = _picked(labels, values, exemplars, sorted(first.values()))
+                page = page.picked(sorted(first.values()))
+                labels = page.labels
             old, new = set(self._series), set(labels)
             if self._config.track_timestamps_staleness:  # a series whose own time comes and goes does not vanish
-                new |= {each for each, _, _ in timed}
+                new |= {each.labels for each in timed}
             vanished, added = [each for each in self._series if each not in new], len(new - old)
             self._steady = ()
         self._series = labels
-        now_timed = frozenset(each for each, _, _ in timed)
+        now_timed = frozenset(each.labels for each in timed)
         added += len(now_timed - self._timed)
         vanished = [*vanished, *self._no_longer_timed(now_timed)]
         self._timed = now_timed
         report = ScrapeReport(True, duration_s, exposition.scraped, kept, added, body_bytes)
-        first_batch = self._batch(timestamp_ms, values, vanished, report, exemplars)
+        first_batch = self._batch(timestamp_ms, page, vanished, report)
         return Scraped([first_batch, *self._timed_batches(timed)], _left_out(duplicates, ahead))
 
     def _no_longer_timed(self, now: frozenset[Labels]) -> list[Labels]:
@@ -174,7 +219,7 @@ class ScrapeSession:
         """All series end, `up` is 0."""
         vanished = [*self._series, *self._no_longer_timed(frozenset())]
         self._series, self._timed, self._steady = (), frozenset(), ()
-        return self._batch(timestamp_ms, [], vanished, report, [])
+        return self._batch(timestamp_ms, _EMPTY, vanished, report)
 
     def ended(self, *, timestamp_ms: int) -> SampleBatch | None:
         """The target is gone: all its series end, the report's too. None if it never had any."""
@@ -188,36 +233,38 @@ class ScrapeSession:
     def _batch(
         self,
         timestamp_ms: int,
-        values: list[float],
+        page: _Page,
         vanished: list[Labels],
         report: ScrapeReport,
-        exemplars: list[tuple[int, Exemplar]],
     ) -> SampleBatch:
         if not self._steady:
             self._steady = (*self._series, *self._report_labels)
         extra = [] if self._extra is None else [*self._extra, float(report.body_bytes)]
-        array = np.array([*values, *report.values(), *extra])
+        array = np.array([*page.values, *report.values(), *extra])
         array[array.view(np.uint64) == ABSENT_BITS] = np.nan  # our own mark means nothing from outside
+        array[list(page.histograms)] = ABSENT
         labels = self._steady
         if vanished:
             labels = (*labels, *vanished)
             array = np.concatenate([array, np.full(len(vanished), STALE)])
         stamped = tuple(
             (place, each if each.timestamp_ms else each._replace(timestamp_ms=timestamp_ms))
-            for place, each in exemplars
+            for place, each in page.exemplars
         )
         self._reported = True
         self.last_ms = timestamp_ms
-        return SampleBatch(self._group, timestamp_ms, labels, array, stamped)
+        return SampleBatch(self._group, timestamp_ms, labels, array, stamped, tuple(page.histograms.items()))
 
-    def _timed_batches(self, timed: list[tuple[Labels, float, int]]) -> list[SampleBatch]:
-        by_time: dict[int, dict[Labels, float]] = {}
-        for labels, value, timestamp_ms in timed:
-            by_time.setdefault(timestamp_ms, {}).setdefault(labels, value)
-        return [
-            SampleBatch(self._group, at, tuple(found), np.array(list(found.values())))
-            for at, found in sorted(by_time.items())
-        ]
+    def _timed_batches(self, timed: list[_Timed]) -> list[SampleBatch]:
+        by_time: dict[int, dict[Labels, _Timed]] = {}
+        for each in timed:
+            by_time.setdefault(each.at_ms, {}).setdefault(each.labels, each)
+        return [self._timed_batch(at_ms, list(found.values())) for at_ms, found in sorted(by_time.items())]
+
+    def _timed_batch(self, at_ms: int, found: list[_Timed]) -> SampleBatch:
+        histograms = tuple((place, each.histogram) for place, each in enumerate(found) if each.histogram is not None)
+        values = np.array([each.value for each in found])
+        return SampleBatch(self._group, at_ms, tuple(each.labels for each in found), values, histograms=histograms)
 
 
 def _check_old_names(metric: str, labels: Mapping[str, str]) -> None:
@@ -241,14 +288,3 @@ def _free(name: str, *taken: dict[str, str]) -> str:
     while any(name in labels for labels in taken):
         name = f"exported_{name}"
     return name
-
-
-def _picked(
-    labels: tuple[Labels, ...], values: list[float], exemplars: list[tuple[int, Exemplar]], keep: list[int]
-) -> tuple[tuple[Labels, ...], list[float], list[tuple[int, Exemplar]]]:
-    moved = {place: position for position, place in enumerate(keep)}
-    return (
-        tuple(labels[place] for place in keep),
-        [values[place] for place in keep],
-        [(moved[place], exemplar) for place, exemplar in exemplars if place in moved],
-    )

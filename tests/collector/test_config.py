@@ -111,7 +111,7 @@ scrape_config_files: ["more/*.yml"]
 scrape_configs:
   - job_name: all
     scrape_interval: 0s
-    scrape_native_histograms: true
+    scrape_failure_log_file: failures.log
     sample_limit: 7
     basic_auth: {username: me, password: hunter2}
     http_headers: {X-Token: {secrets: [hunter3]}}
@@ -141,7 +141,7 @@ def test_a_whole_prometheus_file_loads_and_says_what_has_no_effect(tmp_path, mon
         "runtime",
         "tracing",
         "global.query_log_file",
-        "scrape_native_histograms of job all",
+        "scrape_failure_log_file of job all",
     ]
 
 

@@ -54,7 +54,7 @@ def test_relative_paths_are_relative_to_the_configuration_file():
             "at most one of basic_auth, oauth2 & authorization",
         ),
         ({"tls_config": {"cert_file": "x"}}, "exactly one of cert and key is set"),
-        ({"scrape_protocols": ["PrometheusProto"]}, "PrometheusProto is not supported"),
+        ({"convert_classic_histograms_to_nhcb": True}, "not supported: convert_classic_histograms_to_nhcb"),
         ({"scrape_protocols": ["Prometheus"]}, "scrape_protocols.0: Input should be"),
         ({"relabel_configs": [{"action": "explode"}]}, 'relabel_configs.0.action: unknown relabel action "explode"'),
         ({"relabel_configs": [None]}, "relabel_configs.0"),

@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 
 from collector.errors import CollectorError, ConfigError, LimitExceededError
-from collector.receivers.scrape_config import ScrapeConfig, parse_scrape_configs
+from collector.receivers.scrape_config import ScrapeConfig, ScrapeProtocol, parse_scrape_configs
 from collector.receivers.scrape_fetch import (
     Answer,
     Clients,
     ScrapeError,
     accept_header,
     check_certificates,
-    is_openmetrics,
+    format_of,
 )
 
 LIMIT = 1 << 20
@@ -262,14 +262,23 @@ def test_what_is_asked_for_is_prometheuss_header():
         "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
     )
     legacy = config(scrape_protocols=["PrometheusText1.0.0", "PrometheusProto"], metric_name_validation_scheme="legacy")
-    assert accept_header(legacy) == "text/plain;version=1.0.0;escaping=underscores;q=0.6,*/*;q=0.5"
+    protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+    assert accept_header(legacy) == f"text/plain;version=1.0.0;escaping=underscores;q=0.6,{protobuf};q=0.5,*/*;q=0.4"
+    native = accept_header(config(scrape_native_histograms=True))
+    assert native.startswith(f"{protobuf};q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,")
 
 
-def test_a_content_type_that_is_neither_needs_a_fallback():
-    assert is_openmetrics("application/openmetrics-text; version=1.0.0", None)
-    assert not is_openmetrics("Text/Plain; charset=utf-8", None)
+def test_a_content_type_that_is_none_that_is_known_needs_a_fallback():
+    assert format_of("application/openmetrics-text; version=1.0.0", None).openmetrics
+    assert format_of("Text/Plain; charset=utf-8", None) is ScrapeProtocol.TEXT_0
+    kind = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+    assert format_of(kind, None) is ScrapeProtocol.PROTOBUF
     text = config(fallback_scrape_protocol="PrometheusText0.0.4").fallback_scrape_protocol
-    assert not is_openmetrics("application/json", text)
-    for kind, message in (("", "blank Content-Type"), ("text/html", "unsupported Content-Type 'text/html'")):
+    assert format_of("application/json", text) is ScrapeProtocol.TEXT_0
+    for kind, message in (
+        ("", "blank Content-Type"),
+        ("text/html", "unsupported Content-Type 'text/html'"),
+        ("application/vnd.google.protobuf; encoding=text", "unsupported Content-Type"),
+    ):
         with pytest.raises(CollectorError, match=message):
-            is_openmetrics(kind, None)
+            format_of(kind, None)
