@@ -10,6 +10,7 @@ What a drill may break, as YAML. One of these in each item of `inject`, beside `
     deploy:  {service, version}                                                     another version of the service
     flag:    {flag, value}                                                          a feature flag, SERVICE.NAME
     message: {subject, body, count}                                                 put on the bus (NATS), as it is
+    alerts:  {service, alertname, count}                                            told to the worker, all at once
 
 `service` names a service, of which the oldest ready replica is taken; `process` one that the supervisor keeps:
 collector, worker, nats, … Only processes below the supervisor of a stack on this machine are touched. An injection with
@@ -27,13 +28,14 @@ from remediation.drills.duration import Duration
 
 MAX_ARRIVALS_PER_S = 500.0  # what Locust on one core of a laptop still sends as an open load
 MAX_CORES = 64
+MAX_ALERTS = 5000  # ten times what a fleet of that size would raise at once
 MAX_MESSAGES = 1000  # a poisoned queue, not a flood: the bus keeps what nobody can handle
 MAX_MESSAGE_BYTES = 64 * 1024  # a sixteenth of what nats-server takes by default
 
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 
 
-INJECTION_KINDS = ("load", "fault", "kill", "freeze", "block", "exhaust", "deploy", "flag", "message")
+INJECTION_KINDS = ("load", "fault", "kill", "freeze", "block", "exhaust", "deploy", "flag", "message", "alerts")
 
 
 class Model(BaseModel):
@@ -136,6 +138,14 @@ class Message(Model):
     count: Annotated[int, Field(ge=1, le=MAX_MESSAGES)] = 1
 
 
+class Alerts(Model):
+    """Alerts that differ in one label, as of so many replicas; resolved at the end of the injection."""
+
+    service: ServiceName
+    alertname: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=100)]
+    count: Annotated[int, Field(ge=1, le=MAX_ALERTS)]
+
+
 class Injection(Model):
     load: Load | None = None
     fault: Fault | None = None
@@ -146,6 +156,7 @@ class Injection(Model):
     deploy: Deploy | None = None
     flag: Flag | None = None
     message: Message | None = None
+    alerts: Alerts | None = None
     ttl: Duration | None = None  # default: the drill's timeout and a margin
     after: Name | tuple[Name, ...] | None = None
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 
 from remediation.drills.injection import Injection, Load, Victim
-from remediation.drills.steps import Burn, Freeze, Kill, Send, SetFault, SetFlag, SetLoad, SetVersion, Step, Tighten
+from remediation.drills.steps import (
+    Burn,
+    Freeze,
+    Kill,
+    Send,
+    SetFault,
+    SetFlag,
+    SetLoad,
+    SetVersion,
+    Step,
+    Storm,
+    Tighten,
+)
 
 
 class Schedule:
@@ -73,6 +85,8 @@ class Schedule:
             return SetVersion(injection.deploy, ttl_s)
         if injection.flag:
             return SetFlag(injection.flag, ttl_s)
+        if injection.alerts:
+            return Storm(injection.alerts, ttl_s)
         assert injection.message is not None  # noqa: S101  (Injection._one_kind)
         return Send(injection.message)
 

@@ -28,8 +28,10 @@ from remediation.drills.steps import (
     SetLoad,
     SetVersion,
     Step,
+    Storm,
     Tighten,
 )
+from remediation.drills.storm import AT_ONCE, notifications
 from remediation.drills.undo import Undo
 
 READ_TIMEOUT_S = 2.0  # a poll that takes longer is as good as none: things change every second
@@ -51,6 +53,7 @@ class Stack:
         self._at = endpoints
         # Answers come from loopback; a proxy of the environment would only be in the way.
         self._chosen: dict[Freeze | Tighten | Burn, Undo] = {}  # the process of each
+        self._storms: dict[Storm, Undo] = {}
         self._client = httpx.AsyncClient(timeout=READ_TIMEOUT_S, trust_env=False)
 
     async def __aenter__(self) -> Stack:
@@ -187,6 +190,8 @@ class Stack:
                 case SetVersion():
                     service = step.deploy.service
                     undo.append(Undo(service=service, version=await self._version(service)))
+                case Storm():
+                    undo.append(self._storms.setdefault(step, _storm(step)))
                 case SetFlag():
                     undo.append(Undo(name=step.flag.flag, value=await self._flag(step.flag.flag)))
                 case _:
@@ -218,6 +223,8 @@ class Stack:
             until = time.time_ns() // 1_000_000 + round(step.ttl_s * 1000)
             body = {"version": step.deploy.version, "by": "drill", "reason": step.words, "until_unix_ms": until}
             await self._deploy(step.deploy.service, body)
+        elif isinstance(step, Storm):
+            return await self._tell_worker(self._storms[step], "firing")
         elif isinstance(step, SetFlag):
             from remediation.drills.bus import set_flag
 
@@ -258,6 +265,17 @@ class Stack:
 
     async def _deploy(self, service: str, body: dict[str, Any]) -> None:
         await self._send("PUT", "orchestrator", f"/api/v1/services/{service}/version", "orchestrator", body)
+
+    async def _tell_worker(self, storm: Undo, status: str) -> str:
+        began = time.monotonic()
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def tell(body: dict[str, Any]) -> None:
+            async with limit:
+                await self._send("POST", "remediation", "/api/v1/webhook/alertmanager", "remediation", body)
+
+        await asyncio.gather(*map(tell, notifications(storm, status)))
+        return f"{storm.words}: {status}, accepted in {time.monotonic() - began:.2f} s"
 
     async def _flag(self, name: str) -> Any:
         from remediation.drills.bus import flag
@@ -318,6 +336,8 @@ class Stack:
         if undo.version:
             await self._deploy(undo.service, {"version": undo.version, "by": "drill", "reason": "the drill is over"})
             return f"deploy: {undo.version} of {undo.service} is back"
+        if undo.alertname:
+            return await self._tell_worker(undo, "resolved")
         if undo.resource == "cpu":
             ended = exhaustion.quench(undo.pid, undo.create_time)
             return f"exhaust: {undo.name} are {'free' if ended else 'free already'}"
@@ -394,6 +414,11 @@ class Stack:
             return response.status_code, bytes(raw)
         finally:
             await response.aclose()
+
+
+def _storm(step: Storm) -> Undo:
+    alerts, now = step.alerts, time.time_ns() // 1_000_000
+    return Undo(service=alerts.service, alertname=alerts.alertname, count=alerts.count, starts_at_unix_ms=now)
 
 
 def _read(who: str, reader: Callable[[Any], _T], body: Any) -> _T:

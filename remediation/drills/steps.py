@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from remediation.drills.exhaustion import Resource
-from remediation.drills.injection import Deploy, Fault, Flag, Message, Victim
+from remediation.drills.injection import Alerts, Deploy, Fault, Flag, Message, Victim
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +106,14 @@ class Send:
         return f"message: {len(self.message.body)} characters to {self.message.subject}{times}"
 
 
-Step = SetLoad | SetFault | Kill | Freeze | Tighten | Burn | SetVersion | SetFlag | Send
+@dataclass(frozen=True, slots=True)
+class Storm:
+    alerts: Alerts
+    ttl_s: float  # the worker takes an alert whose expression is quiet for over, by itself
+
+    @property
+    def words(self) -> str:
+        return f"alerts: {self.alerts.count} of {self.alerts.alertname} for {self.alerts.service}"
+
+
+Step = SetLoad | SetFault | Kill | Freeze | Tighten | Burn | SetVersion | SetFlag | Send | Storm

@@ -21,6 +21,9 @@ class Undo:
     limit: int = 0  # of it, before
     version: str = ""  # that was in force
     value: Any = None  # of the flag, before; None: it was not set
+    alertname: str = ""  # of what the worker was told
+    count: int = 0
+    starts_at_unix_ms: int = 0
 
     @classmethod
     def load(cls, rates: Mapping[str, float]) -> Undo:
@@ -36,6 +39,8 @@ class Undo:
 
     @property
     def words(self) -> str:
+        if self.alertname:
+            return f"alerts: {self.count} of {self.alertname} for {self.service}"
         if self.resource:
             return f"exhausted: {self.resource} of {self.name}"
         if self.version:
@@ -62,4 +67,7 @@ class Undo:
             limit=int(value.get("limit", 0)),
             version=str(value.get("version", "")),
             value=value.get("value"),
+            alertname=str(value.get("alertname", "")),
+            count=int(value.get("count", 0)),
+            starts_at_unix_ms=int(value.get("starts_at_unix_ms", 0)),
         )

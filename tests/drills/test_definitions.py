@@ -11,6 +11,7 @@ import pytest
 from remediation.drills.charts import charts
 from remediation.drills.checks import CHECK_KEYS
 from remediation.drills.definition import Definition, available, load, parse
+from remediation.drills.injection import INJECTION_KINDS
 from steersman.runtime.paths import shipped
 
 DRILLS = [load(path) for path in available(shipped("drills"))]
@@ -23,7 +24,8 @@ def conditions(drill: Definition):
 
 def test_the_drills_are_there():
     assert [drill.name for drill in DRILLS] == [
-        "collector-outage", "error-burst", "flapping-load", "flash-crowd", "latency-surge", "poisoned-message",
+        "alert-storm", "collector-outage", "error-burst", "flapping-load", "flash-crowd", "latency-surge",
+        "poisoned-message",
         "replica-crash", "replica-freeze", "slow-dependency", "worker-killed",
     ]  # fmt: skip
 
@@ -91,5 +93,5 @@ def test_the_guide_tells_of_every_drill_and_its_example_is_one():
 
 def test_the_guide_tells_of_every_check_and_injection():
     guide = (Path(__file__).parents[2] / "docs" / "drills.md").read_text()
-    for key in (*CHECK_KEYS, "load", "fault", "kill", "freeze", "message", *Definition.model_fields):
+    for key in (*CHECK_KEYS, *INJECTION_KINDS, *Definition.model_fields):
         assert f"`{key}" in guide, key

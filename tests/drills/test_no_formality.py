@@ -46,6 +46,7 @@ class Run(NamedTuple):
     alertname: str
     states: Course
     actions: Course = 1
+    service: str = ""  # the drill's, if not given
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,11 @@ class World:
     def _run(self, number: int, run: Run) -> Remediation | None:
         if not self._come(run.states[0][0]):
             return None
-        action = Action("scale_out", self.drill.service, "1", "2")
+        service = run.service or self.drill.service
+        action = Action("scale_out", service, "1", "2")
         return Remediation(
             id=f"r{number}",
-            service=self.drill.service,
+            service=service,
             alertname=run.alertname,
             state=self._value(run.states),
             started_at_unix_ms=1,
@@ -241,6 +243,21 @@ GOOD = {
     ),
 }
 
+CATALOG_RUN = Run(LATENCY, [(1, "verifying"), (6, "resolved_pending"), (E(14), "resolved")])
+CHECKOUT_RUN = CATALOG_RUN._replace(service="checkout")
+GOOD["alert-storm"] = Script(
+    values={
+        "customers browse": 8,
+        "the worker is seen": 1,
+        "a thousand alerts have arrived": [(0, 20), (4, 1020)],
+        "the worker does not grow": [(0, 150e6), (4, 158e6)],
+        "it is the same worker": 1000,
+        "customers notice nothing": 0,
+    },
+    desired=[(0, 1), (1.5, 2), (E(12), 1)],
+    runs=(CATALOG_RUN, CHECKOUT_RUN),
+)
+STORM = GOOD["alert-storm"]
 CROWD, SLOW_PAYMENT, CRASH = GOOD["flash-crowd"], GOOD["slow-dependency"], GOOD["replica-crash"]
 FREEZE, BURST, POISON = GOOD["replica-freeze"], GOOD["error-burst"], GOOD["poisoned-message"]
 OUTAGE, KILLED, FLAPPING = GOOD["collector-outage"], GOOD["worker-killed"], GOOD["flapping-load"]
@@ -396,6 +413,37 @@ BROKEN = [
         "damping",
         FLAPPING.but(desired=EACH_SWING),
         '"it is not scaled out with each swing" failed',
+    ),
+    (
+        "alert-storm",
+        "intake that keeps up",
+        STORM.but({"a thousand alerts have arrived": [(0, 20), (4, 400)]}),
+        '"a thousand alerts have arrived" failed',
+    ),
+    (
+        "alert-storm",
+        "one run for each target",
+        STORM.but(runs=(CATALOG_RUN, CATALOG_RUN, CHECKOUT_RUN)),
+        '"catalog has one remediation" failed',
+    ),
+    ("alert-storm", "the policy", STORM.but(runs=(), desired=1), '"catalog has one remediation" failed'),
+    (
+        "alert-storm",
+        "the guard on how often it acts",
+        STORM.but(runs=(CATALOG_RUN._replace(actions=[(1, 1), (6, 3)]), CHECKOUT_RUN)),
+        '"catalog is acted on once at most" failed',
+    ),
+    (
+        "alert-storm",
+        "bounded memory",
+        STORM.but({"the worker does not grow": [(0, 150e6), (4, 400e6)]}),
+        '"the worker does not grow" failed',
+    ),
+    (
+        "alert-storm",
+        "a worker that survives it",
+        STORM.but({"it is the same worker": [(0, 1000), (6, 1900)]}),
+        '"it is the same worker" failed',
     ),
     ("flapping-load", "the policy", FLAPPING.but(desired=1, runs=()), '"catalog is scaled out" failed'),
 ]

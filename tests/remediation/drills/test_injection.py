@@ -16,7 +16,7 @@ BROWSE = {"load": {"journey": "browse", "rate": 60}}
 @pytest.mark.parametrize(
     ("injection", "problem"),
     [
-        ({}, "give exactly one of load, fault, kill, freeze, block, exhaust, deploy, flag, message; got none"),
+        ({}, "give exactly one of load, fault, kill, freeze, block, exhaust, deploy, flag, message, alerts; got none"),
         ({"exhaust": {}}, "give either cpu or memory"),
         ({"exhaust": {"memory": True}}, "give either service (one of its replicas) or process"),
         ({"exhaust": {"cpu": 1, "service": "catalog"}}, "cpu is the machine's"),
