@@ -25,22 +25,27 @@ from dashboards.viewer.auth.users import Users
 from dashboards.viewer.grafana_api import grafana_router
 from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.library import Library
+from dashboards.viewer.pages.alert_rule import AlertRulePage
 from dashboards.viewer.pages.alerts import AlertsPage
 from dashboards.viewer.pages.audit import audit_page
 from dashboards.viewer.pages.dashboard import DashboardPage, State
 from dashboards.viewer.pages.drills import LIVE_PATH, RUN, DrillsPage, LivePage, ReportPage
 from dashboards.viewer.pages.explore import ExplorePage
 from dashboards.viewer.pages.remediations import RecordPage, RemediationsPage
+from dashboards.viewer.pages.rules import RulesPage
 from dashboards.viewer.pages.service_map import ServiceMapPage
 from dashboards.viewer.pages.shell import page
 from dashboards.viewer.pages.sign_in import sign_in_router
+from dashboards.viewer.pages.silences import SilencesPage
 from dashboards.viewer.pages.trace import ASSETS, ComparePage, TracePage
 from dashboards.viewer.pages.traces import SearchPage
 from dashboards.viewer.panels.sources import Sources
+from dashboards.viewer.peers.alertmanager import Alertmanager
 from dashboards.viewer.peers.drills import Drills
 from dashboards.viewer.peers.jaeger import Jaeger
 from dashboards.viewer.peers.prometheus import Prometheus
 from dashboards.viewer.peers.remediation import Remediation
+from dashboards.viewer.peers.rule_files import RuleFiles
 from dashboards.viewer.settings import Settings
 from dashboards.viewer.traces.data import Traces, trace_data_router
 from steersman.runtime.http import install_error_envelope, limit_bodies
@@ -100,6 +105,11 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
     _add_traces(jaeger, traces)
     _add_operations(prometheus, Remediation(client, settings.remediation_url, settings.remediation_token), audit)
+    _add_alerts(
+        prometheus,
+        Alertmanager(client, settings.alertmanager_url, settings.alertmanager_token),
+        RuleFiles(client, settings.collector_url, settings.collector_token),
+    )
     _add_drills(app, Drills(client, settings.orchestrator_url, settings.drills_token))
     ui.run_with(
         app,
@@ -192,6 +202,24 @@ def _add_traces(jaeger: Jaeger, traces: Traces) -> None:
         await ComparePage(traces, a, b).build()
 
 
+def _add_alerts(prometheus: Prometheus, alertmanager: Alertmanager, rule_files: RuleFiles) -> None:
+    @ui.page("/alerts")
+    async def alerts() -> None:
+        await AlertsPage(prometheus).build()
+
+    @ui.page("/alerts/rule", response_timeout=ANSWER_WITHIN_S)
+    async def rule(request: Request) -> None:
+        await AlertRulePage(prometheus, request.query_params).build()
+
+    @ui.page("/silences")
+    async def silences(matchers: str = "") -> None:
+        await SilencesPage(alertmanager, matchers[:1000]).build()
+
+    @ui.page("/rules", response_timeout=ANSWER_WITHIN_S)
+    async def rules(request: Request) -> None:
+        await RulesPage(rule_files, prometheus, request.query_params).build()
+
+
 def _add_drills(app: FastAPI, drills: Drills) -> None:
     @ui.page("/drills", response_timeout=ANSWER_WITHIN_S)
     async def all_drills() -> None:
@@ -227,10 +255,6 @@ def _add_operations(prometheus: Prometheus, remediation: Remediation, audit: Aud
     @ui.page("/explore")
     async def explore(request: Request) -> None:
         await ExplorePage(prometheus, request.query_params).build()
-
-    @ui.page("/alerts")
-    async def alerts() -> None:
-        await AlertsPage(prometheus).build()
 
     @ui.page("/remediations")
     async def remediations(service: str = "") -> None:

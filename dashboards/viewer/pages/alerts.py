@@ -6,13 +6,15 @@ import datetime as dt
 import html
 import time
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from nicegui import ui
 
 from dashboards.errors import PeerError
 from dashboards.viewer.grafana.units import format_value
+from dashboards.viewer.pages.alert_tabs import alert_tabs
 from dashboards.viewer.pages.shell import page
+from dashboards.viewer.pages.silences import of_labels
 from dashboards.viewer.peers.prometheus import Prometheus
 
 REFRESH_S = 2.0
@@ -28,6 +30,7 @@ class AlertsPage:
 
     async def build(self) -> None:
         with page("Alerts", "alerts"):
+            alert_tabs("alerts")
             ui.html('<h1 class="title">Alerts</h1>', sanitize=False)
             self._firing = ui.html("", sanitize=False).classes("q-my-sm").style("width: 100%")
             ui.html('<h1 class="title">Rules</h1>', sanitize=False)
@@ -71,9 +74,11 @@ def _alert_card(rule: dict[str, Any], alert: dict[str, Any]) -> str:
         f"<div>{summary}</div>"
         f'<div class="soft">{description}</div>'
         f"{f'<div class=soft>Runbook: {runbook}</div>' if runbook else ''}"
-        f'<div><a href="/explore?expr={quote(str(rule.get("query") or ""))}">its expression on a chart</a> · '
-        f'<a href="/remediations?service={quote(str(labels.get("service") or ""))}">what was done</a> · '
-        f'<a href="/traces?service={quote(str(labels.get("service") or ""))}">traces</a></div></div>'
+        f'<div class=links><a href="{_rule_page(rule)}">the rule and its history</a>'
+        f'<a href="/explore?expr={quote(str(rule.get("query") or ""))}">its expression on a chart</a>'
+        f'<a href="/remediations?service={quote(str(labels.get("service") or ""))}">what was done</a>'
+        f'<a href="/traces?service={quote(str(labels.get("service") or ""))}">traces</a>'
+        f'<a href="/silences?matchers={quote(of_labels(labels))}">silence</a></div></div>'
     )
 
 
@@ -87,7 +92,7 @@ def _rules_table(rules: list[dict[str, Any]]) -> str:
         expr = str(rule.get("query") or "")
         rows.append(
             f'<tr><td><span class="pill {STATE_STYLES.get(state, "soft")}">{html.escape(state)}</span></td>'
-            f"<td><b>{html.escape(str(rule.get('name')))}</b>{error}</td>"
+            f'<td><a href="{_rule_page(rule)}"><b>{html.escape(str(rule.get("name")))}</b></a>{error}</td>'
             f"<td>{html.escape(str((rule.get('labels') or {}).get('service', '')))}</td>"
             f'<td class="number">{format_value(float(rule.get("duration") or 0), "s")}</td>'
             f'<td><a class="mono" href="/explore?expr={quote(expr)}">{html.escape(expr)}</a></td>'
@@ -98,6 +103,10 @@ def _rules_table(rules: list[dict[str, Any]]) -> str:
         "<th class=number>Evaluation</th></tr>"
     )
     return f'<table class="plain"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _rule_page(rule: dict[str, Any]) -> str:
+    return f"/alerts/rule?{urlencode({'name': str(rule.get('name'))})}"
 
 
 def _age(moment: str) -> str:
