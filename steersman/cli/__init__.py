@@ -29,6 +29,8 @@ policy_app = typer.Typer(help="Write policies: policy check | explain | schema."
 app.add_typer(policy_app, name="policy")
 audit_app = typer.Typer(help="The worker's audit log.", no_args_is_help=True)
 app.add_typer(audit_app, name="audit")
+users_app = typer.Typer(help="Who may sign in to the dashboards: users add | list | remove.", no_args_is_help=True)
+app.add_typer(users_app, name="users")
 
 
 class Backend(StrEnum):
@@ -389,6 +391,43 @@ def dashboards(
     from steersman.cli.provision import run_push
 
     run_push(data_dir, url, token_file)
+
+
+class RoleName(StrEnum):
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+UserArgument = Annotated[str, typer.Argument(help="The user's name.")]
+
+
+@users_app.command("add")
+def users_add(
+    name: UserArgument,
+    role: Annotated[RoleName, typer.Option(help="viewer looks, operator acts, admin also reads the audit log.")],
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Add a user, or give one a new role and password; the password is shown once."""
+    from steersman.cli.users import run_add
+
+    run_add(data_dir, name, role.value)
+
+
+@users_app.command("list")
+def users_list(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Names and roles."""
+    from steersman.cli.users import run_list
+
+    run_list(data_dir)
+
+
+@users_app.command("remove")
+def users_remove(name: UserArgument, data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Remove a user and end their sessions."""
+    from steersman.cli.users import run_remove
+
+    run_remove(data_dir, name)
 
 
 class Turn(StrEnum):
