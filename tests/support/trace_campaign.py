@@ -32,6 +32,7 @@ IN_FLIGHT = 6  # requests of each signal
 START_NANO = 1_700_000_000_000_000_000
 READY_WITHIN_S = 60.0
 ANSWER_WITHIN_S = 10.0  # an SDK's own timeout
+_CONFIG = "global: {scrape_interval: 15s}\n"
 _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _PAYLOAD = "SELECT * FROM orders WHERE id = ? -- " * 4
 
@@ -80,7 +81,7 @@ class RunningCollector:
     @classmethod
     @contextmanager
     def start(
-        cls, directory: Path, prefix: Sequence[str] = (), *, ports: Sequence[int] = ()
+        cls, directory: Path, prefix: Sequence[str] = (), *, ports: Sequence[int] = (), config_text: str = _CONFIG
     ) -> Iterator[RunningCollector]:
         """
         A collector that is ready, over the data in `directory`; killed on leaving.
@@ -88,12 +89,13 @@ class RunningCollector:
         Args:
             prefix: What runs it, such as taskset.
             ports: Five, where it is to be found again; free ones by default.
+            config_text: Its configuration file.
         """
         ports = ports or free_ports(5)
         names = ("--http", "--otlp-grpc", "--otlp-http", "--jaeger", "--alertmanager")
         flags = [part for name, port in zip(names, ports, strict=True) for part in (name, f"127.0.0.1:{port}")]
         config, log_path = directory / "prometheus.yml", directory / "log"
-        config.write_text("global: {scrape_interval: 15s}\n")
+        config.write_text(config_text)
         command = [*prefix, sys.executable, "-m", "collector", "--config", str(config)]
         with log_path.open("ab") as log:
             process = subprocess.Popen(
