@@ -76,7 +76,12 @@ def _handler(
                 _log.exception("export of %s over gRPC failed", signal.value, exc_info=error)
             ingest.counts.request(signal.value, _TRANSPORT, failure.grpc.name.lower())
             details = ((_DETAILS, status_of(failure).SerializeToString()),)
-            await context.abort(failure.grpc, failure.message, details)
+            try:
+                await context.abort(failure.grpc, failure.message, details)
+            except grpc.aio.InternalError:
+                # The sender has gone, or the core has refused its message by itself: nobody hears of it any more, and
+                # to grpc this is a call that was cancelled, not an error that a stranger may fill the log with.
+                raise asyncio.CancelledError from None
             raise  # abort does not return
         ingest.counts.request(signal.value, _TRANSPORT, "ok")
         return bytes(response.SerializeToString())
