@@ -66,7 +66,7 @@ class Scalings:
         with self._database.writing() as transaction:
             insert = transaction.insert(duties).values(row)
             renewed = insert.on_conflict_do_update(index_elements=["name"], set_=row, where=free)
-            return bool(transaction.connection.execute(renewed).rowcount == 1)
+            return transaction.connection.execute(renewed.returning(duties.c.name)).first() is not None
 
     def give_duty_back(self) -> None:
         if self._database.shared:
