@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -40,9 +41,11 @@ class Consumer:
         counter: Counter | None = None,
         max_deliver: int = MAX_DELIVER,
         backoff_s: tuple[float, ...] = BACKOFF_S,
+        message_time_s: float = 0.0,
     ) -> None:
         """
         Args:
+            message_time_s: Handling one takes at least so long, so that a replica's capacity is finite and a number.
             counter: Counts by the labels `subject` and `outcome`; several consumers may share one.
             backoff_s: Not empty; the last is repeated if it is shorter than max_deliver - 1.
         """
@@ -52,7 +55,9 @@ class Consumer:
         self._counter = counter or message_counter(registry)
         self._max_deliver = max_deliver
         self._backoff_s = backoff_s
+        self._message_time_s = message_time_s
         self.is_bound = False
+        self.pending = 0  # that no replica has been given yet, as the bus said with the last message
 
     async def run(self) -> None:
         """Fetch and handle messages until cancelled."""
@@ -66,6 +71,7 @@ class Consumer:
                     try:
                         messages = await subscription.fetch(BATCH, timeout=FETCH_S)
                     except TimeoutError:  # nothing to do; nats.errors.TimeoutError is one too
+                        self.pending = 0
                         continue
                     for message in messages:
                         await self.handle(message)
@@ -77,6 +83,9 @@ class Consumer:
     async def handle(self, message: Msg) -> None:
         """Handle one message and tell the server what became of it."""
         headers = dict(message.headers or {})
+        self.pending = message.metadata.num_pending
+        if self._message_time_s:
+            await asyncio.sleep(self._message_time_s)
         delivery = message.metadata.num_delivered or 1
         with self._bus.processing(message.subject, headers, group=self._durable.name) as span:
             try:

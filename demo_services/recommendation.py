@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from fastapi import Path, Query
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+from prometheus_client import Gauge
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import Column, Float, MetaData, String, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -174,7 +175,18 @@ def build(settings: Settings) -> Service:
             with suppress_instrumentation():
                 await affinities.sweep(time.time())
 
-    orders = Consumer(service.bus, streams.RECOMMENDATION_ORDERS, on_order, counter=messages)
+    orders = Consumer(
+        service.bus,
+        streams.RECOMMENDATION_ORDERS,
+        on_order,
+        counter=messages,
+        message_time_s=settings.message_time_s,
+    )
+    pending = Gauge("shop_queue_pending", "Messages that wait for a replica", ["queue"], registry=service.registry)
+    pending.labels(streams.RECOMMENDATION_ORDERS.name).set_function(lambda: orders.pending)
+    Gauge("shop_message_time_seconds", "The stated time that handling a message takes", registry=service.registry).set(
+        settings.message_time_s
+    )
     clicks = Consumer(service.bus, streams.RECOMMENDATION_CLICKS, on_click, counter=messages)
     service.background("orders", orders.run)
     service.background("clicks", clicks.run)

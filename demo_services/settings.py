@@ -30,6 +30,7 @@ class Settings:
     pool_size: int = 4
     service_time_s: float = 0.02
     queue_timeout_s: float = 2.0
+    message_time_s: float = 0.0  # that handling one order's message takes at least
     version: str = "0"
     defect_error_ratio: float = 0.0  # of a build whose handlers fail for so many of the requests
 
@@ -53,6 +54,7 @@ class Settings:
             faults_token_file=_path(env, "SHOP_FAULTS_TOKEN_FILE"),
             pool_size=int(_bounded(env, "SHOP_POOL_SIZE", 4, 1, HIGHEST_POOL_SIZE)),
             service_time_s=_bounded(env, "SHOP_SERVICE_TIME_MS", 20, 0, LONGEST_SERVICE_TIME_MS) / 1000,
+            message_time_s=_bounded(env, "SHOP_MESSAGE_TIME_MS", 0, 0, LONGEST_SERVICE_TIME_MS) / 1000,
             version=resource_attributes(env).get("service.version", "0"),
             defect_error_ratio=_bounded(env, "SHOP_DEFECT_ERROR_RATIO", 0, 0, 1),
             queue_timeout_s=_bounded(env, "SHOP_QUEUE_TIMEOUT_MS", 2000, 1, LONGEST_QUEUE_TIMEOUT_MS) / 1000,

@@ -25,7 +25,7 @@ def conditions(drill: Definition):
 def test_the_drills_are_there():
     assert [drill.name for drill in DRILLS] == [
         "alert-storm", "collector-outage", "error-burst", "flapping-load", "flash-crowd", "latency-surge",
-        "poisoned-message",
+        "poisoned-message", "queue-backlog",
         "replica-crash", "replica-freeze", "slow-dependency", "worker-killed",
     ]  # fmt: skip
 

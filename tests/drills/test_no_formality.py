@@ -258,6 +258,21 @@ GOOD["alert-storm"] = Script(
     runs=(CATALOG_RUN, CHECKOUT_RUN),
 )
 STORM = GOOD["alert-storm"]
+WAITING = [(0, 0), (2, 1950), (8, 1800), (45, 5)]
+GOOD["queue-backlog"] = Script(
+    values={
+        "orders are handled": 1,
+        "nothing waits": WAITING,
+        "they wait": WAITING,
+        "the queue is worked off": WAITING,
+        "nothing is dead-lettered": 3,
+    },
+    alerts=(Firing("QueueBacklog", "recommendation", 4, 46),),
+    desired=[(0, 1), (4.5, 4), (E(25), 1)],
+    runs=(Run("QueueBacklog", [(4, "verifying"), (50, "resolved_pending"), (E(30), "resolved")]),),
+)
+BACKLOG = GOOD["queue-backlog"]
+ALONE = [(0, 0), (2, 1950), (8, 1800), (82, 5)]
 CROWD, SLOW_PAYMENT, CRASH = GOOD["flash-crowd"], GOOD["slow-dependency"], GOOD["replica-crash"]
 FREEZE, BURST, POISON = GOOD["replica-freeze"], GOOD["error-burst"], GOOD["poisoned-message"]
 OUTAGE, KILLED, FLAPPING = GOOD["collector-outage"], GOOD["worker-killed"], GOOD["flapping-load"]
@@ -414,6 +429,26 @@ BROKEN = [
         FLAPPING.but(desired=EACH_SWING),
         '"it is not scaled out with each swing" failed',
     ),
+    (
+        "queue-backlog",
+        "the policy",
+        BACKLOG.but(desired=1, runs=(), alerts=(Firing("QueueBacklog", "recommendation", 4, 83),)),
+        '"consumers are added" failed',
+    ),
+    ("queue-backlog", "the rule", BACKLOG.but(alerts=(), desired=1, runs=()), '"the backlog alert fires" failed'),
+    (
+        "queue-backlog",
+        "consumers that share the queue",
+        BACKLOG.but({"the queue is worked off": ALONE}, alerts=(Firing("QueueBacklog", "recommendation", 4, 83),)),
+        '"the queue is worked off" failed',
+    ),
+    (
+        "queue-backlog",
+        "consumers that handle what they take",
+        BACKLOG.but({"nothing is dead-lettered": [(0, 3), (20, 400)]}),
+        '"nothing is dead-lettered" failed',
+    ),
+    ("queue-backlog", "scale-in", BACKLOG.but(desired=[(0, 1), (4.5, 4)]), '"the replicas return" failed'),
     (
         "alert-storm",
         "intake that keeps up",
