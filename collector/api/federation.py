@@ -1,15 +1,15 @@
 """
-/federate: the newest sample of each chosen series in the text format, for another Prometheus to scrape.
+/federate: the newest sample of each chosen series, for another Prometheus to scrape.
 
-Source: prometheus/web/federate.go. Native histograms have no text form and are left out, as there.
+In the text format, or in protobuf if that is asked for first; native histograms have no text form and are left out of
+it. Source: prometheus/web/federate.go, prometheus/common expfmt/encode.go (Negotiate).
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,18 +17,14 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from collector.api.prometheus_floats import float_texts
+from collector.api.federation_format import Newest, format_for
 from collector.api.prometheus_lookup import selections
 from collector.api.prometheus_parameters import Parameters, read_parameters
 from collector.api.prometheus_response import compressed, compression
 from collector.errors import BadRequestError, CollectorError
 from collector.model.series import METRIC_NAME, Block, Labels, SeriesSource, is_absent, is_stale
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # expfmt.FmtText
-LINES_PER_PIECE = 5_000
 _THREADS = 1
-_ODD = re.compile(r"^[0-9]|[^A-Za-z0-9_:]", re.ASCII)
-Newest = tuple[str, Labels, str, int]  # name, labels, value, timestamp
 
 
 def _now_ms() -> int:
@@ -55,11 +51,13 @@ def federation_router(
             return PlainTextResponse(f"{error}\n", 400)
         except CollectorError as error:
             return PlainTextResponse(f"{error}\n", 500)
-        pieces = (piece.encode() for piece in _pieces(found, external_labels()))
+        shape = format_for(request.headers.get("accept", ""))
+        # Series without a label `instance` get an empty one, so that the scraper does not put its own there.
+        pieces = shape.pieces(found, {"instance": ""} | dict(external_labels()))
         encoding = compression(request.headers.get("accept-encoding", ""))
         if not encoding:
-            return StreamingResponse(pieces, media_type=CONTENT_TYPE)
-        return StreamingResponse(compressed(pieces, encoding), 200, {"Content-Encoding": encoding}, CONTENT_TYPE)
+            return StreamingResponse(pieces, media_type=shape.content_type)
+        return StreamingResponse(compressed(pieces, encoding), 200, {"Content-Encoding": encoding}, shape.content_type)
 
     router.add_route("/federate", federate, methods=["GET"])
     return router
@@ -72,54 +70,28 @@ def _found(source: SeriesSource, parameters: Parameters, lookback_ms: int, now_m
     newest: dict[Labels, Newest] = {}
     for matchers in selections(parameters):
         for block in source.select(matchers, min_ms=now_ms - lookback_ms, max_ms=now_ms):
-            newest.update((one[1], one) for one in newest_samples(block))
-    return sorted(newest.values(), key=lambda one: one[:2])
+            _keep(newest, block)
+        for series in source.select_histograms(matchers, min_ms=now_ms - lookback_ms, max_ms=now_ms):
+            at_ms, before = int(series.timestamps_ms[-1]), newest.get(series.labels)
+            if before is None or before.timestamp_ms < at_ms:
+                newest[series.labels] = Newest(_name(series.labels), series.labels, series.histograms[-1], at_ms)
+    return sorted((one for one in newest.values() if one.name and not one.stale), key=lambda one: one[:2])
 
 
-def newest_samples(block: Block) -> Iterator[Newest]:
-    """
-    The last sample of each series that has a name, unless that is the one that ends the series: the text format has
-    none such, and who scrapes us sees by the series' absence that it is gone.
-    """
+def _keep(newest: dict[Labels, Newest], block: Block) -> None:
+    """The last sample of each series, its end too: it says that nothing older counts."""
     present = np.logical_not(is_absent(block.values))
     last = present.shape[1] - 1 - np.argmax(present[:, ::-1], axis=1)
     rows = np.flatnonzero(present.any(axis=1))
     values = np.ascontiguousarray(block.values[rows, last[rows]])
-    kept = np.logical_not(is_stale(values))
-    rows, values = rows[kept], values[kept]
-    texts = float_texts(values).to_pylist()
     times = block.timestamps_ms[last[rows]].tolist()
-    for row, text, timestamp in zip(rows.tolist(), texts, times, strict=True):
+    ends = is_stale(values).tolist()
+    for row, value, at_ms, ended in zip(rows.tolist(), values.tolist(), times, ends, strict=True):
         labels = block.labels[row]
-        name = next((value for key, value in labels if key == METRIC_NAME), "")
-        if name:
-            yield name, labels, text, timestamp
+        before = newest.get(labels)
+        if before is None or before.timestamp_ms < at_ms:
+            newest[labels] = Newest(_name(labels), labels, value, at_ms, ended)
 
 
-def _pieces(found: list[Newest], external: Mapping[str, str]) -> Iterator[str]:
-    """Series without a label `instance` get an empty one, so that the scraper does not put its own there."""
-    added = {"instance": ""} | dict(external)
-    lines: list[str] = []
-    family = ""
-    for name, labels, text, timestamp in found:
-        if name != family:
-            family = name
-            lines.append(f"# TYPE {escaped(name)} untyped\n")
-        pairs = [pair for pair in labels if pair[0] != METRIC_NAME]
-        own = {key for key, _ in pairs}
-        pairs += [(key, added[key]) for key in sorted(added) if key not in own]
-        joined = ",".join([f'{escaped(key)}="{_value(value)}"' for key, value in pairs])
-        lines.append(f"{escaped(name)}{{{joined}}} {text} {timestamp}\n")
-        if len(lines) >= LINES_PER_PIECE:
-            yield "".join(lines)
-            lines = []
-    yield "".join(lines)
-
-
-def escaped(name: str) -> str:
-    """A name as every scraper reads it: other characters become underscores (model.EscapeName, UnderscoreEscaping)."""
-    return _ODD.sub("_", name) if _ODD.search(name) else name
-
-
-def _value(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+def _name(labels: Labels) -> str:
+    return next((value for key, value in labels if key == METRIC_NAME), "")
