@@ -44,6 +44,7 @@ from collector.pipeline.admission import Admission
 from collector.pipeline.commit import GroupCommit
 from collector.pipeline.intake import Intake
 from collector.pipeline.redaction import Redactor
+from collector.pipeline.retention import Retention
 from collector.pipeline.self_metrics import SelfMetrics
 from collector.processing import SpanProcessing
 from collector.query.promql.engine import Engine
@@ -178,7 +179,7 @@ def _wired(
         ("rules", rules.run),
         ("reload on SIGHUP", lambda: _reload_on_hangup(in_force.reload)),
         ("attribute index", lambda: _index(commit, database)),
-        ("retention", lambda: _retain(commit, database, counts, config.storage.retention)),
+        ("retention", lambda: _retain(commit, database, counts, config.storage)),
     ]
     background += [*processing.background(commit), *alerting.background]
     _count_metrics(counts, metric_store, scrapes)
@@ -334,11 +335,11 @@ def _count_metrics(counts: SelfMetrics, store: MetricStore, scrapes: ScrapeManag
 
 
 async def _retain(
-    commit: GroupCommit[Batch], database: TelemetryDatabase, counts: SelfMetrics, retention_s: float
+    commit: GroupCommit[Batch], database: TelemetryDatabase, counts: SelfMetrics, storage: StorageConfig
 ) -> None:
+    retention = Retention(database, commit.alone, most_bytes=storage.retention_size)
     while True:
-        before_ms = int((time.time() - retention_s) * 1000)
-        removed = await commit.alone(partial(database.remove_before, before_ms))
+        removed = await retention.remove_before(int((time.time() - storage.retention) * 1000))
         counts.removed("spans", removed.spans)
         counts.removed("logs", removed.logs)
         _give_back_memory()
@@ -349,6 +350,7 @@ async def _index(commit: GroupCommit[Batch], database: TelemetryDatabase) -> Non
     while True:
         while (block := await asyncio.to_thread(database.next_block)) is not None:
             await commit.alone(partial(database.keep_block, block))
+        await commit.alone(database.sort_extents)
         await asyncio.sleep(INDEX_EVERY_S)
 
 

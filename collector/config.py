@@ -5,6 +5,7 @@ The collector's configuration file: Prometheus's keys, and ours beside them.
     rule_files, scrape_configs, scrape_config_files, alerting, otlp     as Prometheus has them
     storage: {tsdb: {out_of_order_time_window, retention}, exemplars}   as Prometheus has it, and of our own
              {retention, metrics_retention}: how long spans and logs, and metrics, are kept;
+             {retention_size}: how large the file of spans and logs may become;
              {series_limit, target_series_limit}: how many series in all, and of one target;
              {encryption: {key_file | key_variable}}: storage/encryption_config.py
     alertmanager: {route, receivers, …}         as Alertmanager has them
@@ -156,6 +157,7 @@ class ExemplarsConfig(_Section):
 
 class StorageConfig(_Section):
     retention: Duration = 3 * _DAY_S  # spans and logs
+    retention_size: Size = 0  # bytes of the file of spans and logs; 0 is no bound
     metrics_retention: Duration = 15 * _DAY_S  # Prometheus's default (--storage.tsdb.retention.time)
     # Series that the metric store takes in all and of one target; None: the store's own limits.
     series_limit: int | None = Field(default=None, gt=0)

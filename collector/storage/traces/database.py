@@ -56,6 +56,7 @@ REMEMBERED_REQUESTS = 32_768
 class Removed:
     spans: int
     logs: int
+    more: bool = False  # whether others that are to be removed remain
 
 
 class TelemetryDatabase:
@@ -72,6 +73,8 @@ class TelemetryDatabase:
         self._readers = threading.BoundedSemaphore(READERS)
         self._known_resources: set[int] = set()
         self._known_scopes: set[int] = set()
+        self._touched_resources: set[int] = set()  # those that came since `watch_origins`
+        self._touched_scopes: set[int] = set()
         self._requests: dict[bytes, int] = {}  # digest and when it was received, in the order they came
         self.repeated = 0  # requests that were there already
         self.deriver: Deriver | None = None  # what is told of each commit's spans
@@ -112,8 +115,7 @@ class TelemetryDatabase:
 
     def close(self) -> None:
         """Write what the log holds into the file, and close it."""
-        with suppress(duckdb.Error):  # a reader may still be at work; the log keeps everything
-            self._connection.execute("CHECKPOINT")
+        self.checkpoint()  # a reader may still be at work; the log keeps everything
         self._source.close()
 
     def write(self, batches: Sequence[SpanBatch | LogBatch]) -> None:
@@ -128,6 +130,8 @@ class TelemetryDatabase:
         logs = [batch.table for batch in batches if isinstance(batch, LogBatch) and batch.table.num_rows]
         resources = {key: value for batch in batches for key, value in batch.resources.items()}
         scopes = {key: value for batch in batches for key, value in batch.scopes.items()}
+        self._touched_resources |= resources.keys()
+        self._touched_scopes |= scopes.keys()
         new_resources = {key: resources[key] for key in resources.keys() - self._known_resources}
         new_scopes = {key: scopes[key] for key in scopes.keys() - self._known_scopes}
         derivation = self.deriver.derive(spans) if self.deriver is not None and spans is not None else None
@@ -173,6 +177,8 @@ class TelemetryDatabase:
             raise TemporaryError(f"{kind.name} could not be looked for: {error}") from error
         if not missing.num_rows:
             return 0
+        self._touched_resources |= batch.resources.keys()
+        self._touched_scopes |= batch.scopes.keys()
         resources = {key: batch.resources[key] for key in batch.resources.keys() - self._known_resources}
         scopes = {key: batch.scopes[key] for key in batch.scopes.keys() - self._known_scopes}
         with self.writing():
@@ -186,23 +192,68 @@ class TelemetryDatabase:
         self._known_scopes |= scopes.keys()
         return int(missing.num_rows)
 
-    def remove_before(self, received_ms: int) -> Removed:
-        """Delete what was received before, and the resources and scopes that nothing refers to any more."""
-        with self.writing():
-            spans = self._delete("DELETE FROM spans WHERE received_ms < ?", received_ms)
+    def remove_before(self, received_ms: int, *, most_rows: int | None = None) -> Removed:
+        """
+        Delete what was received before.
+
+        Args:
+            most_rows: of spans, and of log records, about; the oldest then. `more` of the answer says if others remain.
+        """
+        with self.writing() as connection:
+            until = _step(connection, received_ms, most_rows)
+            spans = self._delete("DELETE FROM spans WHERE received_ms < ?", until)
             for extents in ("trace_extents", "recent_extents"):
-                self._delete(f"DELETE FROM {extents} WHERE received_ms < ?", received_ms)  # noqa: S608  (ours)
-            attribute_index.forget(self._connection, received_ms=received_ms, spans=spans)
-            logs = self._delete("DELETE FROM logs WHERE received_ms < ?", received_ms)
-            oldest = min(self._requests.values(), default=received_ms)
-            self._delete("DELETE FROM requests WHERE received_ms < ?", max(received_ms, oldest))
-            if spans or logs:
-                for table, column in (("resources", "resource_id"), ("scopes", "scope_id")):
-                    tables = ("spans", "held_spans", "logs")
-                    used = " UNION ".join(f"SELECT {column} FROM {name}" for name in tables)  # noqa: S608
-                    self._connection.execute(f"DELETE FROM {table} WHERE id NOT IN ({used})")  # noqa: S608
-        self._load_known()
-        return Removed(spans, logs)
+                self._delete(f"DELETE FROM {extents} WHERE received_ms < ?", until)  # noqa: S608  (ours)
+            attribute_index.forget(connection, received_ms=until, spans=spans)
+            logs = self._delete("DELETE FROM logs WHERE received_ms < ?", until)
+            oldest = min(self._requests.values(), default=until)
+            self._delete("DELETE FROM requests WHERE received_ms < ?", max(until, oldest))
+        self._requests = {digest: at for digest, at in self._requests.items() if at >= until}
+        return Removed(spans, logs, more=until < received_ms)
+
+    def used_bytes(self) -> int:
+        """Of the file, without what is free in it and without the log."""
+        with self.reading() as cursor:
+            row = cursor.execute("SELECT used_blocks * block_size FROM pragma_database_size()").fetchone()
+        return int(row[0]) if row else 0
+
+    def received_of_oldest(self, share: float) -> int:
+        """Until when, exclusive, about that share of all spans and log records was received; 0 if there are none."""
+        rows = "SELECT received_ms FROM spans UNION ALL SELECT received_ms FROM logs"
+        sql = f"SELECT approx_quantile(received_ms, {share:f}) FROM ({rows})"  # noqa: S608  (ours)
+        with self.reading() as cursor:
+            row = cursor.execute(sql).fetchone()
+        return int(row[0]) + 1 if row and row[0] is not None else 0
+
+    def watch_origins(self) -> None:
+        """To be called before `unused_origins`, by the writer."""
+        self._touched_resources, self._touched_scopes = set(), set()
+
+    def unused_origins(self) -> tuple[set[int], set[int]]:
+        """The resources and scopes that nothing refers to. From any thread."""
+        found = []
+        with self.reading() as cursor:
+            for table, column in (("resources", "resource_id"), ("scopes", "scope_id")):
+                used = " UNION ".join(f"SELECT {column} FROM {name}" for name in ("spans", "held_spans", "logs"))  # noqa: S608
+                sql = f"SELECT id FROM {table} WHERE id NOT IN ({used})"  # noqa: S608  (ours)
+                found.append({row[0] for row in cursor.execute(sql).fetchall()})
+        return found[0], found[1]
+
+    def remove_origins(self, unused: tuple[set[int], set[int]]) -> None:
+        """Delete those of the unused resources and scopes that have not come again meanwhile."""
+        resources, scopes = unused[0] - self._touched_resources, unused[1] - self._touched_scopes
+        with self.writing() as connection:
+            for table, ids in (("resources", resources), ("scopes", scopes)):
+                if ids:
+                    sql = f"DELETE FROM {table} WHERE list_contains(?::UBIGINT[], id)"  # noqa: S608  (ours)
+                    connection.execute(sql, [sorted(ids)])
+        self._known_resources -= resources
+        self._known_scopes -= scopes
+
+    def checkpoint(self) -> None:
+        """Write what the log holds into the file, if no reader is in the way."""
+        with suppress(duckdb.Error):
+            self._connection.execute("CHECKPOINT")
 
     def sort_extents(self) -> None:
         """What a look-up by trace id reads, if there is enough that is not sorted. The writer's; takes 0.1 s."""
@@ -299,6 +350,20 @@ class TelemetryDatabase:
         self._requests = dict(reversed(rows))
         self._known_resources = {row[0] for row in self._connection.execute("SELECT id FROM resources").fetchall()}
         self._known_scopes = {row[0] for row in self._connection.execute("SELECT id FROM scopes").fetchall()}
+
+
+def _step(connection: duckdb.DuckDBPyConnection, received_ms: int, most_rows: int | None) -> int:
+    """Until when to remove what was received before `received_ms`, so that it is about `most_rows` of each table."""
+    if most_rows is None:
+        return received_ms
+    until = received_ms
+    for table in ("spans", "logs"):
+        # The first in the order they lie in, which is about that in which they came.
+        first = f"SELECT received_ms FROM {table} WHERE received_ms < $1 LIMIT {most_rows + 1:d}"  # noqa: S608  (ours)
+        row = connection.execute(f"SELECT count(*), max(received_ms) FROM ({first})", [received_ms]).fetchone()  # noqa: S608
+        if row and row[0] > most_rows:
+            until = min(until, row[1] + 1)
+    return until
 
 
 def _together(batches: Sequence[SpanBatch]) -> SpanBatch | None:

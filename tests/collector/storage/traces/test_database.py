@@ -28,7 +28,9 @@ def test_retention_removes_old_spans_and_the_resources_only_they_used(path, new_
     database.write([decode_spans(old.SerializeToString(), received_ms=1_000)])
     database.write([decode_spans(new.SerializeToString(), received_ms=2_000)])
     removed = database.remove_before(2_000)
-    assert (removed.spans, removed.logs) == (2, 0)
+    assert (removed.spans, removed.logs, removed.more) == (2, 0, False)
+    database.watch_origins()
+    database.remove_origins(database.unused_origins())
     traces = reader.TraceReader(database)
     assert traces.trace(TRACE_ID) is None
     assert traces.services() == ["cart"]
