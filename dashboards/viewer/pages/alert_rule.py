@@ -18,7 +18,7 @@ from dashboards.viewer.grafana.units import format_value
 from dashboards.viewer.pages.alert_tabs import alert_tabs
 from dashboards.viewer.pages.shell import is_dark, page
 from dashboards.viewer.pages.silences import of_labels
-from dashboards.viewer.panels.marked_chart import Band, marked_chart
+from dashboards.viewer.panels.marked_chart import Band, Points, marked_chart, with_gaps
 from dashboards.viewer.peers.prometheus import Prometheus, Series
 
 RANGES = {"now-1h": "1 hour", "now-6h": "6 hours", "now-24h": "24 hours", "now-2d": "2 days", "now-7d": "7 days"}
@@ -126,14 +126,14 @@ class AlertRulePage:
         return not self._service or labels.get("service", self._service) == self._service
 
     async def _draw(self, rules: Sequence[Any], found: Sequence[Episode], span: Span) -> None:
-        lines: list[tuple[str, Sequence[tuple[float, float]]]] = []
+        lines: list[tuple[str, Points]] = []
+        step = max(1.0, span.seconds // 400)
         for _, rule in rules[:3]:
             try:
-                step = max(1.0, span.seconds // 400)
                 yielded = await self._prometheus.query_range(str(rule.get("query")), span, step)
             except PeerError:
                 continue  # the lanes above say what there is to say
-            lines += [(_labels(one.labels.items()), one.points) for one in yielded]
+            lines += [(_labels(one.labels.items()), with_gaps(one.points, step)) for one in yielded]
         bands = [Band(one.start, one.end, COLOURS[one.state]) for one in found if one.state in COLOURS]
         options = marked_chart(
             lines[:MAX_LINES],
@@ -197,9 +197,7 @@ def _lanes(found: Sequence[Episode], span: Span) -> str:
         for place in (0, 0.25, 0.5, 0.75, 1)
     )
     more = f'<div class="soft">{len(lanes) - MAX_LANES} more</div>' if len(lanes) > MAX_LANES else ""
-    return (
-        f'<div class="lanes">{"".join(rows)}</div><div class="lanes-axis"><span></span><div>{ticks}</div></div>{more}'
-    )
+    return f'<div class="lanes">{"".join(rows)}</div><div class="lanes-axis"><i></i><div>{ticks}</div></div>{more}'
 
 
 def _table(found: Sequence[Episode]) -> str:

@@ -17,7 +17,7 @@ from dashboards.viewer.grafana.timerange import Span
 from dashboards.viewer.pages import record as told
 from dashboards.viewer.pages.acting import act_button, ask_reason
 from dashboards.viewer.pages.shell import is_dark, page
-from dashboards.viewer.panels.marked_chart import Mark, marked_chart
+from dashboards.viewer.panels.marked_chart import Mark, marked_chart, with_gaps
 from dashboards.viewer.peers.prometheus import Prometheus
 from dashboards.viewer.peers.remediation import Remediation, Verdict
 
@@ -226,13 +226,14 @@ class RecordPage:
         if isinstance(began, int):
             marks.append(Mark(began / 1000, "accepted", "#e5484d"))
         for name, query in told.measured(self._record)[:MAX_CHARTS]:
+            step = max(1.0, span.seconds // POINTS)
             try:
-                found = await self._prometheus.query_range(query, span, max(1.0, span.seconds // POINTS))
+                found = await self._prometheus.query_range(query, span, step)
             except PeerError:
                 continue  # the numbers themselves stand in the evidence
             if not found:
                 continue
-            lines = [(_named(series.labels, name), series.points) for series in found[:MAX_LINES]]
+            lines = [(_named(series.labels, name), with_gaps(series.points, step)) for series in found[:MAX_LINES]]
             unit = "s" if "seconds" in name else ""
             options = marked_chart(lines, unit=unit, dark=is_dark(), clock=True, marks=marks, legend=len(lines) > 1)
             self._put(name, options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import math
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -26,7 +27,7 @@ from dashboards.viewer.pages.acting import act_button
 from dashboards.viewer.pages.alert_rule import COLOURS
 from dashboards.viewer.pages.alert_tabs import alert_tabs
 from dashboards.viewer.pages.shell import is_dark, page
-from dashboards.viewer.panels.marked_chart import Band, marked_chart
+from dashboards.viewer.panels.marked_chart import Band, marked_chart, with_gaps
 from dashboards.viewer.peers.prometheus import Prometheus
 from dashboards.viewer.peers.rule_files import RuleFiles
 
@@ -127,9 +128,9 @@ class RulesPage:
                 ui.select(WINDOWS, value=self._window_s, label="Over the last", on_change=self._choose_window).props(
                     "outlined dense options-dense"
                 )
-            self._replayed = ui.html("", sanitize=False)
-            self._chart = ui.echart({}).style("height: 260px; width: 100%")
+            self._chart = ui.echart({}).style("height: 240px; width: 100%")
             self._chart.set_visibility(False)
+            self._replayed = ui.html("", sanitize=False).classes("scroll-x")
 
     async def _choose(self, event: Any) -> None:
         if event.value and event.value != self._alert:
@@ -192,25 +193,28 @@ class RulesPage:
             return
         rules = list(found.get("rules") or [])
         notices = "".join(f"<div class=soft>{html.escape(str(each))}</div>" for each in found.get("notices") or [])
-        self._replayed.content = "".join(map(_outcome, rules)) + notices
+        head = (
+            "<tr><th>Rule</th><th>This text</th><th>In force</th><th>Firings in both, only here, only there</th></tr>"
+        )
+        table = f'<table class="plain"><thead>{head}</thead><tbody>{"".join(map(_outcome, rules))}</tbody></table>'
+        self._replayed.content = table + notices
         await self._draw(rules, span)
 
     async def _draw(self, rules: list[Json], span: Span) -> None:
         """What is compared, with the threshold; in red and amber when the alert would have fired and been pending."""
         lines: list[Any] = []
-        threshold = None
+        thresholds: dict[float, None] = {}
         for rule in rules:
             compared = rule.get("comparison")
             if not compared:
                 continue
-            threshold = float(compared["threshold"])
+            thresholds[float(compared["threshold"])] = None
+            step = max(1.0, span.seconds // POINTS)
             try:
-                series = await self._prometheus.query_range(
-                    str(compared["query"]), span, max(1.0, span.seconds // POINTS)
-                )
+                series = await self._prometheus.query_range(str(compared["query"]), span, step)
             except PeerError:
                 continue  # such as a recording that this text is the first to make
-            lines += [(_named(one.labels), one.points) for one in series]
+            lines += [(_named(one.labels), with_gaps(one.points, step)) for one in series]
         bands = [band for rule in rules for alert in rule.get("alerts") or [] for band in _bands(alert, span)]
         options = marked_chart(
             lines[:MAX_LINES],
@@ -218,7 +222,7 @@ class RulesPage:
             dark=is_dark(),
             clock=True,
             bands=bands[:MAX_BANDS],
-            threshold=threshold,
+            thresholds=[each for each in thresholds if math.isfinite(each)],
             x_range=(span.start, span.end),
         )
         self._chart.set_visibility(True)
@@ -264,30 +268,24 @@ def _report(report: Json) -> str:
 
 
 def _outcome(rule: Json) -> str:
-    one = rule.get("summary") or {}
-    fixed = ", ".join(
-        f"{key}={value}" for key, value in sorted((rule.get("labels") or {}).items()) if "{{" not in value
-    )
-    told = _counts(one)
-    today = rule.get("today")
-    compared = ""
-    if today:
-        compared = (
-            f"<div class=soft>In force now: {_counts(today.get('summary') or {})}; "
-            f"{today.get('sameFirings')} firings are the same, "
-            f"{today.get('onlyHere')} only here, {today.get('onlyToday')} only in force</div>"
-        )
+    labels = {key: str(value) for key, value in (rule.get("labels") or {}).items() if key not in ("severity", "team")}
+    fixed = ", ".join(f"{key}={value}" for key, value in sorted(labels.items()) if "{{" not in value)
+    today = rule.get("today") or {}
+    same = f"{today['sameFirings']}, {today['onlyHere']}, {today['onlyToday']}" if today else "–"
     errors = "".join(
         f'<div class="bad">{html.escape(str(each.get("error")))}</div>' for each in rule.get("errors") or []
     )
-    name = html.escape(f"{rule.get('name')} {fixed}".strip())
-    return f"<div class=q-mb-sm><b>{name}</b>: {told}{compared}{errors}</div>"
+    return (
+        f"<tr><td><b>{html.escape(str(rule.get('name')))}</b><div class=soft>{html.escape(fixed)}</div>{errors}</td>"
+        f"<td>{_counts(rule.get('summary') or {})}</td>"
+        f"<td>{_counts(today['summary']) if today else 'not there'}</td><td class=number>{same}</td></tr>"
+    )
 
 
 def _counts(one: Json) -> str:
     fired = int(one.get("fired") or 0)
     if not fired:
-        return f"would not have fired; pending {int(one.get('pending') or 0)} times" if one.get("pending") else "quiet"
+        return f"did not fire, was pending {int(one['pending'])} times" if one.get("pending") else "quiet"
     return (
         f"fired {fired} {'time' if fired == 1 else 'times'}, {format_value(float(one.get('firingSeconds') or 0), 's')} "
         f"in all, the longest {format_value(float(one.get('longestSeconds') or 0), 's')}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dashboards.viewer.panels.chart import formatter
+from dashboards.viewer.panels.chart import GAP_STEPS, formatter
 from dashboards.viewer.panels.colours import of_series
 
 Points = Sequence[tuple[float, float | None]]
@@ -28,6 +28,16 @@ class Band:
     text: str = ""
 
 
+def with_gaps(points: Sequence[tuple[float, float]], step: float) -> Points:
+    """The points with a break wherever one is missing, so that no line is drawn over what was not."""
+    found: list[tuple[float, float | None]] = []
+    for at, value in points:
+        if found and at - found[-1][0] > GAP_STEPS * step:
+            found.append((found[-1][0] + step, None))
+        found.append((at, value))
+    return found
+
+
 def marked_chart(
     lines: Sequence[tuple[str, Points]],
     *,
@@ -36,7 +46,7 @@ def marked_chart(
     clock: bool,
     marks: Sequence[Mark] = (),
     bands: Sequence[Band] = (),
-    threshold: float | None = None,
+    thresholds: Sequence[float] = (),
     legend: bool = True,
     x_range: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
@@ -60,7 +70,7 @@ def marked_chart(
     series[0]["markLine"] = {
         "symbol": "none",
         "silent": False,
-        "data": [*(_mark(each, scale) for each in marks), *_threshold(threshold)],
+        "data": [*(_mark(each, scale) for each in marks), *map(_threshold, thresholds)],
     }
     series[0]["markArea"] = {"silent": True, "data": [_band(each, scale, ink) for each in bands]}
     x: dict[str, Any] = {
@@ -103,11 +113,9 @@ def _mark(mark: Mark, scale: int) -> dict[str, Any]:
     }
 
 
-def _threshold(value: float | None) -> list[dict[str, Any]]:
-    if value is None or not math.isfinite(value):
-        return []
+def _threshold(value: float) -> dict[str, Any]:
     style = {"color": "#e5484d", "type": "dashed"}
-    return [{"yAxis": value, "name": "threshold", "lineStyle": style, "label": {"show": False}}]
+    return {"yAxis": value, "name": "threshold", "lineStyle": style, "label": {"show": False}}
 
 
 def _band(band: Band, scale: int, ink: str) -> list[dict[str, Any]]:
