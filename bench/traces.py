@@ -3,7 +3,8 @@ Ingest of spans on one core: acknowledged a second, processor's time and bytes o
 
     python bench/traces.py                          200,000 spans by gRPC and by HTTP
     python bench/traces.py --rotel PATH             beside the Rust collector rotel, whose agent's binary is at PATH
-    python bench/traces.py --hold-s 600 --rate 5000 memory while a rate is held
+
+bench/soak/trace_hold.py tells the memory while a rate is held, bench/trace_queries.py what searches take.
 
 The server is pinned to one core and the sender to another one, where there are two. Requests are made before the clock
 runs: batches of 512 spans, as SDKs send them, of a shop's shape (8 spans a trace, 9 attributes a span, an event in a
@@ -209,25 +210,6 @@ async def send_all(target: Target, protocol: str, bodies: list[bytes], at_once: 
     return refused
 
 
-async def hold(target: Target, rate: int, seconds: float) -> None:
-    """Send at a rate, and tell the memory every tenth of the time."""
-    process, begun, sent = psutil.Process(target.pid), time.monotonic(), 0
-    every = seconds / 10
-    told = 0
-    async with sender(target, "grpc") as send:
-        while (spent := time.monotonic() - begun) < seconds:
-            for body in requests(BATCH, seed=sent):
-                await until_taken(send, body)
-            sent += BATCH
-            if spent >= told * every:
-                told += 1
-                memory, cpu = process.memory_info().rss / 1e6, sum(process.cpu_times()[:2])
-                print(
-                    f"{spent:7.0f} s {sent:10,} spans {memory:7.0f} MB {cpu / spent if spent else 0:6.0%}", flush=True
-                )
-            await asyncio.sleep(max(0.0, begun + sent / rate - time.monotonic()))
-
-
 def measure(target: Target, protocol: str, bodies: list[bytes], at_once: int) -> str:
     process = psutil.Process(target.pid)
     busy, begun = sum(process.cpu_times()[:2]), time.perf_counter()
@@ -247,16 +229,10 @@ def main() -> None:
     parser.add_argument("--spans", type=int, default=200_000)
     parser.add_argument("--at-once", type=int, default=16, help="requests in flight")
     parser.add_argument("--rotel", help="path of rotel-agent, from the package rotel")
-    parser.add_argument("--hold-s", type=float, default=0, help="hold --rate for so long, instead")
-    parser.add_argument("--rate", type=int, default=5_000)
     options = parser.parse_args()
     cores = sorted(psutil.Process().cpu_affinity() or [0])
     prefix = ["taskset", "-c", str(cores[0])] if shutil.which("taskset") else []
     os.sched_setaffinity(0, {cores[-1]})
-    if options.hold_s:
-        with tempfile.TemporaryDirectory() as work, steersman(Path(work), prefix) as target:
-            asyncio.run(hold(target, options.rate, options.hold_s))
-        return
     print(f"{'':<12}{'':<6}{'spans/s':>12}{'cpu µs':>10}{'spans/cpu s':>14}{'MB':>8}{'refused':>9}")
     for protocol in ("grpc", "http"):
         bodies = list(requests(options.spans, seed=1))
