@@ -300,7 +300,7 @@ def test_of_two_workers_one_scales_and_the_other_takes_it_over(
         for running in pair:
             running.wait_until_ready()
         demand = serve("shared", load=1.2)
-        pair[0].wait_for(lambda: orchestrator.desired("shared") == 3, "scaled out")
+        pair[0].wait_for(lambda: orchestrator.desired("shared") == 3, "scaled out", within_s=20)
         pair[0].wait_for(lambda: concluded(pair[0], "shared", 1), "concluded")
         on_duty, left = sorted(pair, key=lambda one: "autoscale_out" not in (one.directory / "worker.log").read_text())
         assert "autoscale_out" not in (left.directory / "worker.log").read_text()

@@ -3,6 +3,7 @@ import pytest
 from remediation.errors import PolicyError
 from remediation.policy.autoscaler import Autoscaler
 from remediation.policy.book import load_policies
+from steersman.runtime.paths import shipped
 
 ONE = """
 autoscalers:
@@ -69,3 +70,9 @@ def test_one_service_has_one_autoscaler(tmp_path, name, services, message):
     (tmp_path / "b.yaml").write_text(ONE.replace("name: shop", f"name: {name}").replace("[catalog, cart]", services))
     with pytest.raises(PolicyError, match=message):
         load_policies(tmp_path)
+
+
+def test_published_example_is_valid():
+    book = load_policies(shipped("policies") / "examples")
+    assert [one.services for one in book.autoscalers] == [("catalog",)]
+    assert load_policies(shipped("policies")).autoscalers == (), "an example is not in force"
