@@ -45,6 +45,7 @@ RECORDED = {  # what tells the phase of a group
     "availability": ABSENT,
     "errors": "job:http_server_requests:rate10s",
     "latency": "job:http_server_request_duration_seconds:p50_10s",
+    "queues": "job_queue:shop_queue_pending:max",
     "saturation": "job:worker_pool_arrivals:rate5s",
 }
 JOBS = ("cart", "catalog", "checkout", "inventory", "payment", "recommendation")
@@ -204,7 +205,7 @@ def phases(prometheus: Peer, warm_up: Samples) -> dict[str, int]:
 
     wait_for(lambda: learnt("availability"), 10, "an alert that is pending")
     prometheus.write(warm_up)
-    wait_for(lambda: learnt(*RECORDED), 10, "a recording of every group")
+    wait_for(lambda: learnt(*RECORDED), READY_WITHIN_S, "a recording of every group")
     return found
 
 
@@ -279,6 +280,7 @@ def pool(job: str, second: int, bursts: int) -> Values:
     yield "worker_pool_size", 4, {}
     yield "worker_pool_busy_seconds_total", second * 1.5 + 40 * bursts * (job == "cart"), {}
     yield "worker_pool_arrivals_total", REQUESTS * second, {}
+    yield "shop_queue_pending", second % 7, {"queue": job}
 
 
 def up_of(job: str, instance: str, since_ms: int | None) -> float | None:
@@ -395,7 +397,7 @@ def test_alerts_are_active_since_the_same_time(prometheus: Peer, collector: Peer
 def test_rules_record_the_same_values_at_the_same_evaluations(
     prometheus: Peer, collector: Peer, played: Played
 ) -> None:
-    theirs, ours = (written(peer, played, '{__name__=~"job:.+|job_le:.+"}') for peer in (prometheus, collector))
+    theirs, ours = (written(peer, played, '{__name__=~"job(_le|_queue)?:.+"}') for peer in (prometheus, collector))
     assert ours.keys() == theirs.keys()
     assert len(theirs) > len(JOBS)
     for series, points in theirs.items():
