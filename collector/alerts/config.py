@@ -1,14 +1,12 @@
 """
 Alertmanager's configuration file. What is not built is refused by name, never left aside.
 
-Our own keys: `resolve_wait` in a route, `apprise_configs` in a receiver. Source: alertmanager/config/config.go.
+Its parts are in route_config, global_config and receiver_config. Source: alertmanager/config/config.go.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -20,145 +18,22 @@ from pydantic import (
     InstanceOf,
     PrivateAttr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
+from collector.alerts.global_config import Global
 from collector.alerts.http_config import HttpConfig
-from collector.alerts.matchers import MatcherError, new_matcher, parse_matchers
 from collector.alerts.notification_template import NotificationTemplates
 from collector.alerts.receiver_config import Receiver
-from collector.alerts.section import DurationMs, Section, worded
+from collector.alerts.route_config import InhibitRule, Route
+from collector.alerts.section import Section, worded
 from collector.alerts.time_interval import TimeInterval, parse_interval
 from collector.errors import ConfigError
 from collector.gotemplate.tree import TemplateError
-from collector.model.series import Matcher, MatchOp
 
-# config.go, DefaultRoute, DefaultRouteOpts and DefaultGlobalConfig.
-DEFAULT_GROUP_WAIT_MS = 30_000
-DEFAULT_GROUP_INTERVAL_MS = 5 * 60_000
-DEFAULT_REPEAT_INTERVAL_MS = 4 * 3_600_000
-DEFAULT_RESOLVE_TIMEOUT_MS = 5 * 60_000
-GROUP_BY_ALL = "..."
 MAX_CONFIG_BYTES = 4 * 1024 * 1024  # a hundred times the longest seen
 
 logger = logging.getLogger(__name__)
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
-
-
-def _matchers(value: object) -> tuple[Matcher, ...]:
-    """Each line is a list of matchers itself; `matchers: 'a=b'` without a list is not taken, as in Alertmanager."""
-    if not isinstance(value, list):
-        raise ValueError("matchers is a list, e.g. ['severity=\"critical\"']")
-    return tuple(matcher for line in value for matcher in parse_matchers(_text(line, "a matcher")))
-
-
-def _equal_matchers(value: object) -> tuple[Matcher, ...]:
-    return tuple(_pairs(value, MatchOp.EQUAL))
-
-
-def _regex_matchers(value: object) -> tuple[Matcher, ...]:
-    """Their group keys show the anchors, as Alertmanager's do."""
-    return tuple(one._replace(value=f"^(?:{one.value})$") for one in _pairs(value, MatchOp.REGEX))
-
-
-def _pairs(value: object, op: MatchOp) -> Iterable[Matcher]:
-    if not isinstance(value, dict):
-        raise ValueError("a mapping of label names to values is needed")
-    for name, text in value.items():
-        if not _LABEL_NAME.fullmatch(str(name)):
-            raise ValueError(f"invalid label name {name!r}")
-        try:
-            yield new_matcher(str(name), op, _text(text, f"the value of {name}"))
-        except MatcherError as error:
-            raise ValueError(f"{name}: {error}") from error
-
-
-def _text(value: object, what: str) -> str:
-    """YAML's numbers and booleans count as they are written, as in Go."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise ValueError(f"{what} is text, not {value!r}")
-
-
-Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(_matchers)]
-EqualMatchers = Annotated[tuple[Matcher, ...], BeforeValidator(_equal_matchers)]
-RegexMatchers = Annotated[tuple[Matcher, ...], BeforeValidator(_regex_matchers)]
-
-
-class Route(Section):
-    """One node of the routing tree; None: as the parent."""
-
-    receiver: str | None = None
-    group_by: tuple[str, ...] | None = None
-    group_wait: DurationMs | None = None
-    group_interval: DurationMs | None = None
-    repeat_interval: DurationMs | None = None
-    resolve_wait: DurationMs | None = None  # ours: how soon a resolved alert is told; None: with the group_interval
-    match: EqualMatchers = ()
-    match_re: RegexMatchers = ()
-    matchers: Matchers = ()
-    mute_time_intervals: tuple[str, ...] = ()
-    active_time_intervals: tuple[str, ...] = ()
-    continue_: bool = Field(default=False, alias="continue")
-    routes: tuple[Route, ...] = ()
-
-    @property
-    def all_matchers(self) -> tuple[Matcher, ...]:
-        return (*self.match, *self.match_re, *self.matchers)
-
-    @field_validator("group_by")
-    @classmethod
-    def _labels_are_names(cls, group_by: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        names = group_by or ()
-        if GROUP_BY_ALL in names and len(set(names)) > 1:
-            raise ValueError("cannot have wildcard group_by (`...`) and other labels at the same time")
-        for name in names:
-            if not name:
-                raise ValueError(f"invalid label name {name!r} in group_by list")
-        if GROUP_BY_ALL not in names and len(set(names)) < len(names):
-            raise ValueError(f"duplicated label in group_by list: {', '.join(names)}")
-        return group_by
-
-    @field_validator("group_interval", "repeat_interval")
-    @classmethod
-    def _not_zero(cls, duration_ms: int | None) -> int | None:
-        if duration_ms == 0:
-            raise ValueError("cannot be zero")
-        return duration_ms
-
-    def walk(self) -> Iterable[Route]:
-        yield self
-        for child in self.routes:
-            yield from child.walk()
-
-
-class InhibitRule(Section):
-    name: str = ""
-    source_match: EqualMatchers = ()
-    source_match_re: RegexMatchers = ()
-    source_matchers: Matchers = ()
-    target_match: EqualMatchers = ()
-    target_match_re: RegexMatchers = ()
-    target_matchers: Matchers = ()
-    equal: tuple[str, ...] = ()
-
-    @field_validator("equal")
-    @classmethod
-    def _labels_are_names(cls, equal: tuple[str, ...]) -> tuple[str, ...]:
-        if "" in equal:
-            raise ValueError("invalid label name '' in equal list")
-        return equal
-
-    @property
-    def source(self) -> tuple[Matcher, ...]:
-        return (*self.source_match, *self.source_match_re, *self.source_matchers)
-
-    @property
-    def target(self) -> tuple[Matcher, ...]:
-        return (*self.target_match, *self.target_match_re, *self.target_matchers)
 
 
 def _interval(value: object) -> object:
@@ -168,57 +43,6 @@ def _interval(value: object) -> object:
 class NamedIntervals(Section):
     name: str = Field(min_length=1)
     time_intervals: tuple[Annotated[InstanceOf[TimeInterval], BeforeValidator(_interval)], ...] = ()
-
-
-class Global(Section):
-    """The defaults of receivers. What only receivers that are not built would use is accepted and unused."""
-
-    unbuilt: ClassVar[frozenset[str]] = frozenset(
-        {"smtp_auth_secret", "smtp_auth_secret_file", "smtp_force_implicit_tls"}
-    )
-
-    resolve_timeout: DurationMs = DEFAULT_RESOLVE_TIMEOUT_MS
-    http_config: HttpConfig = HttpConfig()
-    smtp_from: str | None = None
-    smtp_hello: str | None = None
-    smtp_smarthost: str | None = None
-    smtp_auth_username: str | None = None
-    smtp_auth_password: str | None = Field(default=None, repr=False)
-    smtp_auth_password_file: str | None = None
-    smtp_auth_identity: str | None = None
-    smtp_require_tls: bool = True
-    smtp_tls_config: dict[str, Any] | None = None
-    slack_api_url: str | None = Field(default=None, repr=False)
-    slack_api_url_file: str | None = None
-    pagerduty_url: str | None = None
-    opsgenie_api_url: str | None = None
-    opsgenie_api_key: str | None = Field(default=None, repr=False)
-    opsgenie_api_key_file: str | None = None
-    victorops_api_url: str | None = None
-    victorops_api_key: str | None = Field(default=None, repr=False)
-    victorops_api_key_file: str | None = None
-    wechat_api_url: str | None = None
-    wechat_api_secret: str | None = Field(default=None, repr=False)
-    wechat_api_corp_id: str | None = None
-    telegram_api_url: str | None = None
-    webex_api_url: str | None = None
-    rocketchat_api_url: str | None = None
-    rocketchat_token: str | None = Field(default=None, repr=False)
-    rocketchat_token_file: str | None = None
-    rocketchat_token_id: str | None = Field(default=None, repr=False)
-    rocketchat_token_id_file: str | None = None
-    jira_api_url: str | None = None
-
-    @model_validator(mode="after")
-    def _one_of_each(self) -> Global:
-        for name in ("smtp_auth_password", "slack_api_url", "opsgenie_api_key", "victorops_api_key"):
-            if getattr(self, name) and getattr(self, f"{name}_file"):
-                raise ValueError(f"at most one of {name} & {name}_file must be configured")
-        if self.smtp_smarthost and not self.smtp_smarthost.rpartition(":")[2]:
-            raise ValueError(f"address {self.smtp_smarthost!r}: port cannot be empty")
-        if self.smtp_smarthost and ":" not in self.smtp_smarthost:
-            raise ValueError(f"address {self.smtp_smarthost}: missing port in address")
-        return self
 
 
 class AlertmanagerConfig(Section):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from collector.alerts.config import InhibitRule
 from collector.alerts.matchers import Predicate, matches_all
+from collector.alerts.route_config import InhibitRule
 from collector.model.alert import Alert
 from collector.model.series import Labels
 

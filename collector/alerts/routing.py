@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from collector.alerts.config import (
+from collector.alerts.matchers import Predicate, matcher_text, matches_all, order_of
+from collector.alerts.route_config import (
     DEFAULT_GROUP_INTERVAL_MS,
     DEFAULT_GROUP_WAIT_MS,
     DEFAULT_REPEAT_INTERVAL_MS,
     GROUP_BY_ALL,
     Route,
 )
-from collector.alerts.matchers import Predicate, matcher_text, matches_all, order_of
 from collector.model.series import Labels, Matcher
 from collector.model.text import quote
 

@@ -11,26 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from collector.alerts.config_text import public_text
 from collector.alerts.dispatcher import Dispatcher
-from collector.alerts.matchers import MatcherError, compiled, parse_matchers
-from collector.alerts.muting import AlertStatus, Mutes
-from collector.alerts.silence import SilenceState, filter_accepts
+from collector.alerts.matchers import MatcherError, parse_matchers
+from collector.alerts.silence import filter_accepts
 from collector.alerts.silences import SilenceNotFoundError
 from collector.alerts.taken import Taken
+from collector.api.alertmanager_filter import AlertFilter
 from collector.api.alertmanager_json import (
     BadShapeError,
     alert_json,
@@ -41,8 +38,9 @@ from collector.api.alertmanager_json import (
     silence_order,
     time_json,
 )
+from collector.api.alertmanager_metrics import AlertmanagerMetrics
 from collector.errors import BadRequestError, ConfigError, LimitExceededError, TemporaryError
-from collector.model.series import Labels, Matcher
+from collector.model.series import Labels
 from steersman.runtime.http import limit_bodies, require_bearer
 
 MAX_BODY_BYTES = 32 * 1024 * 1024  # 10,000 alerts of Prometheus are 5 to 10 MB
@@ -60,7 +58,7 @@ def alertmanager_app(dispatcher: Dispatcher, *, token: str, version: str, reload
     """
     app = FastAPI(title="Steersman: Alertmanager API", docs_url=None, redoc_url=None, openapi_url=None)
     _install_errors(app)
-    metrics = _Metrics(dispatcher)
+    metrics = AlertmanagerMetrics(dispatcher)
     app.include_router(_router(_Api(dispatcher, metrics, version), token))
 
     @app.get("/", response_class=PlainTextResponse)
@@ -92,114 +90,20 @@ def alertmanager_app(dispatcher: Dispatcher, *, token: str, version: str, reload
     return limit_bodies(app, MAX_BODY_BYTES)
 
 
-class _Metrics(Collector):
-    """Alertmanager's own names."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None:
-        self._dispatcher = dispatcher
-        self.registry = CollectorRegistry()
-        self.received = Counter(
-            "alertmanager_alerts_received",
-            "The total number of received alerts.",
-            ["status", "version"],
-            registry=self.registry,
-        )
-        self.invalid = Counter(
-            "alertmanager_alerts_invalid",
-            "The total number of received alerts that were invalid.",
-            ["version"],
-            registry=self.registry,
-        )
-        self.reload_succeeded = True
-        self.registry.register(self)
-
-    def collect(self) -> Iterator[Metric]:
-        now_ms = self._dispatcher.now_ms()
-        alerts = GaugeMetricFamily("alertmanager_alerts", "How many alerts by state.", labels=["state"])
-        counts = dict.fromkeys(AlertStatus, 0)
-        for alert in self._dispatcher.alerts:
-            if not alert.resolved_at(now_ms):
-                nodes = self._dispatcher.tree.match(alert.labels)
-                counts[self._dispatcher.muting.of(alert.labels, nodes, now_ms).status] += 1
-        for status, count in counts.items():
-            alerts.add_metric([status.value], count)
-        yield alerts
-        silences = GaugeMetricFamily("alertmanager_silences", "How many silences by state.", labels=["state"])
-        states = [silence.state(now_ms) for silence in self._dispatcher.silences.all()]
-        for state in SilenceState:
-            silences.add_metric([state.value], states.count(state))
-        yield silences
-        groups = "alertmanager_dispatcher_aggregation_groups"
-        yield GaugeMetricFamily(groups, "Number of active aggregation groups.", len(self._dispatcher.groups))
-        limit = "alertmanager_dispatcher_aggregation_group_limit_alerts"
-        yield GaugeMetricFamily(limit, "How many alerts may be known at one time.", self._dispatcher.max_alerts)
-        reloaded = "alertmanager_config_last_reload_successful"
-        yield GaugeMetricFamily(reloaded, "Whether the last reload went well.", float(self.reload_succeeded))
-
-
-@dataclass(frozen=True, slots=True)
-class _Filter:
-    """What `GET /alerts` and `/alerts/groups` select by."""
-
-    matchers: list[Matcher]
-    receiver: Any  # a compiled pattern, or None
-    active: bool
-    silenced: bool
-    inhibited: bool
-    muted: bool
-    unprocessed: bool  # nothing is, here; accepted all the same
-
-    @classmethod
-    def of(cls, request: Request) -> _Filter:
-        query = request.query_params
-        try:
-            matchers = [one for text in query.getlist("filter") for one in parse_matchers(text)]
-        except MatcherError as error:
-            raise BadRequestError(str(error)) from error
-        try:
-            receiver = compiled(query["receiver"]) if query.get("receiver") else None
-        except MatcherError as error:
-            raise BadRequestError(f"failed to parse receiver param: {error}") from error
-        names = ("active", "silenced", "inhibited", "muted", "unprocessed")
-        return cls(matchers, receiver, **{name: _boolean(name, query.get(name)) for name in names})
-
-    def takes_receiver(self, name: str) -> bool:
-        return self.receiver is None or self.receiver.match(name) is not None
-
-    def takes(self, labels: Labels, mutes: Mutes) -> bool:
-        return (
-            (self.active or mutes.status is not AlertStatus.ACTIVE)
-            and (self.silenced or not mutes.silenced_by)
-            and (self.inhibited or not mutes.inhibited_by)
-            and (self.muted or not mutes.muted_by)
-            and filter_accepts(self.matchers, dict(labels))
-        )
-
-
-def _boolean(name: str, text: str | None) -> bool:
-    if text is None:
-        return True
-    if text.lower() in {"true", "1", "yes", "ok", "y", "on", "selected", "checked", "t", "enabled"}:  # swag.ConvertBool
-        return True
-    if text.lower() in {"false", "0", "no", "n", "off", "f", "disabled", ""}:
-        return False
-    raise BadShapeError(f"{name} in query must be of type boolean: {text[:40]!r}")
-
-
 class _Api:
-    def __init__(self, dispatcher: Dispatcher, metrics: _Metrics, version: str) -> None:
+    def __init__(self, dispatcher: Dispatcher, metrics: AlertmanagerMetrics, version: str) -> None:
         self._dispatcher = dispatcher
         self._metrics = metrics
         self._version = version
         self._started_ms = time.time_ns() // 1_000_000
 
     async def get_alerts(self, request: Request) -> Response:
-        wanted = _Filter.of(request)
+        wanted = AlertFilter.of(request)
         shown = await self._shown(self._dispatcher.taken, wanted)
         return JSONResponse(sorted(shown.values(), key=lambda alert: str(alert["fingerprint"])))
 
     async def get_groups(self, request: Request) -> Response:
-        wanted = _Filter.of(request)
+        wanted = AlertFilter.of(request)
         shown = await self._shown(self._dispatcher.taken, wanted)
         groups = []
         for group in self._dispatcher.groups:
@@ -210,7 +114,7 @@ class _Api:
         groups.sort(key=lambda group: (sorted(group["labels"].items()), group["receiver"]["name"]))
         return JSONResponse(groups)
 
-    async def _shown(self, alerts: Sequence[Taken], wanted: _Filter) -> dict[Labels, dict[str, Any]]:
+    async def _shown(self, alerts: Sequence[Taken], wanted: AlertFilter) -> dict[Labels, dict[str, Any]]:
         now_ms = self._dispatcher.now_ms()
         shown: dict[Labels, dict[str, Any]] = {}
         for position, taken in enumerate(alerts):

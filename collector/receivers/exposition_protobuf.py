@@ -16,7 +16,8 @@ from collector.errors import BadRequestError, CollectorError, LimitExceededError
 from collector.model.histogram import MAX_SCHEMA, MIN_SCHEMA, NativeHistogram, validate
 from collector.model.metric_family import GAUGE_HISTOGRAM, HISTOGRAM, TYPES, metric_family
 from collector.model.series import ABSENT, Exemplar, Labels, MetricMetadata, labels_of
-from collector.receivers.exposition import SPARE, Exposition, ExpositionError, Series, canonical_float
+from collector.receivers.exposition import SPARE, Exposition
+from collector.receivers.exposition_line import ExpositionError, Series, canonical_float
 from collector.receivers.histogram_spans import counts_of, index_of
 from collector.receivers.native_options import NativeOptions
 from collector.receivers.otlp_metrics_native import coarsened

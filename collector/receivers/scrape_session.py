@@ -26,7 +26,8 @@ from collector.model.series import (
     SampleBatch,
     labels_of,
 )
-from collector.receivers.exposition import Exposition, ExpositionParser, Series, canonical_float
+from collector.receivers.exposition import Exposition, ExpositionParser
+from collector.receivers.exposition_line import Series, canonical_float
 from collector.receivers.exposition_protobuf import ProtobufParser
 from collector.receivers.relabel import relabelled
 from collector.receivers.scrape_config import ScrapeConfig

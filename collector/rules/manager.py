@@ -11,7 +11,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from glob import glob  # patterns of users are absolute or relative, which Path.glob does not take
 from pathlib import Path
 
 from collector.errors import ConfigError
@@ -23,6 +22,7 @@ from collector.rules.evaluated_rule import QueryEngine
 from collector.rules.group import RuleGroup, Run, first_slot, inline, next_slot
 from collector.rules.restore import file_content, restore
 from collector.rules.rule import RuleGroupSpec
+from collector.rules.rule_paths import Fingerprint, fingerprint, present_paths, rule_paths
 from collector.rules.rulefile import Problem, RuleFileError, load
 from collector.storage.durable_file import replace_file
 
@@ -109,7 +109,7 @@ class RuleManager:
         self._runners: dict[str, _Runner] = {}
         self._running = False
         self._restored = False
-        self._fingerprint: dict[str, tuple[int, int]] = {}
+        self._fingerprint: Fingerprint = {}
         self._saved: dict[str, frozenset[tuple[Labels, AlertState]]] = {}  # by group: what the state file knows
         self._reloading = asyncio.Lock()
         self._saving = asyncio.Lock()
@@ -128,7 +128,7 @@ class RuleManager:
     @property
     def files(self) -> list[Path]:
         """The rule files that there are now; nothing of what is missing."""
-        return list(dict.fromkeys(Path(name) for pattern in self._files for name in sorted(glob(pattern))))  # noqa: PTH207
+        return present_paths(self._files)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -152,32 +152,10 @@ class RuleManager:
             await asyncio.gather(*(runner.abort() for runner in self._runners.values()))
 
     async def _reload_if_changed(self) -> None:
-        if self._stat() == self._fingerprint:
+        if fingerprint(self._files) == self._fingerprint:
             return
         with contextlib.suppress(ConfigError):
             await self.reload()
-
-    def _paths(self) -> list[Path]:
-        """
-        Raises:
-            RuleFileError: a path that is no pattern does not exist.
-        """
-        found: dict[Path, None] = {}
-        for pattern in self._files:
-            matches = sorted(glob(pattern))  # noqa: PTH207
-            if not matches and not any(sign in pattern for sign in "*?["):
-                raise RuleFileError([Problem(pattern, "no such file")])
-            found.update((Path(match), None) for match in matches)
-        return list(found)
-
-    def _stat(self) -> dict[str, tuple[int, int]]:
-        stats = {}
-        for pattern in self._files:
-            for name in glob(pattern):  # noqa: PTH207
-                with contextlib.suppress(OSError):
-                    status = Path(name).stat()
-                    stats[name] = (status.st_mtime_ns, status.st_size)
-        return stats
 
     async def reload(
         self,
@@ -207,7 +185,7 @@ class RuleManager:
                 self._external_labels = external_labels
             if query_offset_s is not None:
                 self._query_offset_ms = round(query_offset_s * 1000)
-            self._fingerprint = self._stat()
+            self._fingerprint = fingerprint(self._files)
             try:
                 groups = self._read(keep=former[1:3] == (self._interval_ms, self._external_labels))
             except ConfigError as error:
@@ -225,7 +203,7 @@ class RuleManager:
         """`keep`: groups whose text is as it was stay as they are."""
         specs: list[RuleGroupSpec] = []
         problems: list[Problem] = []
-        for path in self._paths():
+        for path in rule_paths(self._files):
             try:
                 specs += load(path, query_offset_ms=self._query_offset_ms)
             except RuleFileError as error:

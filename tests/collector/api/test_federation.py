@@ -10,7 +10,7 @@ from collector.api.federation_format import PROTOBUF_TYPE, TEXT_TYPE, UTF8_TYPE,
 from collector.model.histogram import STALE_HISTOGRAM, HistogramSeries, NativeHistogram
 from collector.model.series import ABSENT, METRIC_NAME, STALE, Block, Labels, labels_of
 from collector.query.memory import MemorySource
-from collector.receivers.exposition import Series
+from collector.receivers.exposition_line import Series
 from collector.receivers.exposition_protobuf import ProtobufParser
 from collector.receivers.native_options import NativeOptions
 

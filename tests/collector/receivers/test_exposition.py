@@ -11,7 +11,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from collector.model.series import METRIC_NAME, MetricMetadata, labels_of
-from collector.receivers.exposition import SPARE, ExpositionError, ExpositionParser, canonical_float
+from collector.receivers.exposition import SPARE, ExpositionParser
+from collector.receivers.exposition_line import ExpositionError, canonical_float
 
 
 def new_parser() -> ExpositionParser:

@@ -12,7 +12,8 @@ from metric_pages import CLASSIC, CONTENT_TYPE, GAUGE_HISTOGRAM, HISTOGRAM, NATI
 
 from collector.errors import BadRequestError, LimitExceededError
 from collector.model.series import METRIC_NAME, Labels, Matcher, MatchOp, labels_of
-from collector.receivers.exposition import Exposition, ExpositionError, Series
+from collector.receivers.exposition import Exposition
+from collector.receivers.exposition_line import ExpositionError, Series
 from collector.receivers.exposition_protobuf import ProtobufParser
 from collector.receivers.native_options import NativeOptions
 from collector.receivers.scrape import ScrapeManager
