@@ -211,7 +211,7 @@ def _table(found: Sequence[Episode]) -> str:
         for one in fired[:MAX_EPISODES]
     )
     head = "<tr><th>Fired</th><th class=number>For</th><th>Labels</th><th></th></tr>"
-    return f'<table class="plain"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    return f'<table class="plain cards-on-phone"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 
 
 def _links(one: Episode) -> str:

@@ -95,14 +95,14 @@ def _rules_table(rules: list[dict[str, Any]]) -> str:
             f'<td><a href="{_rule_page(rule)}"><b>{html.escape(str(rule.get("name")))}</b></a>{error}</td>'
             f"<td>{html.escape(str((rule.get('labels') or {}).get('service', '')))}</td>"
             f'<td class="number">{format_value(float(rule.get("duration") or 0), "s")}</td>'
-            f'<td><a class="mono" href="/explore?expr={quote(expr)}">{html.escape(expr)}</a></td>'
+            f'<td><a class="mono wrap" href="/explore?expr={quote(expr)}">{html.escape(expr)}</a></td>'
             f'<td class="number">{took}</td></tr>'
         )
     head = (
         "<tr><th>State</th><th>Rule</th><th>Service</th><th class=number>For</th><th>Expression</th>"
         "<th class=number>Evaluation</th></tr>"
     )
-    return f'<table class="plain"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<table class="plain cards-on-phone"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
 
 
 def _rule_page(rule: dict[str, Any]) -> str:

@@ -39,7 +39,7 @@ def _table(lines: list[dict[str, Any]]) -> str:
         for line in lines
     )
     head = "<tr><th>When</th><th>Who</th><th>What</th><th>Target</th><th>Outcome</th><th>From</th><th>Detail</th></tr>"
-    return f'<table class="plain"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    return f'<table class="plain cards-on-phone"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 
 
 def _text(line: dict[str, Any], key: str) -> str:

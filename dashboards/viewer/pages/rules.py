@@ -193,11 +193,7 @@ class RulesPage:
             return
         rules = list(found.get("rules") or [])
         notices = "".join(f"<div class=soft>{html.escape(str(each))}</div>" for each in found.get("notices") or [])
-        head = (
-            "<tr><th>Rule</th><th>This text</th><th>In force</th><th>Firings in both, only here, only there</th></tr>"
-        )
-        table = f'<table class="plain"><thead>{head}</thead><tbody>{"".join(map(_outcome, rules))}</tbody></table>'
-        self._replayed.content = table + notices
+        self._replayed.content = _outcomes(rules) + notices
         await self._draw(rules, span)
 
     async def _draw(self, rules: list[Json], span: Span) -> None:
@@ -265,6 +261,14 @@ def _report(report: Json) -> str:
         count = sum(int(each) for each in (report.get("rules") or {}).values())
         return f'<div class="good">✓ {count} rules, nothing to say against them</div>'
     return f'<ul class="findings">{rows}</ul>'
+
+
+def _outcomes(rules: list[Json]) -> str:
+    head = (
+        "<tr><th>Rule</th><th>This text</th><th>In force</th><th class=number>In both, only here, only there</th></tr>"
+    )
+    rows = "".join(map(_outcome, rules))
+    return f'<table class="plain cards-on-phone"><thead>{head}</thead><tbody>{rows}</tbody></table>'
 
 
 def _outcome(rule: Json) -> str:
