@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from itertools import chain
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Annotated, Any
 
 import pyarrow as pa
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
 
 from collector.errors import TemporaryError
 from collector.model.telemetry import LogBatch, SpanBatch
@@ -46,14 +46,20 @@ def archive_router(
     exports = threading.BoundedSemaphore(EXPORTS)
 
     @router.get("/export")
-    def export(kind: str, start_unix_nano: Nanoseconds = 0, end_unix_nano: Nanoseconds = _LAST) -> StreamingResponse:
+    async def export(
+        request: Request, kind: str, start_unix_nano: Nanoseconds = 0, end_unix_nano: Nanoseconds = _LAST
+    ) -> StreamingResponse:
         """`spans` or `logs` whose moment is in the range, both ends inclusive; see storage/traces/archive.py."""
         wanted = _kind(kind)
         if not exports.acquire(blocking=False):
             raise TemporaryError(f"{EXPORTS} export is running, limit {EXPORTS}")
-        stream = _stream(ArchiveReader(database, wanted, Range(start_unix_nano, end_unix_nano)), wanted, exports)
-        first = next(stream)  # what fails at once is answered, and a stream that has begun is closed with its request
-        return StreamingResponse(chain([first], stream), media_type=MEDIA_TYPE)
+        parts = _encoded(ArchiveReader(database, wanted, Range(start_unix_nano, end_unix_nano)), wanted)
+        try:
+            first = await run_in_threadpool(next, parts)  # what fails at once is answered
+        except BaseException:
+            exports.release()
+            raise
+        return _Export(_while_connected(request, first, parts), exports)
 
     @router.post("/import")
     async def import_(request: Request, kind: str) -> dict[str, Any]:
@@ -75,12 +81,31 @@ def _kind(name: str) -> Kind:
     return KINDS[name]
 
 
-def _stream(reader: ArchiveReader, kind: Kind, exports: threading.BoundedSemaphore) -> Iterator[bytes]:
-    try:
-        yield from map(Part.encoded, reader.parts())
-        yield end_of(kind).encoded()
-    finally:
-        exports.release()
+def _encoded(reader: ArchiveReader, kind: Kind) -> Iterator[bytes]:
+    yield from map(Part.encoded, reader.parts())
+    yield end_of(kind).encoded()
+
+
+async def _while_connected(request: Request, first: bytes, parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The server drops what is sent to a client that has gone, without a word."""
+    part: bytes | None = first
+    while part is not None and not await request.is_disconnected():
+        yield part
+        part = await run_in_threadpool(next, parts, None)
+
+
+class _Export(StreamingResponse):
+    """Gives its place back however it ends."""
+
+    def __init__(self, content: AsyncIterator[bytes], exports: threading.BoundedSemaphore) -> None:
+        super().__init__(content, media_type=MEDIA_TYPE)
+        self._exports = exports
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._exports.release()
 
 
 async def _body(request: Request, hold: Callable[[int], None]) -> bytes:

@@ -9,15 +9,18 @@ import os
 import httpx
 import pyarrow as pa
 import pytest
+from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, example, given, settings
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from otlp_requests import log_requests, trace_requests
 
+from collector.api.archive import archive_router
 from collector.app import open_collector
 from collector.config import parse
 from collector.errors import BadRequestError
 from collector.model.attributes import ValueType
+from collector.pipeline.admission import Admission, Limits
 from collector.pipeline.archived import batch_of
 from collector.pipeline.logs import decode_logs
 from collector.pipeline.redaction import MASK, Redactor, Rules
@@ -303,6 +306,40 @@ async def test_over_http_both_want_the_token_and_import_repeats_nothing(tmp_path
             exports = [http.get("/api/v1/export", params={"kind": "logs"}) for _ in range(3)]
             assert {answer.status_code for answer in await asyncio.gather(*exports)} <= {200, 503}
             assert (await http.get("/api/v1/export", params={"kind": "logs"})).status_code == 200
+
+
+async def test_an_export_whose_reader_has_gone_ends_and_gives_its_place_back(tmp_path, trace_request, monkeypatch):
+    monkeypatch.setattr(archive_reader, "PART_ROWS", 1)
+    app, bodies = FastAPI(), []
+
+    async def nothing_restored(_batch):
+        raise AssertionError
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        bodies.append(message.get("body", b""))
+
+    with store(tmp_path) as database:
+        filled(database, trace_request, ExportLogsServiceRequest())
+        admission = Admission(Limits())
+        app.include_router(archive_router(database, nothing_restored, token="t", admission=admission, redactor=None))
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": "GET",
+        }
+        scope |= {"path": "/api/v1/export", "query_string": b"kind=spans", "headers": [(b"authorization", b"Bearer t")]}
+        await app(scope, gone, send)
+        assert not any(bodies)
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://x", headers={"authorization": "Bearer t"}
+        ) as http:
+            answer = await http.get("/api/v1/export?kind=spans")
+    assert len(list(parts_of(pa.BufferReader(answer.content), SPANS))) == 2
 
 
 def test_the_form_holds_all_that_the_store_keeps():
