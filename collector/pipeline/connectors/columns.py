@@ -13,18 +13,21 @@ from numpy.typing import NDArray
 from collector.model.telemetry import Origin, SpanBatch, SpanKind
 from collector.pipeline.connectors.texts import Places, Texts, joined, offsets_of, texts_of, view_of
 
-CLIENTS = (SpanKind.CLIENT, SpanKind.PRODUCER)
-SERVERS = (SpanKind.SERVER, SpanKind.CONSUMER)
-
 
 class Attributes:
     """The attributes of n spans. Nothing is copied but what is found."""
 
     def __init__(self, lists: Sequence[pa.ListArray]) -> None:
         self._chunks = [_Chunk.of(each) for each in lists if len(each)]
+        self._found: dict[str, tuple[Places, Texts]] = {}  # several ask for the same
 
     def find(self, key: str) -> tuple[Places, Texts]:
         """The spans that have it, ascending, and their values; the first one counts, as in the Collector's own maps."""
+        if key not in self._found:
+            self._found[key] = self._find(key)
+        return self._found[key]
+
+    def _find(self, key: str) -> tuple[Places, Texts]:
         rows, values, before = [], [], 0
         for chunk in self._chunks:
             row, value = chunk.find(key)
@@ -70,6 +73,21 @@ class SpanColumns:
 
     def __len__(self) -> int:
         return len(self.span_id)
+
+    @property
+    def clients(self) -> Places:
+        """The spans of those who call, and of those who send a message."""
+        return np.flatnonzero((self.kind == SpanKind.CLIENT) | (self.kind == SpanKind.PRODUCER))
+
+    @property
+    def servers(self) -> Places:
+        """The spans of those who are called, and of those who take a message."""
+        return np.flatnonzero((self.kind == SpanKind.SERVER) | (self.kind == SpanKind.CONSUMER))
+
+    @property
+    def messaging(self) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = (self.kind == SpanKind.PRODUCER) | (self.kind == SpanKind.CONSUMER)
+        return found
 
 
 def columns_of(batch: SpanBatch) -> SpanColumns:

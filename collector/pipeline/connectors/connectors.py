@@ -10,7 +10,7 @@ All of it belongs to the thread that writes the spans.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -26,20 +26,19 @@ from collector.pipeline.connectors.dimensions import Resources
 from collector.pipeline.connectors.rows import (
     Counted,
     all_counted,
-    count_rows,
-    counted,
     labels_of_text,
     restored,
     series_rows,
+    stored_cells,
 )
 from collector.pipeline.connectors.samples import Family
 from collector.pipeline.connectors.series import SeriesSet
 from collector.pipeline.connectors.service_graph import ServiceGraph, ServiceGraphOptions
 from collector.pipeline.connectors.span_metrics import SpanMetrics, SpanMetricsOptions
 from collector.pipeline.connectors.texts import Places
-from collector.storage.traces.derived import Derivation, DerivedCount
+from collector.storage.traces.derived import FAMILIES, Derivation, Stored
 
-SPAN_METRICS, SERVICE_GRAPH = "spanmetrics", "servicegraph"
+SPAN_METRICS, SERVICE_GRAPH = FAMILIES
 
 
 class _Connector(Protocol):
@@ -97,13 +96,18 @@ class Connectors:
         """By family."""
         return {name: part.series for name, part in self._parts.items()}
 
-    def restore(self, family: str, labels: Mapping[int, str], counts: Sequence[DerivedCount]) -> None:
-        """What a former process has counted. Before the first `derive`."""
-        series = self._parts[family].series
-        numbers = {number: series.restore(labels_of_text(text)) for number, text in labels.items()}
-        for histogram, cells, at_ms in restored(counts, numbers):
-            series.histograms[histogram].add(cells, at_ms)
-        self._saved[family] = len(series.labels)
+    def restore(self, stored: Stored) -> None:
+        """
+        What a former process has counted, as far as it was counted under the same layout. Before the first `derive`;
+        `content` is to be written then.
+        """
+        for family, part in self._parts.items():
+            if stored.layouts.get(family) != part.layout:
+                continue
+            labels = stored.series.get(family, {})
+            numbers = {number: part.series.restore(labels_of_text(text)) for number, text in labels.items()}
+            for histogram, cells, at_ms in restored(stored.cells, family, numbers):
+                part.series.histograms[histogram].add(cells, at_ms)
 
     def derive(self, spans: SpanBatch) -> Derivation:
         columns = columns_of(spans)
@@ -152,7 +156,7 @@ class Connectors:
             for number, histograms in enumerate(part.series.histograms)
         ]
         series = series_rows(self._labels(), dict.fromkeys(self._parts, 0))
-        return Derivation(series, count_rows(every), self._saver())
+        return Derivation(series, stored_cells(every), self._saver())
 
     def _derivation(self, spans: SpanColumns | None, now_ms: int) -> Derivation:
         span_metrics, service_graph = self.span_metrics, self.service_graph
@@ -160,14 +164,14 @@ class Connectors:
         keeps: list[Callable[[], None]] = []
         if span_metrics is not None and spans is not None:
             cells = span_metrics.measure(spans)
-            parts.append(counted(SPAN_METRICS, 0, cells, now_ms))
+            parts.append(Counted(SPAN_METRICS, 0, cells, now_ms))
             keeps.append(partial(span_metrics.series.histograms[0].add, cells, now_ms))
             if not self._exemplars_later:
                 keeps.append(partial(span_metrics.exemplify, spans, cells))
         if service_graph is not None:
             change = service_graph.measure(spans, now_ms=now_ms)
-            parts.append(counted(SERVICE_GRAPH, 0, change.client, now_ms))
-            parts.append(counted(SERVICE_GRAPH, 1, change.server, now_ms))
+            parts.append(Counted(SERVICE_GRAPH, 0, change.client, now_ms))
+            parts.append(Counted(SERVICE_GRAPH, 1, change.server, now_ms))
             keeps.append(partial(service_graph.add, change, now_ms))
         keeps.append(self._saver())
 
@@ -175,7 +179,7 @@ class Connectors:
             for each in keeps:
                 each()
 
-        return Derivation(series_rows(self._labels(), self._saved), count_rows(parts), keep)
+        return Derivation(series_rows(self._labels(), self._saved), stored_cells(parts), keep)
 
     def _labels(self) -> dict[str, list[Labels]]:
         return {name: part.series.labels for name, part in self._parts.items()}

@@ -17,7 +17,7 @@ _GROWTH = 2  # of the arrays, so that a new series costs nothing on average
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """What one commit adds: k cells, each of one bucket of one series, by series and bucket."""
+    """What one commit adds: k cells, each of one bucket of one series."""
 
     series: Places  # [k]
     bucket: Places  # [k]
@@ -83,7 +83,7 @@ class Histograms:
         Args:
             at_ms: When, of all cells or of each.
         """
-        self._counts[cells.series, cells.bucket] += cells.count
+        np.add.at(self._counts, (cells.series, cells.bucket), cells.count)
         np.add.at(self._sums, cells.series, cells.sum_nano)
         np.maximum.at(self._touched_ms, cells.series, at_ms)
 

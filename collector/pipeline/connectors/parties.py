@@ -25,6 +25,7 @@ class Parties:
     def __init__(self) -> None:
         self._numbers = Numbering()
         self._parties: list[Party] = []
+        self._names: dict[str, Hashes] = {}  # the keys of the few that the code itself names
 
     def get(self, key: int) -> Party | None:
         """None: it is one of more than are remembered."""
@@ -47,7 +48,9 @@ class Parties:
 
     def named(self, name: str) -> int:
         """The key of a party that has but a name."""
-        key = name_keys(np.array([text_hash(name)], np.uint64))
+        key = self._names.get(name)
+        if key is None:
+            key = self._names[name] = name_keys(np.array([text_hash(name)], np.uint64))
         self.remember(key, lambda _: Party(name))
         return int(key[0])
 

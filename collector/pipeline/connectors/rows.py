@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,18 +12,16 @@ from numpy.typing import NDArray
 
 from collector.model.labels import Labels
 from collector.pipeline.connectors.histograms import Cells, Histograms
-from collector.storage.traces.derived import DerivedCount
+from collector.pipeline.connectors.texts import Places
+from collector.storage.traces.derived import CELL, FAMILIES
+from collector.storage.traces.derived import Cells as StoredCells
 
 
 class Counted(NamedTuple):
     family: str
     histogram: int  # which of those that a series has
     cells: Cells
-    at_ms: NDArray[np.int64]  # [cells]
-
-
-def counted(family: str, histogram: int, cells: Cells, at_ms: int) -> Counted:
-    return Counted(family, histogram, cells, np.full(len(cells), at_ms, np.int64))
+    at_ms: int | NDArray[np.int64]  # of all cells or of each
 
 
 def all_counted(family: str, histogram: int, histograms: Histograms) -> Counted:
@@ -36,24 +34,16 @@ def all_counted(family: str, histogram: int, histograms: Histograms) -> Counted:
     return Counted(family, histogram, cells, histograms.touched_ms[series])
 
 
-def count_rows(parts: Sequence[Counted]) -> pa.Table:
-    """As COUNT_COLUMNS."""
-
-    def joined(column: str, kind: type[np.generic]) -> NDArray[np.generic]:
-        return np.concatenate([getattr(part.cells, column) for part in parts]).astype(kind)
-
-    sizes = [len(part.cells) for part in parts]
-    return pa.table(
-        {
-            "family": [part.family for part, size in zip(parts, sizes, strict=True) for _ in range(size)],
-            "series": joined("series", np.uint32),
-            "histogram": np.repeat(np.array([part.histogram for part in parts], np.uint8), sizes),
-            "bucket": joined("bucket", np.uint16),
-            "count": joined("count", np.uint64),
-            "sum": joined("sum_nano", np.float64),
-            "at_ms": np.concatenate([part.at_ms for part in parts]),
-        }
-    )
+def stored_cells(parts: Sequence[Counted]) -> StoredCells:
+    out = np.empty(sum(len(part.cells) for part in parts), CELL)
+    end = 0
+    for part in parts:
+        begin, end = end, end + len(part.cells)
+        here = out[begin:end]
+        here["family"], here["histogram"] = FAMILIES.index(part.family), part.histogram
+        here["series"], here["bucket"] = part.cells.series, part.cells.bucket
+        here["spans"], here["sum"], here["at_ms"] = part.cells.count, part.cells.sum_nano, part.at_ms
+    return out
 
 
 def series_rows(labels: Mapping[str, Sequence[Labels]], after: Mapping[str, int]) -> pa.Table | None:
@@ -69,25 +59,26 @@ def series_rows(labels: Mapping[str, Sequence[Labels]], after: Mapping[str, int]
     return pa.table({"family": family, "series": pa.array(number, pa.uint32()), "labels": text})
 
 
-def restored(counts: Sequence[DerivedCount], series: Mapping[int, int]) -> list[tuple[int, Cells, NDArray[np.int64]]]:
+def restored(cells: StoredCells, family: str, series: Mapping[int, int]) -> Iterator[tuple[int, Cells, Places]]:
     """
-    What was read, by histogram: its cells, and when each was last added to.
+    What was read of a family: histograms, their cells, and when each was last added to.
 
     Args:
         series: The numbers that series have now, by those that they had.
     """
-    found = []
-    for histogram in sorted({each.histogram for each in counts}):
-        rows = [each for each in counts if each.histogram == histogram]
-        cells = Cells(
-            np.array([series[row.series] for row in rows], np.int64),
-            np.array([row.bucket for row in rows], np.int64),
-            np.array([row.spans for row in rows], np.int64),
-            np.array([row.sum for row in rows], np.float64),
-            np.zeros(len(rows), np.int64),
+    number_of = np.zeros(max(series, default=-1) + 1, np.int64)
+    number_of[list(series)] = list(series.values())
+    own = cells[cells["family"] == FAMILIES.index(family)]
+    for histogram in np.unique(own["histogram"]).tolist():
+        here = own[own["histogram"] == histogram]
+        found = Cells(
+            number_of[here["series"]],
+            here["bucket"].astype(np.int64),
+            here["spans"].astype(np.int64),
+            here["sum"],
+            np.zeros(len(here), np.int64),
         )
-        found.append((histogram, cells, np.array([row.at_ms for row in rows], np.int64)))
-    return found
+        yield histogram, found, here["at_ms"]
 
 
 def labels_of_text(text: str) -> Labels:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from collector.model.labels import Labels, labels_of
 from collector.model.series import MetricMetadata
-from collector.model.telemetry import SpanKind, StatusCode
-from collector.pipeline.connectors.columns import CLIENTS, SERVERS, SpanColumns
+from collector.model.telemetry import StatusCode
+from collector.pipeline.connectors.columns import SpanColumns
 from collector.pipeline.connectors.dimensions import Dimension, Readings, Resources, first_of
 from collector.pipeline.connectors.edges import HALF, Halves, Waiting, edge_keys, pair
 from collector.pipeline.connectors.histograms import Cells
@@ -33,7 +33,6 @@ from collector.pipeline.connectors.texts import Hashes, Places, combined
 _SECOND_NANO = 1_000_000_000
 _NAME = "traces_service_graph_request"
 _USER, _NOBODY = "user", "unknown"  # the connector's words
-_MESSAGING = (SpanKind.PRODUCER, SpanKind.CONSUMER)
 _CLIENT, _SERVER = 0, 1  # places in SeriesSet.histograms
 
 
@@ -167,8 +166,7 @@ class ServiceGraph:
 
     def _halves(self, spans: SpanColumns, now_ms: int) -> tuple[Waiting, list[Requests]]:
         """The halves that wait for another, and the requests that need none."""
-        clients = np.flatnonzero(np.isin(spans.kind, CLIENTS))
-        servers = np.flatnonzero(np.isin(spans.kind, SERVERS))
+        clients, servers, messaging = spans.clients, spans.servers, spans.messaging
         of = self._resources.numbers(spans)
         readings = Readings(spans, self._resources, of, resource_keys=(SERVICE,), dimensions=self.options.dimensions)
         self._parties.remember(readings.hashes, lambda row: self._party(readings.labels(row)))
@@ -178,7 +176,7 @@ class ServiceGraph:
             out["key"] = edge_keys(spans.trace_hi[rows], spans.trace_lo[rows], ids[rows])
             out["party"], out["duration"] = readings.hashes[rows], spans.duration_nano[rows]
             out["failed"] = spans.status[rows] == StatusCode.ERROR
-            out["messaging"] = np.isin(spans.kind[rows], _MESSAGING)
+            out["messaging"] = messaging[rows]
             out["deadline"] = now_ms + self.options.ttl_ms
             return out
 

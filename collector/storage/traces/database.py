@@ -160,8 +160,8 @@ class TelemetryDatabase:
 
     def append_derived(self, derivation: Derivation | None) -> None:
         """To be called while `writing`."""
-        for name, table in derived.tables_of(derivation).items():
-            self._append(name, [table])
+        if derivation is not None:
+            derived.append(self._connection, derivation)
 
     def restore(self, batch: SpanBatch | LogBatch) -> int:
         """

@@ -1,34 +1,43 @@
 """
 Counts that are derived from spans, kept beside them: what a commit adds to them is in the transaction of its spans.
 
-So every span that was acknowledged is counted once, whatever happens to the process. A count is a row of its own in
-each commit, as that costs one insert; `rewrite` puts the sums in their place.
+So every span that was acknowledged is counted once, whatever happens to the process. What a commit adds is one row, as
+an insert costs by the row and by the column; `rewrite` puts one row with all sums in the place of many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from collector.model.telemetry import SpanBatch
 from collector.storage.traces.schema import create_table
 
+FAMILIES = ("spanmetrics", "servicegraph")  # by their place, which is stored: never reorder
+CELL = np.dtype(  # of a row's `cells`, packed one after the other
+    [
+        ("family", "u1"),
+        ("histogram", "u1"),  # which of those that a series has
+        ("bucket", "<u2"),
+        ("series", "<u4"),
+        ("spans", "<u8"),
+        ("sum", "<f8"),
+        ("at_ms", "<i8"),  # when the cell was last added to
+    ]
+)
 SERIES_COLUMNS = {"family": "VARCHAR", "series": "UINTEGER", "labels": "VARCHAR"}  # labels are JSON
-COUNT_COLUMNS = {
-    "family": "VARCHAR",
-    "series": "UINTEGER",
-    "histogram": "UTINYINT",
-    "bucket": "USMALLINT",
-    "count": "UBIGINT",
-    "sum": "DOUBLE",
-    "at_ms": "BIGINT",
+_TABLES = {
+    "derived_series": SERIES_COLUMNS,
+    "derived_cells": {"cells": "BLOB"},
+    "derived_layouts": {"family": "VARCHAR", "layout": "VARCHAR"},  # under which a family is counted
 }
-LAYOUT_COLUMNS = {"family": "VARCHAR", "layout": "VARCHAR"}  # under which a family was counted
-_TABLES = {"derived_series": SERIES_COLUMNS, "derived_counts": COUNT_COLUMNS, "derived_layouts": LAYOUT_COLUMNS}
+Cells = NDArray[np.void]  # of CELL
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,7 @@ class Derivation:
     """What is derived from the spans of a commit."""
 
     series: pa.Table | None  # those that are new, as SERIES_COLUMNS
-    counts: pa.Table | None  # as COUNT_COLUMNS
+    cells: Cells
     keep: Callable[[], None]  # to be called once it is durable
 
 
@@ -48,13 +57,10 @@ class Deriver(Protocol):
         ...
 
 
-class DerivedCount(NamedTuple):
-    series: int
-    histogram: int
-    bucket: int
-    spans: int
-    sum: float
-    at_ms: int  # the last time that it was added to
+class Stored(NamedTuple):
+    layouts: dict[str, str]  # by family
+    series: dict[str, dict[int, str]]  # labels by family and number, rising
+    cells: Cells  # several may be of the same bucket
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
@@ -62,44 +68,31 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(create_table(name, columns))
 
 
-def tables_of(derivation: Derivation | None) -> dict[str, pa.Table]:
-    """What to append, by table."""
-    if derivation is None:
-        return {}
-    tables = {"derived_series": derivation.series, "derived_counts": derivation.counts}
-    return {name: table for name, table in tables.items() if table is not None and table.num_rows}
+def append(connection: duckdb.DuckDBPyConnection, derivation: Derivation) -> None:
+    if derivation.series is not None:
+        connection.from_arrow(derivation.series).insert_into("derived_series")
+    if len(derivation.cells):
+        connection.execute("INSERT INTO derived_cells VALUES (?)", [derivation.cells.tobytes()])
 
 
-def read(connection: duckdb.DuckDBPyConnection, family: str, layout: str) -> tuple[dict[int, str], list[DerivedCount]]:
+def read(connection: duckdb.DuckDBPyConnection) -> Stored:
+    series: dict[str, dict[int, str]] = {}
+    for family, number, labels in connection.execute("SELECT * FROM derived_series ORDER BY family, series").fetchall():
+        series.setdefault(family, {})[number] = labels
+    rows = connection.execute("SELECT cells FROM derived_cells").fetchall()
+    layouts = dict(connection.execute("SELECT * FROM derived_layouts").fetchall())
+    return Stored(layouts, series, np.frombuffer(b"".join(row[0] for row in rows), CELL))
+
+
+def rewrite(connection: duckdb.DuckDBPyConnection, layouts: Mapping[str, str], content: Derivation) -> None:
     """
-    The labels of the series of a family, and its counts; nothing if it was counted under another layout.
+    Put all that there is in the place of what is stored.
 
-    Raises:
-        duckdb.Error: it cannot be read.
+    Args:
+        layouts: By family.
     """
-    row = connection.execute("SELECT layout FROM derived_layouts WHERE family = ?", [family]).fetchone()
-    if row is None or row[0] != layout:
-        return {}, []
-    labels = connection.execute("SELECT series, labels FROM derived_series WHERE family = ? ORDER BY series", [family])
-    series = dict(labels.fetchall())
-    sql = """
-        SELECT series, histogram, bucket, sum(count)::BIGINT, sum(sum), max(at_ms) FROM derived_counts
-        WHERE family = ? GROUP BY series, histogram, bucket ORDER BY ALL
-    """
-    return series, [DerivedCount(*each) for each in connection.execute(sql, [family]).fetchall()]
-
-
-def clear(connection: duckdb.DuckDBPyConnection, family: str, layout: str) -> None:
-    """Forget a family, which is counted under `layout` from now on."""
     for name in _TABLES:
-        connection.execute(f"DELETE FROM {name} WHERE family = ?", [family])  # noqa: S608  (ours)
-    connection.execute("INSERT INTO derived_layouts VALUES (?, ?)", [family, layout])
-
-
-def rewrite(connection: duckdb.DuckDBPyConnection, families: Sequence[str], derivation: Derivation) -> None:
-    """Put all that there is of some families in the place of what a number of commits added."""
-    for family in families:
-        for name in ("derived_series", "derived_counts"):
-            connection.execute(f"DELETE FROM {name} WHERE family = ?", [family])  # noqa: S608  (ours)
-    for name, table in tables_of(derivation).items():
-        connection.from_arrow(table).insert_into(name)
+        connection.execute(f"DELETE FROM {name}")  # noqa: S608  (ours)
+    for family, layout in layouts.items():
+        connection.execute("INSERT INTO derived_layouts VALUES (?, ?)", [family, layout])
+    append(connection, content)
