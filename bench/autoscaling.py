@@ -148,9 +148,10 @@ def _ramped(where: DataDir, urls: Urls, arguments: argparse.Namespace) -> list[L
 
 
 def _rate(at_s: float, arguments: argparse.Namespace) -> float:
-    up = min(1.0, at_s / arguments.ramp)
-    down = min(1.0, max(0.0, at_s - arguments.ramp - arguments.hold) / arguments.ramp)
-    return QUIET_BROWSE + (arguments.peak - QUIET_BROWSE) * (up - down)
+    ramp_s, hold_s, peak = float(arguments.ramp), float(arguments.hold), float(arguments.peak)
+    up = min(1.0, at_s / ramp_s)
+    down = min(1.0, max(0.0, at_s - ramp_s - hold_s) / ramp_s)
+    return QUIET_BROWSE + (peak - QUIET_BROWSE) * (up - down)
 
 
 def _look(client: httpx.Client, urls: Urls, at_s: float) -> Look:

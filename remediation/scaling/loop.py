@@ -28,7 +28,7 @@ from remediation.prometheus import Prometheus
 from remediation.scalers.scaler import Replicas, Scaler
 from remediation.scaling.controller import Controller, Floor, ScalingDecision, Seen
 from remediation.scaling.execution import Execution, window_ms
-from remediation.scaling.measurement import measure_now
+from remediation.scaling.measurement import measure_now, missing_telemetry
 from remediation.scaling.outlook import Outlook
 from remediation.store.scalings import Scalings
 
@@ -196,7 +196,7 @@ class ScalingLoop:
                 one.service,
                 decision,
                 findings=measured.findings,
-                missing=measured.missing,
+                missing=missing_telemetry(self._prometheus, one.autoscaler, one.service),
                 now_s=now_s,
             )
         return self._status(one, now_s, replicas, decision, extra)

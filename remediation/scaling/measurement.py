@@ -1,4 +1,4 @@
-"""What telemetry says for one service of an autoscaler: its utilisations, and whether it is there at all."""
+"""What telemetry says of one service of an autoscaler: its utilisations, and whether it is there at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ class Measurement:
     # By metric, in the order of the autoscaler's `tracking`: by replica, one average, or None if nobody knows.
     utilisations: list[Mapping[str, float] | float | None]
     findings: list[Finding]  # the same for the record
-    missing: str | None  # why telemetry counts as missing, by the guard
 
 
 def measure_now(prometheus: Prometheus, autoscaler: Autoscaler, service: str) -> Measurement:
@@ -40,7 +39,7 @@ def measure_now(prometheus: Prometheus, autoscaler: Autoscaler, service: str) ->
             known, value = None, f"no answer: {error}"
         utilisations.append(known)
         findings.append(Finding(f"utilisation:{number}", f"utilisation, target {metric.target:g}", query, value))
-    return Measurement(utilisations, findings, _missing(prometheus, autoscaler, service))
+    return Measurement(utilisations, findings)
 
 
 def _utilisation(metric: Tracking, samples: list[Sample]) -> Mapping[str, float] | float | None:
@@ -59,7 +58,8 @@ def _told(known: Mapping[str, float] | float | None) -> Any:
     return known
 
 
-def _missing(prometheus: Prometheus, autoscaler: Autoscaler, service: str) -> str | None:
+def missing_telemetry(prometheus: Prometheus, autoscaler: Autoscaler, service: str) -> str | None:
+    """Why telemetry counts as missing, by the autoscaler's guard; None if it does not."""
     query = autoscaler.guards.telemetry
     if query is None:
         return None

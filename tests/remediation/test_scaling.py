@@ -21,6 +21,16 @@ policies:
         verify: {within: 5s, hold: 100ms, every: 50ms}
     guards: {cooldown: 0s, patience: 10s, telemetry: 'telemetry{job="{{ target }}"}'}
     scale_in: {replicas: 'wanted{job="{{ target }}"}', stabilisation: 100ms, every: 50ms, to_minimum: true}
+  - name: by-steps
+    match: ['alertname="Stepped"']
+    steps:
+      - name: add replicas
+        scale:
+          value: 'seconds{job="{{ target }}"}'
+          threshold: 0.5
+          steps: [{to: 0.5, add: 1}, {from: 0.5, add: 3}]
+          maximum_step: 9
+        verify: {alert_over: false, query: 'fine{job="{{ target }}"}', within: 5s, hold: 100ms, every: 50ms}
 autoscalers:
   - name: shop
     services: [tracked, steady, alerted, raced, switched, blind]
@@ -246,6 +256,17 @@ def test_explaining_an_alert_tells_what_scaling_does_without_it(scaling_worker, 
     assert [one["guard"] for one in told["guards"]["in"]][-2:] == ["escalation", "blast_radius"]
     assert {one["verdict"] for one in told["guards"]["in"]} == {"pass"}
     assert told["last"] is None or told["last"]["service"] == "steady"
+
+
+def test_alert_is_answered_by_the_size_of_its_breach(scaling_worker, orchestrator, prometheus, alert):
+    orchestrator.add("stepped")
+    prometheus.set("seconds", "stepped", 1.2)
+    prometheus.set("fine", "stepped", lambda: 1.0 if orchestrator.desired("stepped") == 4 else None)
+    (run_id,) = scaling_worker.post(alert("stepped", name="Stepped"))
+    record = scaling_worker.wait_for_state(run_id, "resolved_pending")
+    assert [(one["action"], one["from"], one["to"]) for one in record["actions"]] == [("scale_out", 1, 4)]
+    assert record["evidence"][0]["query"] == 'seconds{job="stepped"}'
+    scaling_worker.post(alert("stepped", name="Stepped", status="resolved"))
 
 
 class LostError(ConnectionError):
