@@ -11,7 +11,7 @@ The checks that a condition can make: their YAML form, what they want in words, 
     remediation: {service, state, evidence: true}   one begun since the injection is in (one of) these states
     remediations_count: {service, at_most: N}       begun since the injection
     no_open_remediation: {service}        none is still at work
-    actions: {service, at_most: N}        actions of remediations begun since the injection
+    actions: {service, action, at_most: N}          actions (of one kind) of remediations begun since the injection
     change_of: {promql, at_least: N…}     what EXPR gives now, less what it gave just before the injection; a counter
                                           of a process that was started again goes down
     restarted: {process}                  it runs, as another process than before the injection
@@ -283,15 +283,18 @@ class RemediationsCount(_Count):
 
 
 class Actions(_Count):
+    action: Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,31}$")] | None = None  # only those of this kind
+
     @property
     def wanted(self) -> str:
-        return f"actions on {self.service} {self.bounds_in_words()}"
+        kind = f" of kind {self.action}" if self.action else ""
+        return f"actions on {self.service}{kind} {self.bounds_in_words()}"
 
     def judge(self, facts: Facts) -> Judgement:
         begun = facts.begun(self.service)
         if begun is None:
             return UNREAD
-        count = sum(len(each.actions) for each in begun)
+        count = sum(self.action in (None, one.action) for each in begun for one in each.actions)
         return Judgement(self.within_bounds(count), str(count), count)
 
 

@@ -47,6 +47,7 @@ class Run(NamedTuple):
     states: Course
     actions: Course = 1
     service: str = ""  # the drill's, if not given
+    kind: str = "scale_out"  # of the actions
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class World:
         if not self._come(run.states[0][0]):
             return None
         service = run.service or self.drill.service
-        action = Action("scale_out", service, "1", "2")
+        action = Action(run.kind, service, "1", "2")
         return Remediation(
             id=f"r{number}",
             service=service,
@@ -151,6 +152,8 @@ UNANSWERED = {"catalog is fast": SLOW, "p99 is back under the threshold": SLOW}
 NO_POLICY = {"desired": 1, "runs": (), "alerts": (Firing(LATENCY, "catalog", 4),)}
 SLOW_P99 = [(0, 0.2), (3, 1.8), (E(8), 0.2)]
 FLAPS = [(0, 0.4), *((3 + 16 * n + half, value) for n in range(12) for half, value in ((0, 2.0), (8, 0.5)))]
+
+ROLLED_BACK = Run(ERRORS, [(16, "verifying"), (38, "resolved")], kind="rollback")
 
 GOOD = {
     "latency-surge": SURGE,
@@ -202,7 +205,7 @@ GOOD = {
             "catalog does not notice": 0,
         },
         alerts=(Firing(ERRORS, "recommendation", 15, 35),),
-        runs=(Run(ERRORS, [(16, "verifying"), (38, "resolved")]),),
+        runs=(ROLLED_BACK,),
     ),
     "poisoned-message": Script(
         values={
@@ -359,13 +362,13 @@ BROKEN = [
     (
         "error-burst",
         "the rollout of the version gone back to",
-        BURST.but(NOT_ROLLED_BACK, runs=(Run(ERRORS, [(16, "verifying")]),)),
+        BURST.but(NOT_ROLLED_BACK, runs=(ROLLED_BACK._replace(states=[(16, "verifying")]),)),
         '"the good version serves alone" failed',
     ),
     (
         "error-burst",
         "verification",
-        BURST.but(runs=(Run(ERRORS, [(16, "acting")]),)),
+        BURST.but(runs=(ROLLED_BACK._replace(states=[(16, "acting")]),)),
         '"the remediation is closed, with evidence" failed',
     ),
     (
@@ -373,6 +376,12 @@ BROKEN = [
         "the worker's restraint",
         BURST.but(desired=[(0, 1), (17, 2)]),
         '"it is not scaled" failed',
+    ),
+    (
+        "error-burst",
+        "the right repair",
+        BURST.but(runs=(ROLLED_BACK._replace(kind="scale_out"),)),
+        '"the worker rolls it back" failed',
     ),
     (
         "poisoned-message",
