@@ -27,7 +27,7 @@ def act_button(
     if who.name == "anonymous":
         url = ui.context.client.request.url
         here = f"{url.path}?{url.query}" if url.query else url.path
-        button.on_click(lambda: ui.navigate.to(f"/sign-in?next={quote(here)}"))
+        button.props(f'href="/sign-in?next={quote(here, safe="")}"')  # a plain link, which needs no script to act
     else:
         button.disable()
     return button.tooltip(f"needs the role {needed_for(act)}")
