@@ -16,6 +16,9 @@ HEADER_TIMEOUT_S = 10.0
 # A body must bring so many bytes in each such time, unless it is us who do not read. Slower than any modem.
 BODY_WINDOW_S = 20.0
 BODY_WINDOW_BYTES = 4096
+# What still comes is read and thrown away for so long: the kernel answers data that nobody reads with a reset, which
+# would overtake the answer.
+LINGER_S = 1.0
 CONNECTION_LIMIT = 512  # for each port; Prometheus's (--web.max-connections)
 
 _TIMED_OUT = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -25,6 +28,7 @@ _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: 
 class PromptConnection(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _brought = 0  # bytes of the body since the timer was set
+    _given_up = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -39,6 +43,8 @@ class PromptConnection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._given_up:
+            return
         if self._timer is None and not self._answering():
             self._expect_headers()  # also for line ends that belong to no request, which the parser does not tell of
         super().data_received(data)
@@ -84,11 +90,20 @@ class PromptConnection(HttpToolsProtocol):
             self._give_up()
 
     def _give_up(self) -> None:
+        self._given_up = True
         if self.transport.is_closing():
             return
-        if self.scope is not None and not (self._answering() and self.cycle.response_started):
-            self.transport.write(_TIMED_OUT)
-        self.transport.close()
+        if self.scope is None or (self._answering() and self.cycle.response_started):
+            self.transport.close()
+            return
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # what the application still says has no place any more
+            self.cycle.message_event.set()
+        self.transport.write(_TIMED_OUT)
+        if self.transport.can_write_eof():  # TLS cannot
+            self.transport.write_eof()
+        self.flow.resume_reading()
+        self._timer = self.loop.call_later(LINGER_S, self.transport.close)
 
     def _disarm(self) -> None:
         if self._timer is not None:

@@ -51,9 +51,9 @@ async def test_slow_clients_are_given_up_on_every_port(collector: RunningCollect
         ]
         good = group.create_task(_good(collector, until=slow))
     assert time.monotonic() - began >= GIVEN_UP_AFTER_S  # no client was turned away at the door
-    assert good.result() > 3
-    answers = [task.result() for task in slow[: 3 * SLOW_CLIENTS : 2]]
-    assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in answers)
+    assert good.result() > 0
+    told = [task.result().partition(b"\r\n")[0] for task in slow[: 3 * SLOW_CLIENTS : 2]]
+    assert {b"HTTP/1.1 408 Request Timeout"} <= set(told) <= {b"HTTP/1.1 408 Request Timeout", b""}
     async with asyncio.timeout(PATIENCE_S):
         while connections(collector) > before:  # noqa: ASYNC110  (the kernel tells no event)
             await asyncio.sleep(0.05)
@@ -75,7 +75,7 @@ async def _slow(port: int, *, talks: bool) -> bytes:
     talking = asyncio.create_task(talk()) if talks else None
     try:
         return await reader.read()
-    except ConnectionResetError:  # it was just sending
+    except ConnectionResetError:  # it was just sending, and the reset has overtaken the answer
         return b""
     finally:
         if talking:

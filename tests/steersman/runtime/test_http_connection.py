@@ -14,7 +14,7 @@ from steersman.runtime import http_connection
 from steersman.runtime.http import Listener, serve
 
 HEADER_TIMEOUT_S = 0.3
-BODY_WINDOW_S = 0.2
+BODY_WINDOW_S = 0.6
 PATIENCE_S = 10.0  # many times the limits, for a busy machine
 
 
@@ -82,7 +82,7 @@ async def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
 
 
 async def test_headers_that_come_byte_by_byte_are_given_up(port: int) -> None:
-    trickle = [bytes([byte]) for byte in HEAD * 20]
+    trickle = [bytes([byte]) for byte in HEAD + b"x-long: " + b"x" * 1000]
     assert (await answer_to(port, *trickle, every_s=0.01)).startswith(b"HTTP/1.1 408 ")
 
 
@@ -95,12 +95,12 @@ async def test_empty_lines_between_requests_hold_no_connection(port: int) -> Non
 
 async def test_a_body_that_stands_still_is_given_up(port: int) -> None:
     trickle = [HEAD + b"content-length: 1000\r\n\r\n", *[b"x"] * 1000]
-    assert (await answer_to(port, *trickle, every_s=0.05)).startswith(b"HTTP/1.1 408 ")
+    assert (await answer_to(port, *trickle, every_s=0.1)).startswith(b"HTTP/1.1 408 ")
 
 
 async def test_a_body_that_gets_on_may_take_its_time(port: int) -> None:
     parts = [HEAD + b"connection: close\r\ncontent-length: 500\r\n\r\n", *[b"x" * 20] * 25]
-    assert (await answer_to(port, *parts, every_s=BODY_WINDOW_S / 8)).endswith(b"\r\n\r\n500")
+    assert (await answer_to(port, *parts, every_s=BODY_WINDOW_S / 20)).endswith(b"\r\n\r\n500")
 
 
 async def test_an_answer_may_take_longer_than_headers_may(port: int) -> None:
@@ -110,13 +110,18 @@ async def test_an_answer_may_take_longer_than_headers_may(port: int) -> None:
     assert b'"now"' in answer
 
 
-async def test_connections_over_the_limit_are_told_to_come_back(port: int) -> None:
+async def test_connections_over_the_limit_are_told_to_come_back(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_connection, "HEADER_TIMEOUT_S", 60.0)
     held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
     answer = await answer_to(port)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 1" in answer
-    for reader, writer in held:
-        assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
+    for _, writer in held:
         writer.close()
-    async with httpx.AsyncClient() as client:
-        assert (await client.post(f"http://127.0.0.1:{port}/length", content=b"12")).json() == 2
+    async with httpx.AsyncClient() as client, asyncio.timeout(PATIENCE_S):
+        while True:
+            answered = await client.post(f"http://127.0.0.1:{port}/length", content=b"12")
+            if answered.status_code == 200:
+                break
+            assert answered.status_code == 503  # the server has not noticed yet
+    assert answered.json() == 2
