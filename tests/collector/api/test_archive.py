@@ -35,7 +35,7 @@ from collector.storage.traces.search import Range
 EVER = Range(0, 2**64 - 1)
 examples = settings(
     deadline=None,
-    max_examples=int(os.environ.get("STEERSMAN_ARCHIVE_EXAMPLES", "6")),
+    max_examples=int(os.environ.get("STEERSMAN_ARCHIVE_EXAMPLES", "4")),
     phases=[phase for phase in Phase if phase is not Phase.shrink],  # each goes through two stores
     suppress_health_check=list(HealthCheck),
 )
