@@ -221,6 +221,10 @@ class SeamStandIn:
                     {"name": "catalog", "desired": count, "ready": count, "minimum": 1, "maximum": 9, "instances": []}
                 ]
             }
+        if parts.path == "/api/v1/services/catalog/version":
+            return 200, {"version": "1.0.0", "history": []}
+        if parts.path == "/api/v1/webhook/alertmanager":
+            return 200, {"accepted": []}
         if parts.path == "/rate":
             if method == "PUT":
                 self._set_rates(body)
@@ -283,7 +287,7 @@ def stand_in(tmp_path: Path) -> Iterator[StandIn]:
             self.end_headers()
             self.wfile.write(payload)
 
-        do_GET = do_PUT = do_DELETE = _handle  # noqa: N815  (http.server's names)
+        do_GET = do_PUT = do_POST = do_DELETE = _handle  # noqa: N815  (http.server's names)
 
         def log_message(self, *_args: object) -> None:
             """Quiet."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import nats
 import pytest
 
-from remediation.drills.bus import publish
+from remediation.drills.bus import flag, publish, set_flag
 from remediation.drills.errors import BrokenAnswerError
 from remediation.drills.injection import Message
 
@@ -59,3 +59,17 @@ async def test_a_bus_that_is_not_there_is_named_without_its_token():
     with pytest.raises(BrokenAnswerError, match="STEERSMAN_NATS_URL") as error:
         await publish(f"nats://127.0.0.1:{free_port()}", TOKEN, MESSAGE)
     assert TOKEN not in str(error.value)
+
+
+async def test_a_flag_is_set_for_a_time_read_and_unset(bus):
+    url, client = bus
+    with pytest.raises(BrokenAnswerError, match=r"did not take shop\.new"):
+        await flag(url, TOKEN, "shop.new")  # nobody reads flags from this bus
+    await client.jetstream().create_key_value(bucket="flags")
+    assert await flag(url, TOKEN, "shop.new") is None
+    await set_flag(url, TOKEN, "shop.new", value=True, ttl_s=60.0)
+    assert await flag(url, TOKEN, "shop.new") is True
+    await set_flag(url, TOKEN, "shop.new", value=None)
+    assert await flag(url, TOKEN, "shop.new") is None
+    await set_flag(url, TOKEN, "shop.new", value=True, ttl_s=0.0)
+    assert await flag(url, TOKEN, "shop.new") is None, "its time is over"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from remediation.drills import stack as stack_module
 from remediation.drills.endpoints import Endpoints
 from remediation.drills.errors import BrokenAnswerError, DrillError, RefusedError, StackUnreachableError
-from remediation.drills.injection import Fault
+from remediation.drills.injection import Alerts, Deploy, Fault
 from remediation.drills.observation import Service
 from remediation.drills.stack import Stack
-from remediation.drills.steps import SetFault, SetLoad
+from remediation.drills.steps import SetFault, SetLoad, SetVersion, Storm
 from remediation.drills.undo import Undo
+from remediation.webhook import Notification
 from steersman.runtime.tokens import read_token
 
 
@@ -137,3 +139,39 @@ def test_what_the_environment_does_not_say_is_at_the_standard_ports():
     assert endpoints.load == "http://127.0.0.1:9"
     assert endpoints.prometheus == "http://127.0.0.1:9090"
     assert endpoints.data_dir.root.name == ".steersman"
+
+
+async def test_a_version_is_deployed_for_a_time_and_the_former_one_comes_back(stack, stand_in):
+    step = SetVersion(Deploy(service="catalog", version="1.1.0"), 115.0)
+    (undo,) = await stack.undo_of([step])
+    assert Undo.from_json(undo.to_json()) == undo
+    assert await stack.inject(step) == "deploy: 1.1.0 of catalog, for 115s at most"
+    assert await stack.undo(undo) == "deploy: 1.0.0 of catalog is back"
+    (_, path, _, deployed), (_, _, _, back) = stand_in.seams.changes()
+    assert path == "/api/v1/services/catalog/version"
+    assert (deployed["version"], back["version"]) == ("1.1.0", "1.0.0")
+    assert time.time() * 1000 + 100_000 < deployed["until_unix_ms"] < time.time() * 1000 + 120_000
+
+
+async def test_a_storm_tells_of_each_alert_once_and_resolves_the_same_ones(stack, stand_in):
+    step = Storm(Alerts(service="catalog", alertname="Slow", count=120), 115.0)
+    (undo,) = await stack.undo_of([step])
+    assert (await stack.inject(step)).startswith("alerts: 120 of Slow for catalog: firing, accepted in ")
+    assert Undo.from_json(undo.to_json()) == undo
+    await stack.undo(undo)
+    told = {"firing": [], "resolved": []}
+    for method, path, bearer, body in stand_in.seams.changes():
+        assert (method, path) == ("POST", "/api/v1/webhook/alertmanager")
+        assert bearer == "Bearer " + read_token(stand_in.endpoints.data_dir.token_file("remediation"))
+        assert Notification.model_validate(body).version == "4"
+        told[body["status"]] += [(alert["fingerprint"], alert["startsAt"]) for alert in body["alerts"]]
+    assert len(set(told["firing"])) == 120
+    assert sorted(told["firing"]) == sorted(told["resolved"])
+
+
+async def test_a_storm_that_the_worker_does_not_take_is_an_error_by_name(stack, stand_in):
+    stand_in.seams.down.add("/api/v1/webhook")
+    step = Storm(Alerts(service="catalog", alertname="Slow", count=1), 115.0)
+    await stack.undo_of([step])
+    with pytest.raises(BrokenAnswerError, match=r"remediation at .* with 503: starting"):
+        await stack.inject(step)

@@ -232,3 +232,21 @@ def test_accepted_alert_is_synced_to_disk(tmp_path):
 def test_store_is_read_while_somebody_writes(store):
     with store.database.writing():
         assert store.records(state=None, service=None, limit=1) == []
+
+
+def test_store_of_an_earlier_version_gets_the_columns_that_were_added_since(tmp_path):
+    path = tmp_path / "store.sqlite"
+    Store.in_file(path).close()
+    with sqlite3.connect(path) as old:
+        for name in ("before", "after"):
+            old.execute(f"ALTER TABLE remediation_actions DROP COLUMN {name}")
+    for _ in range(2):
+        store = Store.in_file(path)
+        store.close()
+    store = Store.in_file(path)
+    accept(store, new_run())
+    rolled = replace(action(kind="rollback"), before="2", after="1")
+    assert intend(store, "f1-1000", State.ACTING, rolled) == rolled
+    (shown,) = store.record("f1-1000")["actions"]
+    assert (shown["action"], shown["from"], shown["to"]) == ("rollback", "2", "1")
+    store.close()
