@@ -101,9 +101,10 @@ def traefik(settings: Settings) -> dict[str, Any]:
 def collector(settings: Settings) -> dict[str, Any]:
     """Prometheus's keys, and Alertmanager's under `alertmanager`. With a Prometheus beside it, it only receives."""
     if settings.backend == PROMETHEUS:
-        return {"global": _EVERY_SECOND}
+        return {"global": _EVERY_SECOND, "connectors": _CONNECTORS}
     return {
         "global": _EVERY_SECOND,
+        "connectors": _CONNECTORS,
         "rule_files": [str(shipped("rules") / "*.yml")],
         "scrape_configs": _scrapes(settings),
         "alertmanager": alertmanager(settings),
@@ -153,6 +154,15 @@ def alertmanager(settings: Settings) -> dict[str, Any]:
     }
 
 
+# Calls, durations and the service graph of the shop's spans, in the buckets of collector/otelcol.yaml.
+_SPAN_BUCKETS_MS = (5, 10, 25, 50, 75, 100, 150, 200, 250, 350, 500, 750, 1000, 1500, 2500, 5000, 10_000)
+_CONNECTORS = {
+    "spanmetrics": {
+        "histogram": {"explicit": {"buckets": [f"{bound}ms" for bound in _SPAN_BUCKETS_MS]}},
+        "metrics_flush_interval": INFRASTRUCTURE_SCRAPE,
+    },
+    "servicegraph": {"metrics_flush_interval": INFRASTRUCTURE_SCRAPE},
+}
 _EVERY_SECOND = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
 
 
