@@ -30,9 +30,14 @@ def target_history(connection: sa.Connection, service: str, run_id: str, now_uni
     here = _COUNTED & (actions.c.target == service)
     # Putting back changes the target as much: who acted right after it would swing it by the worker's own hand.
     undone = (actions.c.action == "undo") & (actions.c.target == service) & actions.c.status.in_(("intended", "done"))
-    latest = sa.select(sa.func.max(actions.c.at_unix_ms))
-    last = latest.where(here | undone, actions.c.run_id != run_id)
-    taken_back = latest.where(undone, actions.c.to_replicas < actions.c.from_replicas)
+    # Not max(): it would read all that was ever done here.
+    latest = sa.select(actions.c.at_unix_ms).order_by(actions.c.at_unix_ms.desc()).limit(1)
+    # One list of what is left out, not two alternatives: of those SQLite would read everything, and sort it.
+    left_out = (RETURNING | AUTOSCALING) - {"undo"}
+    done_here = _DONE & (actions.c.target == service) & actions.c.action.notin_(left_out)
+    last = latest.where(done_here, actions.c.run_id != run_id)
+    shrunk = actions.c.to_replicas < actions.c.from_replicas
+    taken_back = latest.where(undone, shrunk)
     recent = sa.select(sa.func.count()).where(here, actions.c.at_unix_ms > now_unix_ms - HOUR_MS)
     others = (runs.c.service == service) & (runs.c.id != run_id)
     # Only of a run that acted: one that was itself held off must not prolong the hold-off.
@@ -45,11 +50,11 @@ def target_history(connection: sa.Connection, service: str, run_id: str, now_uni
         ended.where(runs.c.state == State.RESOLVED.value, runs.c.finished_at_unix_ms > now_unix_ms - DAY_MS)
     )
     return TargetHistory(
-        last_action_unix_ms=connection.execute(last).scalar_one(),
+        last_action_unix_ms=connection.execute(last).scalar_one_or_none(),
         actions_last_hour=connection.execute(recent).scalar_one(),
         last_escalation=None if escalated is None else (escalated[0], escalated[1]),
         repairs_unix_ms=tuple(sorted(row[1] for row in repairs)),
-        last_undo_unix_ms=connection.execute(taken_back).scalar_one(),
+        last_undo_unix_ms=connection.execute(taken_back).scalar_one_or_none(),
     )
 
 
