@@ -63,7 +63,7 @@ class Block:
     hashes: NDArray[np.uint32] | None  # ascending; None: too many
     intervals: Sequence[Interval]
     received_ms: int
-    spans: int  # how many of them were not indexed before
+    spans: int  # how many of them were not indexed before, at least one
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
@@ -83,14 +83,19 @@ def next_block(cursor: duckdb.DuckDBPyConnection, *, at_least: int = BLOCK_SPANS
     if waiting < max(1, at_least):
         return None
     first, before = _first_waiting(cursor, waiting)
-    rows = f"rowid BETWEEN {first:d} AND {first + BLOCK_SPANS - 1 + before:d}"
-    sql = f"SELECT count(*), max(received_ms), sum(len(attributes)) FROM spans WHERE {rows}"  # noqa: S608  (ours)
-    spans, received_ms, attributes = cursor.execute(sql).fetchone() or (0, 0, 0)
+    width = BLOCK_SPANS + before
+    while True:
+        rows = f"rowid BETWEEN {first:d} AND {first + width - 1:d}"
+        sql = f"SELECT count(*), max(received_ms), sum(len(attributes)) FROM spans WHERE {rows}"  # noqa: S608  (ours)
+        spans, received_ms, attributes = cursor.execute(sql).fetchone() or (0, 0, 0)
+        if spans > before:  # else what was deleted has left a gap here, and the spans that wait lie behind it
+            break
+        width *= 2
     return Block(
         hashes=_hashes(cursor, rows) if attributes <= MAX_ATTRIBUTES else None,
         intervals=_intervals(cursor, rows),
         received_ms=received_ms,
-        spans=max(0, spans - before),
+        spans=spans - before,
     )
 
 
