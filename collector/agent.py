@@ -214,11 +214,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             compression=config.forward.compression,
             timeout_s=config.forward.timeout,
         )
+        endpoint = Endpoint.parse(arguments.forward)
+        if endpoint.is_local and endpoint.port in (arguments.otlp_grpc.port, arguments.otlp_http.port):
+            raise ConfigError(
+                f"--forward {arguments.forward} is this agent itself: other ports, or another URL"
+            )
         asyncio.run(
             run(
                 config,
                 arguments.data_dir.resolve(),
-                Endpoint.parse(arguments.forward),
+                endpoint,
                 access,
                 http=arguments.http,
                 otlp_grpc=arguments.otlp_grpc,

@@ -40,7 +40,9 @@ class HttpDestination:
         )
 
     async def send(self, signal: Signal, request: bytes) -> Answer:
-        headers = {"content-type": PROTOBUF} | ({"authorization": f"Bearer {self._token}"} if self._token else {})
+        headers = {"content-type": PROTOBUF, "accept-encoding": "identity"}
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
         body = _packed(request, self._access.compression)
         if self._access.compression != "none":
             headers["content-encoding"] = self._access.compression
@@ -84,7 +86,7 @@ def _packed(request: bytes, compression: Compression) -> bytes:
 
 async def _bounded(response: httpx.Response) -> bytes:
     content = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > _MAX_ANSWER_BYTES:
             break

@@ -250,6 +250,7 @@ def test_a_configuration_is_read_with_its_units(tmp_path):
     ("flags", "code", "words"),
     [
         (["--forward", "nothing"], 2, "--forward nothing: not http://"),
+        (["--forward", "http://localhost:4318"], 2, "is this agent itself"),
         (["--forward", "http://h", "--forward-token-file", "/nonexistent/token"], 2, "/nonexistent/token"),
         (["--forward", "https://h", "--forward-ca-file", "/nonexistent/ca"], 2, "/nonexistent/ca"),
         (["--forward=http://h", "--config", "/nonexistent.yml"], 2, "/nonexistent.yml"),
