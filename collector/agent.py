@@ -216,9 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         endpoint = Endpoint.parse(arguments.forward)
         if endpoint.is_local and endpoint.port in (arguments.otlp_grpc.port, arguments.otlp_http.port):
-            raise ConfigError(
-                f"--forward {arguments.forward} is this agent itself: other ports, or another URL"
-            )
+            raise ConfigError(f"--forward {arguments.forward} is this agent itself: other ports, or another URL")
         asyncio.run(
             run(
                 config,

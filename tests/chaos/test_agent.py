@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from trace_campaign import RECORDS, Campaign, RunningCollector, free_ports
 
 DOWN_S = float(os.environ.get("STEERSMAN_AGENT_S", "0.8"))
-MOST_S = 0.4 if DOWN_S < 10 else 8.0  # from the first acknowledgement to the kill
+MOST_S = 0.25 if DOWN_S < 10 else 8.0  # from the first acknowledgement to the kill
 DRAINED_WITHIN_S = 60.0 + DOWN_S  # two cores, which the collector and the agent share
 PROTOBUF = {"content-type": "application/x-protobuf"}
 
