@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,25 @@ EVERY_S = 1.0  # how old it may be although nothing has happened: what is waited
 
 
 class LiveReport:
-    """A watcher of a run. A disk that is full is logged, and ends no drill."""
+    """
+    A watcher of a run. A disk that is full is logged, and ends no drill.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        began: When the run did: Unix milliseconds, and the same moment on the engine's clock.
+    """
+
+    def __init__(self, path: Path, began: Callable[[], tuple[int, float]]) -> None:
         self._path = path
-        self._started: tuple[int, float] | None = None  # Unix milliseconds, and the engine's clock
+        self._began = began
         self._written = (0, "", 0.0)  # entries of the timeline, phase, when
 
     def __call__(self, engine: Engine, now: float) -> None:
-        if self._started is None:
-            self._started = time.time_ns() // 1_000_000, now
         entries, phase, before = self._written
         if (entries, phase) == (len(engine.timeline.entries), engine.phase) and now - before < EVERY_S:
             return
         self._written = (len(engine.timeline.entries), engine.phase, now)
         try:
-            report.write_text(json.dumps(_document(engine, *self._started, now)), self._path)
+            report.write_text(json.dumps(_document(engine, *self._began(), now)), self._path)
         except OSError as error:
             log.warning("%s was not written: %s", self._path, error)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 
 from remediation.annotations import Annotator
+from remediation.drills.breaker import Breaker
 from remediation.drills.charts import AFTER_S, BEFORE_S, charts
 from remediation.drills.definition import Definition
 from remediation.drills.endpoints import Endpoints
@@ -17,7 +18,6 @@ from remediation.drills.errors import DrillError
 from remediation.drills.live import LIVE_FILE, LiveReport
 from remediation.drills.lock import LOCK_FILE, DrillLock
 from remediation.drills.report import Report, report_of
-from remediation.drills.stack import Stack
 from remediation.drills.steps import SetLoad
 from remediation.drills.undo import Undo
 
@@ -33,7 +33,7 @@ class DrillRun:
     its rollback, a second one gives up the rollback too, and leaves it to the TTLs and to the next drill.
     """
 
-    def __init__(self, definition: Definition, stack: Stack, lock: DrillLock, *, keep_going: bool = False) -> None:
+    def __init__(self, definition: Definition, stack: Breaker, lock: DrillLock, *, keep_going: bool = False) -> None:
         self.engine = Engine(definition, keep_going=keep_going)
         self._stack = stack
         self._lock = lock
@@ -42,6 +42,7 @@ class DrillRun:
         self._interrupted = asyncio.Event()
         self._interruption = ""
         self._rolling_back: asyncio.Task[None] | None = None
+        self.began = (0, 0.0)  # Unix milliseconds, and the engine's clock
 
     def interrupt(self, why: str) -> None:
         if self._interrupted.is_set() and self._rolling_back is not None:
@@ -56,8 +57,7 @@ class DrillRun:
         """
         for undo in self._lock.left_behind:
             await self._stack.undo(undo)
-        started_at_unix_ms = time.time_ns() // 1_000_000
-        started = time.monotonic()
+        started_at_unix_ms, started = self.began = time.time_ns() // 1_000_000, time.monotonic()
         self.engine.begin(started)
         for undo in self._lock.left_behind:
             self.engine.timeline.add(started, "inject", "left by a killed drill", undo.words)
@@ -146,10 +146,10 @@ async def run_drill(
         DrillError: it could not be run at all; nothing was broken.
     """
     with DrillLock(endpoints.data_dir.drills / LOCK_FILE, definition.name) as lock:
-        async with Stack(endpoints) as stack:
+        async with Breaker(endpoints) as stack:
             await stack.check()
             run = DrillRun(definition, stack, lock, keep_going=keep_going)
-            live = LiveReport(endpoints.data_dir.drills / LIVE_FILE)
+            live = LiveReport(endpoints.data_dir.drills / LIVE_FILE, lambda: run.began)
             with _signals_to(run), closing(live):
                 report = await run.run(_both(live, watcher))
             report = await _with_charts(report, run.engine, stack)
@@ -165,7 +165,7 @@ def _both(first: Watcher, second: Watcher) -> Watcher:
     return watch
 
 
-async def _with_charts(report: Report, engine: Engine, stack: Stack) -> Report:
+async def _with_charts(report: Report, engine: Engine, stack: Breaker) -> Report:
     zero_s = (report.injected_at_unix_ms or report.started_at_unix_ms) / 1000
     end_s = report.started_at_unix_ms / 1000 + report.duration_s + AFTER_S
     asked = [

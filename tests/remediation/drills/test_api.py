@@ -86,10 +86,11 @@ async def test_a_drill_is_started_watched_and_reported(api):
     refused = await api.post(DRILLS, json={"drill": "surge"}, headers=BEARER)
     assert refused.status_code == 409
     assert "surge" in refused.json()["error"]
-    phases, lengths = set(), []
+    phases, lengths, runs = set(), [], set()
     while api.launcher.running:
         if told := (await api.get(f"{DRILLS}/running")).json()["report"]:
             phases.add(told["phase"])
+            runs.add(told["run"])
             lengths.append(len(told["timeline"]))
             assert "verdict" not in told
         await asyncio.sleep(0.02)
@@ -100,6 +101,7 @@ async def test_a_drill_is_started_watched_and_reported(api):
     history = (await api.get(f"{DRILLS}/history")).json()
     run = history["drills"][0]["runs"][0]
     assert run["verdict"] == "PASS"
+    assert runs == {run["run"]}  # who watched it can go on to its report
     found = (await api.get(f"{DRILLS}/reports/{run['run']}")).json()
     assert (found["verdict"], found["score"]) == ("PASS", run["score"])
     assert "A surge" in (await api.get(f"{DRILLS}/reports/{run['run']}/page")).text

@@ -15,13 +15,13 @@ import pytest
 import yaml
 
 from remediation.drills import run as run_module
+from remediation.drills.breaker import Breaker
 from remediation.drills.definition import parse
 from remediation.drills.engine import Engine
 from remediation.drills.errors import DrillRunningError, RefusedError, StackUnreachableError
 from remediation.drills.injection import Victim
 from remediation.drills.lock import LOCK_FILE, DrillLock
 from remediation.drills.run import DrillRun, run_drill
-from remediation.drills.stack import Stack
 from remediation.drills.steps import Kill
 from remediation.drills.undo import Undo
 
@@ -173,7 +173,7 @@ def test_a_signal_ends_the_drill_after_its_rollback(surge_document, stand_in, tm
 async def test_a_second_interruption_gives_up_the_rollback_but_not_its_note(quick, stand_in):
     lock_file = stand_in.endpoints.data_dir.drills / LOCK_FILE
     with DrillLock(lock_file, "surge") as lock:
-        async with Stack(stand_in.endpoints) as stack:
+        async with Breaker(stand_in.endpoints) as stack:
             run = DrillRun(quick(), stack, lock)
 
             def watcher(engine, _now):
@@ -251,7 +251,7 @@ async def test_a_killed_process_is_really_gone(quick, stand_in, child):
 
 async def test_nothing_is_killed_on_another_machine(quick, stand_in, child):
     endpoints = replace(stand_in.endpoints, orchestrator="http://localhost.example:1")
-    async with Stack(endpoints) as stack:
+    async with Breaker(endpoints) as stack:
         with pytest.raises(RefusedError, match="on this machine only"):
             await stack.inject(Kill(Victim(process="worker")))
     assert child.poll() is None

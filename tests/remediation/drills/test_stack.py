@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from remediation.drills import stack as stack_module
+from remediation.drills import breaker, seams
+from remediation.drills.breaker import Breaker
 from remediation.drills.endpoints import Endpoints
 from remediation.drills.errors import BrokenAnswerError, DrillError, RefusedError, StackUnreachableError
 from remediation.drills.injection import Alerts, Deploy, Fault
 from remediation.drills.observation import Service
-from remediation.drills.stack import Stack
 from remediation.drills.steps import SetFault, SetLoad, SetVersion, Storm
 from remediation.drills.undo import Undo
 from remediation.webhook import Notification
@@ -21,7 +21,7 @@ from steersman.runtime.tokens import read_token
 
 @pytest.fixture
 async def stack(stand_in):
-    async with Stack(stand_in.endpoints) as opened:
+    async with Breaker(stand_in.endpoints) as opened:
         yield opened
 
 
@@ -59,7 +59,7 @@ async def test_an_answer_without_its_shape_is_trouble_not_a_crash(stack, stand_i
 
 
 async def test_a_body_beyond_the_limit_is_refused(stack, monkeypatch):
-    monkeypatch.setattr(stack_module, "MAX_BODY_BYTES", 10)
+    monkeypatch.setattr(seams, "MAX_BODY_BYTES", 10)
     seen = await stack.observe([])
     assert "more than 10 bytes" in seen.troubles[0]
 
@@ -91,7 +91,7 @@ async def test_a_fault_is_set_through_the_mesh_and_ended(stack, stand_in):
 
 
 async def test_undoing_asks_again_while_the_stack_is_down(stack, stand_in, monkeypatch):
-    monkeypatch.setattr(stack_module, "UNDO_PAUSE_S", 0.01)
+    monkeypatch.setattr(breaker, "UNDO_PAUSE_S", 0.01)
     stand_in.seams.down.add("/rate")
     with pytest.raises(DrillError, match="503"):
         await stack.undo(Undo.load({"browse": 8.0}), attempts=3)
@@ -113,7 +113,7 @@ async def test_a_load_generator_that_hides_its_rate_stops_the_injection(stack, s
 
 async def test_a_stack_that_is_not_there_is_named_with_its_variable(stand_in):
     endpoints = replace(stand_in.endpoints, orchestrator="http://127.0.0.1:1")
-    async with Stack(endpoints) as stack:
+    async with Breaker(endpoints) as stack:
         with pytest.raises(
             StackUnreachableError, match=r"orchestrator at http://127\.0\.0\.1:1 .STEERSMAN_ORCHESTRATOR_URL"
         ):
@@ -122,7 +122,7 @@ async def test_a_stack_that_is_not_there_is_named_with_its_variable(stand_in):
 
 async def test_a_missing_token_says_where_it_was_looked_for(stand_in):
     stand_in.endpoints.data_dir.token_file("faults").unlink()
-    async with Stack(stand_in.endpoints) as stack:
+    async with Breaker(stand_in.endpoints) as stack:
         with pytest.raises(StackUnreachableError, match=r"faults\.token"):
             await stack.check()
 
