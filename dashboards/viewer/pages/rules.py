@@ -144,6 +144,7 @@ class RulesPage:
     async def _changed(self) -> None:
         self._tried += 1
         mine = self._tried
+        self._tested.content = ""  # it was said of another text
         await asyncio.sleep(SETTLED_S)
         if mine == self._tried:
             await self._try()
