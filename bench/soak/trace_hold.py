@@ -3,7 +3,7 @@ A rate of spans held for ten minutes: memory, CPU and how long an acknowledgemen
 
     python bench/soak/trace_hold.py [--rate 5000] [--seconds 600] [--old-spans 0]
 
-The collector is a process of its own; batches of 512 spans come by gRPC, one after the other, and each is new. With
+The collector is a process of its own; batches of 512 spans come by gRPC, eight at once at most, and each is new. With
 `--old-spans 10000000` so many spans that are out of retention are in the store at the start: they are removed while the
 rate is held, and what that does to the acknowledgements is to be seen. Stops by itself. The exit code is 1 if a batch
 was refused, if fewer than nine tenths of the rate were acknowledged, or if memory grew by more than a fifth in the
@@ -29,9 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"
 from trace_campaign import RunningCollector
 
 from bench.trace_queries import fill
-from bench.traces import BATCH, Target, requests, sender
+from bench.traces import BATCH, Send, Target, requests, sender
 
 PARTS = 10
+AT_ONCE = 8  # batches in flight, as of so many exporters
 GROWTH = 1.2  # of memory, from the middle to the end; DuckDB's buffers vary by some tens of MB
 
 
@@ -40,13 +41,20 @@ async def hold(target: Target, rate: int, seconds: float) -> list[float]:
     process, begun, sent, refused = psutil.Process(target.pid), time.monotonic(), 0, 0
     cpu, latencies_ms, memory = sum(process.cpu_times()[:2]), list[float](), list[float]()
     print(f"{'s':>7}{'spans':>12}{'MB':>7}{'cpu':>6}{'ack ms p50':>12}{'p99':>8}{'worst':>8}")
-    async with sender(target, "grpc") as send:
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(send: Send, body: bytes) -> None:
+        nonlocal refused
+        asked = time.monotonic()
+        refused += not await send(body)
+        latencies_ms.append((time.monotonic() - asked) * 1000)
+        room.release()
+
+    async with sender(target, "grpc") as send, asyncio.TaskGroup() as sending:
         for part in range(1, PARTS + 1):
             while time.monotonic() - begun < seconds * part / PARTS:
-                body = next(requests(BATCH, seed=sent))
-                asked = time.monotonic()
-                refused += not await send(body)
-                latencies_ms.append((time.monotonic() - asked) * 1000)
+                await room.acquire()
+                sending.create_task(one(send, next(requests(BATCH, seed=sent))))
                 sent += BATCH
                 await asyncio.sleep(max(0.0, begun + sent / rate - time.monotonic()))
             memory.append(process.memory_info().rss / 1e6)
