@@ -46,10 +46,6 @@ class Strategy(Enum):
     def escapes(self) -> bool:
         return self in (Strategy.UNDERSCORES_WITH_SUFFIXES, Strategy.UNDERSCORES_WITHOUT_SUFFIXES)
 
-    @property
-    def adds_suffixes(self) -> bool:
-        return self in (Strategy.UNDERSCORES_WITH_SUFFIXES, Strategy.UTF8_WITH_SUFFIXES)
-
 
 class MetricType(Enum):
     COUNTER = "counter"  # a monotonic sum
