@@ -7,7 +7,7 @@ Source: alertmanager/template/template.go.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from glob import glob  # patterns of users are absolute or relative, which Path.glob does not take
 from pathlib import Path
@@ -37,7 +37,7 @@ _WORD = re.compile(r"[^\W_]+(?:[_'.’:]+[^\W_]+)*")  # as cases.Title splits a 
 class NotificationTemplates:
     """
     Args:
-        files: By their names, without folders; later ones override what earlier ones and the defaults define.
+        files: Names, without folders, and contents; later ones override what earlier ones and the defaults define.
 
     Raises:
         TemplateError: one does not parse.
@@ -45,9 +45,9 @@ class NotificationTemplates:
 
     __slots__ = ("_templates",)
 
-    def __init__(self, files: Mapping[str, str] | None = None) -> None:
+    def __init__(self, files: Iterable[tuple[str, str]] = ()) -> None:
         self._templates: dict[str, tuple[Node, ...]] = dict(_defaults().templates)
-        for name, text in (files or {}).items():
+        for name, text in files:
             parsed = _parsed(text, name)
             for defined, nodes in (parsed.templates | {name: parsed.nodes}).items():
                 if not _is_empty(nodes) or defined not in self._templates:
@@ -61,7 +61,7 @@ class NotificationTemplates:
         Raises:
             ConfigError: names the file and what is wrong.
         """
-        files: dict[str, str] = {}
+        files: list[tuple[str, str]] = []  # two folders may each have one of the same name
         for pattern in patterns:
             for found in sorted(glob(str(Path(directory or ".", pattern)))):  # noqa: PTH207
                 path = Path(found)
@@ -70,7 +70,7 @@ class NotificationTemplates:
                     _parsed(text, path.name)
                 except TemplateError as error:
                     raise ConfigError(f"template file {path}: {error}") from None
-                files[path.name] = text
+                files.append((path.name, text))
         return cls(files)
 
     def check(self, text: str) -> None:

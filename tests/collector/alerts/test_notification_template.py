@@ -36,7 +36,7 @@ DATA = template_data(NOTIFICATION)
 
 
 def expand(text: str, files: dict[str, str] | None = None) -> str:
-    return NotificationTemplates(files).text(text, DATA, now_ms=NOW_MS)
+    return NotificationTemplates((files or {}).items()).text(text, DATA, now_ms=NOW_MS)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,15 @@ def test_files_are_found_beside_the_configuration(tmp_path: Path) -> None:
     hook = {"webhook_configs": [{"url": 'http://x/{{ template "own" . }}'}]}
     templates = config(tmp_path, **hook).notification_templates
     assert templates.text('{{ template "own" . }}', DATA, now_ms=NOW_MS) == "firing!"
+
+
+def test_files_of_one_name_in_two_folders_both_count(tmp_path: Path) -> None:
+    for folder, name in (("a", "first"), ("b", "second")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "own.tmpl").write_text(f'{{{{ define "{name}" }}}}{name}{{{{ end }}}}')
+    templates = NotificationTemplates.load(["*/own.tmpl"], tmp_path)
+    text = '{{ template "first" }}{{ template "second" }}'
+    assert templates.text(text, DATA, now_ms=NOW_MS) == "firstsecond"
 
 
 @pytest.mark.parametrize(

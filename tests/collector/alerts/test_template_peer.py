@@ -103,7 +103,7 @@ def rendered(amtool: str, folder: Path, text: str, kind: str) -> str:
 def test_amtool_expands_every_template_to_the_same_text(
     amtool: str, tmp_path: Path, kind: str, texts: list[str]
 ) -> None:
-    templates = NotificationTemplates({"own.tmpl": OWN})
+    templates = NotificationTemplates([("own.tmpl", OWN)])
     expand = templates.html if kind == "html" else templates.text
     theirs = rendered(amtool, tmp_path, SEPARATOR.join(texts), kind).split(SEPARATOR)
     ours = [expand(text, DATA, now_ms=NOW_MS) for text in texts]
