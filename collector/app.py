@@ -37,7 +37,7 @@ from collector.api.rules import rules_router
 from collector.api.status import ProcessStatus, ReloadState, status_router
 from collector.api.traces import traces_router
 from collector.config import CollectorConfig, StorageConfig, load
-from collector.errors import CollectorError, ConfigError
+from collector.errors import CollectorError, ConfigError, TemporaryError
 from collector.model.duration import format_duration
 from collector.model.telemetry import Batch
 from collector.pipeline.admission import Admission
@@ -348,9 +348,10 @@ async def _retain(
 
 async def _index(commit: GroupCommit[Batch], database: TelemetryDatabase) -> None:
     while True:
-        while (block := await asyncio.to_thread(database.next_block)) is not None:
-            await commit.alone(partial(database.keep_block, block))
-        await commit.alone(database.sort_extents)
+        with contextlib.suppress(TemporaryError):  # busy, or the disk is full; searches do without meanwhile
+            while (block := await asyncio.to_thread(database.next_block)) is not None:
+                await commit.alone(partial(database.keep_block, block))
+            await commit.alone(database.sort_extents)
         await asyncio.sleep(INDEX_EVERY_S)
 
 
