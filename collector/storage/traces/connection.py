@@ -4,8 +4,9 @@ The connection to the DuckDB file, encrypted or not.
 DuckDB encrypts what it attaches: blocks, the write-ahead log and what it spills, with AES-256 in Galois/Counter mode,
 and refuses a wrong key. As it is built for Python it does that with mbedTLS, and wants to be told that this is meant:
 its nonces come from a generator that is seeded for each by 64 bits of the kernel's randomness, not by 96. Of a million
-blocks (256 GB) two share a nonce with a probability of 3e-8. The other part of the objection, that keys would be random
-like that too, does not hold here, as the key is given.
+blocks (256 GB) two share a nonce with a probability of 3e-8. The key of the database is given; that of what is spilled,
+which dies with the process, comes from the same generator and so is one of 2^64. See
+docs/adr/0008-encryption-by-the-databases-own-cipher.md.
 """
 
 from __future__ import annotations

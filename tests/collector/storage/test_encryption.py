@@ -21,6 +21,7 @@ from collector.storage.encryption import MARK, EncryptionError, EncryptionKey, c
 from collector.storage.encryption_config import EncryptionConfig
 from collector.storage.metrics.store import MetricStore
 from collector.storage.seal import AesSeal
+from collector.storage.traces.connection import TelemetryConnection
 from collector.storage.traces.database import TelemetryDatabase
 from collector.storage.traces.reader import TraceReader
 
@@ -83,6 +84,22 @@ def test_what_was_encrypted_is_read_again_with_the_key(tmp_path, trace_request):
     assert dict(block.labels[0])["known"] == KNOWN.decode()
     assert block.values.tolist() == [[4.5]]
     metrics.close()
+
+
+@pytest.mark.parametrize(("key", "there"), [(None, True), (KEY, False)])
+def test_what_a_query_spills_is_encrypted_too(tmp_path, key, there):
+    settings = {"threads": 1, "memory_limit": "24MiB", "temp_directory": str(tmp_path / "spill")}
+    connection = TelemetryConnection(tmp_path / "telemetry.duckdb", settings, key)
+    text = f"'{KNOWN.decode()}' || i || repeat('x', 80)"
+    connection.writer.execute(f"CREATE TABLE t AS SELECT hash(i) AS h, {text} AS s FROM range(200000) r(i)")  # noqa: S608
+    cursor = connection.cursor()
+    with cursor.sql("SELECT s, h FROM t ORDER BY h").to_arrow_reader(2048) as rows:
+        next(rows)  # it is sorted, and the others wait in the spill
+        content = on_disk(tmp_path / "spill")
+    assert len(content) > 2_000_000
+    assert (KNOWN in content) is there
+    cursor.close()
+    connection.close()
 
 
 _WRITE_ON = """
