@@ -11,9 +11,8 @@ from functools import partial
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from collector.errors import LimitExceededError, TemporaryError, UnsupportedError
+from collector.errors import TemporaryError, UnsupportedError
 from collector.forward.prepare import prepare
 from collector.forward.record import QueuedRequest
 from collector.forward.sender import Sender
@@ -21,14 +20,9 @@ from collector.pipeline.admission import Admission, Hold
 from collector.pipeline.commit import GroupCommit
 from collector.pipeline.redaction import Redactor
 from collector.pipeline.self_metrics import SelfMetrics
-from collector.receivers.otlp_ingest import Response, Signal
+from collector.receivers.otlp_ingest import Response, Signal, check_size, trace_response
 
 _INLINE_BYTES = 16 << 10  # is read and packed in about the time that it takes to hand it to a thread and back
-_RESPONSES: Mapping[Signal, type[Response]] = {
-    Signal.TRACES: ExportTraceServiceResponse,
-    Signal.LOGS: ExportLogsServiceResponse,
-    Signal.METRICS: ExportMetricsServiceResponse,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +47,7 @@ class ForwardIngest:
         lane = self.lanes.get(signal)
         if lane is None:
             raise UnsupportedError(f"{signal.value} are not forwarded by this agent (forward.signals)")
-        limit = self.admission.limits.max_request_bytes
-        if len(request) > limit:
-            raise LimitExceededError(f"request of {len(request)} bytes exceeds {limit}")
-        hold.to(len(request))
+        check_size(request, self.admission.limits, hold)
         work = partial(prepare, signal, request, redactor=self.redactor, now_ms=time.time_ns() // 1_000_000)
         prepared = work() if len(request) < _INLINE_BYTES else await asyncio.to_thread(work)
         try:
@@ -66,13 +57,6 @@ class ForwardIngest:
             raise
         lane.sender.wake()
         self.counts.accepted(signal.value, transport, prepared.queued.items)
-        response = _RESPONSES[signal]()
-        if prepared.rejected:
-            rejected = sum(prepared.rejected.values())
-            self.counts.refused(signal.value, transport, rejected)
-            self.counts.refused_spans(prepared.rejected)
-            response.partial_success.rejected_spans = rejected
-            response.partial_success.error_message = "; ".join(
-                f"{reason} ({count} spans)" for reason, count in prepared.rejected.items()
-            )
-        return response
+        if signal is Signal.TRACES:
+            return trace_response(prepared.rejected, self.counts, transport)
+        return ExportLogsServiceResponse() if signal is Signal.LOGS else ExportMetricsServiceResponse()

@@ -11,13 +11,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 
 from collector.errors import BadRequestError
 from collector.forward.masking import SecretsSeen, mask
-from collector.forward.record import QueuedRequest, digest_of
+from collector.forward.record import QueuedRequest
 from collector.forward.splitting import count
 from collector.pipeline.intake import Intake
 from collector.pipeline.logs import decode_logs
 from collector.pipeline.redaction import Redactor
 from collector.pipeline.spans import decode_spans
-from collector.receivers.otlp_ingest import REQUEST_TYPES, Signal
+from collector.receivers.otlp_ingest import REQUEST_TYPES, Signal, digest_of
 
 
 @dataclass(frozen=True, slots=True)

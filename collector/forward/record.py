@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import cramjam
 
@@ -54,8 +53,3 @@ class QueuedRequest:
 
     def request(self) -> bytes:
         return bytes(cramjam.zstd.decompress(self.packed, self.size))
-
-
-def digest_of(request: bytes) -> bytes:
-    """128 bits: that two different requests share one is out of the question."""
-    return blake2b(request, digest_size=16).digest()

@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from collector.errors import LimitExceededError
 from collector.model.telemetry import Batch, LogBatch, SpanBatch
-from collector.pipeline.admission import Admission, Hold
+from collector.pipeline.admission import Admission, Hold, Limits
 from collector.pipeline.commit import GroupCommit
 from collector.pipeline.intake import AS_SENT, Intake
 from collector.pipeline.logs import decode_logs
@@ -77,10 +77,7 @@ class OtlpIngest:
         Raises:
             BadRequestError, LimitExceededError, TemporaryError: nothing of it was stored.
         """
-        limit = self.admission.limits.max_request_bytes
-        if len(request) > limit:
-            raise LimitExceededError(f"request of {len(request)} bytes exceeds {limit}")
-        hold.to(len(request))
+        check_size(request, self.admission.limits, hold)
         match signal:
             case Signal.TRACES:
                 return await self._traces(request, transport)
@@ -92,16 +89,7 @@ class OtlpIngest:
     async def _traces(self, request: bytes, transport: str) -> ExportTraceServiceResponse:
         batch = await self._stored(request, decode_spans)
         self.counts.accepted("traces", transport, batch.table.num_rows)
-        response = ExportTraceServiceResponse()
-        if batch.rejected:
-            rejected = sum(batch.rejected.values())
-            self.counts.refused("traces", transport, rejected)
-            self.counts.refused_spans(batch.rejected)
-            response.partial_success.rejected_spans = rejected
-            response.partial_success.error_message = "; ".join(
-                f"{reason} ({count} spans)" for reason, count in batch.rejected.items()
-            )
-        return response
+        return trace_response(batch.rejected, self.counts, transport)
 
     async def _logs(self, request: bytes, transport: str) -> ExportLogsServiceResponse:
         batch = await self._stored(request, decode_logs)
@@ -111,7 +99,7 @@ class OtlpIngest:
     async def _stored(self, request: bytes, decode: _Decode[_Batch]) -> _Batch:
         def decoded() -> _Batch:
             batch = decode(request, received_ms=_now_ms(), intake=self.intake)
-            return replace(batch, digest=_digest(request))
+            return replace(batch, digest=digest_of(request))
 
         with self.commit.coming():
             batch = decoded() if len(request) < _INLINE_BYTES else await asyncio.to_thread(decoded)
@@ -128,7 +116,33 @@ class OtlpIngest:
         return response
 
 
-def _digest(request: bytes) -> bytes:
+def check_size(request: bytes, limits: Limits, hold: Hold) -> None:
+    """
+    Hold the memory of a request.
+
+    Raises:
+        LimitExceededError: it is too large.
+        TemporaryError: too much is in flight.
+    """
+    if len(request) > limits.max_request_bytes:
+        raise LimitExceededError(f"request of {len(request)} bytes exceeds {limits.max_request_bytes}")
+    hold.to(len(request))
+
+
+def trace_response(rejected: Mapping[str, int], counts: SelfMetrics, transport: str) -> ExportTraceServiceResponse:
+    """The answer to spans that were taken, all but those rejected, which it counts."""
+    response = ExportTraceServiceResponse()
+    if rejected:
+        total = sum(rejected.values())
+        counts.refused("traces", transport, total)
+        counts.refused_spans(rejected)
+        response.partial_success.rejected_spans = total
+        reasons = "; ".join(f"{reason} ({count} spans)" for reason, count in rejected.items())
+        response.partial_success.error_message = reasons
+    return response
+
+
+def digest_of(request: bytes) -> bytes:
     """128 bits: that two different requests of a day share one is out of the question."""
     return blake2b(request, digest_size=16).digest()
 

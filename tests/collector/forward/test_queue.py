@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from collector.errors import CollectorError, TemporaryError
 from collector.forward import queue_log
 from collector.forward.queue import DiskQueue, QueueFullError
-from collector.forward.record import ForeignRecordError, QueuedRequest, digest_of
+from collector.forward.record import ForeignRecordError, QueuedRequest
+from collector.receivers.otlp_ingest import digest_of
 from collector.storage.encryption import EncryptionError, EncryptionKey
 from collector.storage.framing import frame
 from collector.storage.seal import AesSeal

@@ -22,10 +22,10 @@ from collector.forward import sender as sender_module
 from collector.forward.destination import Access, Endpoint
 from collector.forward.destination_http import HttpDestination
 from collector.forward.queue import DiskQueue
-from collector.forward.record import QueuedRequest, digest_of
+from collector.forward.record import QueuedRequest
 from collector.forward.refused import RefusedRequests
 from collector.forward.sender import Sender
-from collector.receivers.otlp_ingest import Signal
+from collector.receivers.otlp_ingest import Signal, digest_of
 from collector.storage.seal import Unsealed
 
 PATIENCE_S = 20.0
