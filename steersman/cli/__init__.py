@@ -125,6 +125,19 @@ def restart(
 
 
 @app.command()
+def deploy(
+    service: str,
+    version: Annotated[str | None, typer.Argument(help="One of its versions; without it, tell its history.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is kept in the history.")] = "by hand",
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Deploy a version of a service, replica by replica, or tell which were deployed when."""
+    from steersman.cli.operate import run_deploy
+
+    run_deploy(data_dir, service, version, reason)
+
+
+@app.command()
 def logs(
     service: Annotated[
         str | None, typer.Argument(help="A service, a replica (catalog-1), or collector, worker, traefik, …")

@@ -1,4 +1,4 @@
-"""`scale`, `restart` and `logs`: what an operator does to a running stack."""
+"""`scale`, `restart`, `deploy` and `logs`: what an operator does to a running stack."""
 
 from __future__ import annotations
 
@@ -30,7 +30,20 @@ def run_restart(data_dir: Path, service: str, instance: str | None) -> None:
     print(f"{service}: restarting {instance or 'all replicas in turn'}")
 
 
-def _command(data_dir: Path, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def run_deploy(data_dir: Path, service: str, version: str | None, reason: str) -> None:
+    """Without a version: tell what was deployed when."""
+    path = f"{quote(service, safe='')}/version"
+    if version is None:
+        answer = _command(data_dir, "GET", path, None)
+    else:
+        answer = _command(data_dir, "PUT", path, {"version": version, "by": getpass.getuser(), "reason": reason})
+    known = ", ".join(answer["known"]) or "none"
+    print(f"{service}: {answer['version'] or 'no version of its own'}; it has: {known}")
+    for one in answer["history"]:
+        print(f"  {moment(one['at_unix_ms'])}  {one['version'] or '-'}  by {one['by']}: {one['reason']}")
+
+
+def _command(data_dir: Path, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
     where = DataDir.at(data_dir)
     state = require_state(where)
     token = read_token(where.token_file("orchestrator"))

@@ -57,7 +57,14 @@ def test_help_answers_quickly_because_it_loads_nothing_heavy():
 
 @pytest.mark.parametrize(
     "command",
-    [["down"], ["scale", "catalog", "2"], ["restart", "catalog"], ["remediations"], ["remediation", "show", "x"]],
+    [
+        ["down"],
+        ["scale", "catalog", "2"],
+        ["restart", "catalog"],
+        ["deploy", "catalog"],
+        ["remediations"],
+        ["remediation", "show", "x"],
+    ],
 )
 def test_commands_on_a_stack_say_that_none_runs(steersman: Steersman, tmp_path: Path, command: list[str]):
     done = steersman(*command, "--data-dir", str(tmp_path))
