@@ -9,7 +9,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from collector.errors import CollectorError
+from collector.model.telemetry import SpanBatch
 from collector.pipeline.commit import GroupCommit
 from collector.pipeline.connectors.config import ConnectorsConfig
 from collector.pipeline.connectors.connectors import Connectors, Flush
@@ -19,6 +22,7 @@ from collector.pipeline.self_metrics import SelfMetrics
 from collector.storage.metrics.store import MetricStore
 from collector.storage.traces import derived, held
 from collector.storage.traces.database import TelemetryDatabase
+from collector.storage.traces.derived import Derivation
 
 _log = logging.getLogger(__name__)
 # Until then each commit leaves a row: at ten commits a second 600 of some 15 kB, which a start adds up in 50 ms.
@@ -27,7 +31,11 @@ LAST_FLUSH_WITHIN_S = 2.0  # of the 5 s that a stop may take
 
 
 class SpanProcessing:
-    """Made before the first span is written; `finish` is called after the last one."""
+    """
+    Made before the first span is written; `finish` is called after the last one.
+
+    Implements Deriver, so that a mistake in what is made of spans never keeps the spans themselves from being stored.
+    """
 
     def __init__(
         self,
@@ -55,12 +63,13 @@ class SpanProcessing:
         )
         if sections:
             self._restore()
-            database.deriver = self.connectors
-        self._sampler = None
+            database.deriver = self
+        self.sampler = None
+        self.failures = 0  # commits whose spans are not counted
         with database.writing() as connection:
             held.create(connection)
         if sampling is not None:
-            self._sampler = Sampler(sampling, database, counts, tell=self.connectors.exemplify)
+            self.sampler = Sampler(sampling, database, counts, tell=self.connectors.exemplify)
             database.holding = True
         elif spans := held.release(database):
             _log.info("%s spans that waited for a decision are kept, as there is no tail_sampling any more", spans)
@@ -70,8 +79,8 @@ class SpanProcessing:
         found: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         if self._flush_s:
             found.append(("connectors", partial(self._keep_flushing, commit)))
-        if self._sampler is not None:
-            found.append(("tail sampling", partial(self._sampler.run, commit)))
+        if self.sampler is not None:
+            found.append(("tail sampling", partial(self.sampler.run, commit)))
         return found
 
     def _count(self, counts: SelfMetrics) -> None:
@@ -84,6 +93,9 @@ class SpanProcessing:
             ):
                 counts.counter(f"otelcol_connector_servicegraph_{name}", text, read)
             counts.gauge("steersman_connector_servicegraph_waiting_spans", "Ends of requests.", lambda: graph.waiting)
+        if self._flush_s:
+            text = "Commits whose spans could not be counted; the log says why."
+            counts.counter("steersman_connector_failures", text, lambda: self.failures)
         for name, series in self.connectors.series.items():
             counts.gauge(f"steersman_connector_{name}_series", "Sets of labels.", partial(len, series.labels))
             counts.counter(
@@ -91,6 +103,14 @@ class SpanProcessing:
                 "Counted without all labels.",
                 partial(getattr, series, "overflowed"),
             )
+
+    def derive(self, spans: SpanBatch) -> Derivation:
+        try:
+            return self.connectors.derive(spans)
+        except Exception:
+            self.failures += 1
+            _log.exception("%s spans are stored and not counted", spans.table.num_rows)
+            return Derivation(None, np.empty(0, derived.CELL), lambda: None)
 
     def finish(self) -> None:
         """Flush what was counted last. To be called from no loop's thread, and once nobody writes spans any more."""

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_spans import CLIENT, RECEIVED_MS, Made, decoded
+import yaml
+from made_spans import CLIENT, ERROR, RECEIVED_MS, Made, decoded
 
 from collector.model.labels import Matcher, MatchOp
 from collector.pipeline.commit import GroupCommit
@@ -80,11 +81,11 @@ def test_counts_go_on_after_a_restart(tmp_path):
 
 def test_what_is_on_disk_when_the_process_is_killed_is_counted_once(tmp_path):
     with processing(tmp_path / "a") as (_, database, _store):
-        for number in range(5):
+        for number in range(3):
             database.write([batch(number, name=f"op {number % 2}")])
             image = tmp_path / f"image {number}"  # what a kill at this moment would leave
             shutil.copytree(tmp_path / "a", image, ignore=shutil.ignore_patterns("LOCK"))
-    for number in range(5):
+    for number in range(3):
         with processing(tmp_path / f"image {number}") as (made, database, _store):
             assert sum(totals(made).values()) == 2 * (number + 1)
             database.write([batch(each, name=f"op {each % 2}") for each in range(number + 1)])  # all are sent again
@@ -139,6 +140,46 @@ async def test_all_series_are_written_at_each_flush(tmp_path):
         assert stored(store, CALLS)["op"][-1] == 2
         assert made.counts.registry.get_sample_value("steersman_connector_spanmetrics_series") == 1
     assert {CALLS, "traces_service_graph_request_total"} <= {entry.name for entry in store.metadata()}
+
+
+async def test_exemplars_lead_to_traces_that_are_kept(tmp_path):
+    errors = {"name": "errors", "type": "status_code", "status_code": {"status_codes": ["ERROR"]}}
+    processors = ProcessorsConfig.model_validate({"tail_sampling": {"decision_wait": "1ms", "policies": [errors]}})
+    attributes = {"http.route": "/a", "n": 1, "list": [1, {"b": b"c"}]}
+    spans = [
+        Made(trace=1, name="dropped", attributes=attributes),
+        Made(trace=2, name="kept", attributes=attributes, resource={"zone": "a"}),
+        Made(trace=2, span=2, name="kept", status=ERROR, took_nano=10**9),
+    ]
+    with processing(tmp_path, CONNECTORS, processors) as (made, database, _store):
+        now_ms = time.time_ns() // 1_000_000
+        database.write([decoded(spans, received_ms=now_ms - 1000)])
+        assert not any(table.exemplars for table in made.connectors.flush(now_ms).tables)
+        async with GroupCommit(database.write) as commit:
+            assert await made.sampler.round(commit) == 2
+        tables = made.connectors.flush(now_ms + 1).tables
+        named = {dict(each.labels)["trace_id"] for table in tables for _, each in table.exemplars}
+        assert named == {f"{2:032x}"}
+        assert sum(made.connectors.series["spanmetrics"].histograms[0].counts.ravel()) == 3
+
+
+def test_spans_are_stored_even_if_they_cannot_be_counted(tmp_path, monkeypatch, caplog):
+    with processing(tmp_path) as (made, database, _store):
+        monkeypatch.setattr(made.connectors.span_metrics, "measure", lambda _: 1 / 0)
+        database.write([batch(1)])
+        with database.reading() as cursor:
+            assert cursor.execute("SELECT count(*) FROM spans").fetchall() == [(2,)]
+        assert made.counts.registry.get_sample_value("steersman_connector_failures_total") == 1
+        assert "2 spans are stored and not counted" in caplog.text
+
+
+def test_the_sections_of_the_real_collector_are_taken_as_they_are():
+    content = yaml.safe_load((Path(__file__).parents[2] / "collector" / "otelcol.yaml").read_text())
+    connectors = ConnectorsConfig.model_validate(content["connectors"])
+    assert connectors.spanmetrics.options().buckets_nano[0] == 5_000_000
+    assert connectors.servicegraph.options().ttl_ms == 5000
+    sampling = ProcessorsConfig.model_validate({"tail_sampling": content["processors"]["tail_sampling"]}).tail_sampling
+    assert (sampling.decision_wait, sampling.policies[0].type) == (5.0, "status_code")
 
 
 @pytest.mark.parametrize(
