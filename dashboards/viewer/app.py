@@ -25,6 +25,7 @@ from dashboards.viewer.auth.users import Users
 from dashboards.viewer.grafana_api import grafana_router
 from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.library import Library
+from dashboards.viewer.pages.acting import act_button
 from dashboards.viewer.pages.alert_rule import AlertRulePage
 from dashboards.viewer.pages.alerts import AlertsPage
 from dashboards.viewer.pages.audit import audit_page
@@ -185,7 +186,7 @@ def _add_dashboards(library: Library, store: GrafanaStore, prometheus: Prometheu
                 if await perform(Act.SAVE_DASHBOARD, uid, keep):
                     ui.navigate.to(f"/d/{_document(editor.value).get('uid') or uid}")
 
-            ui.button("Save", on_click=save)
+            act_button("Save", Act.SAVE_DASHBOARD, save, icon="save", look="good")
 
 
 def _add_traces(jaeger: Jaeger, traces: Traces) -> None:

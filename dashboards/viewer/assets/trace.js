@@ -110,7 +110,10 @@
       this.fall.append(axis, this.view);
       if (this.data.left_out) this.fall.append(el('div', 'none', `${this.data.left_out} more spans are not shown`));
       this.body.append(this.fall);
-      this.view.addEventListener('scroll', () => this.draw(), { passive: true });
+      let waiting = 0;  // one drawing for each frame, however many scroll events come
+      this.view.addEventListener('scroll', () => {
+        waiting ||= requestAnimationFrame(() => { waiting = 0; this.draw(); });
+      }, { passive: true });
       this.view.addEventListener('keydown', (event) => this.key(event));
       this.view.addEventListener('click', (event) => this.clicked(event));
       new ResizeObserver(() => this.draw()).observe(this.view);

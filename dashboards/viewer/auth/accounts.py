@@ -6,17 +6,19 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dashboards.errors import SignInError, TooManyAttemptsError
+from dashboards.errors import SignInError, TooManyAttemptsError, UsersError
 from dashboards.viewer.auth.attempts import Attempts
 from dashboards.viewer.auth.roles import Identity, Role
 from dashboards.viewer.auth.sessions import Session, Sessions
 from dashboards.viewer.auth.users import NOBODY, User, Users
 from steersman.runtime.tokens import bearer_matches
 
+log = logging.getLogger(__name__)
 OWNER = "admin"  # who signs in with the stack's own token, unless a user has that name
 MAX_HEADER = 4096
 
@@ -72,12 +74,18 @@ class Accounts:
 
     def of_cookie(self, cookie: str | None) -> Identity:
         """Who has this session now: a role that was changed counts at once, a removed user is nobody."""
+        nobody = Identity("anonymous", self.anonymous)
         session = self.sessions.find(cookie, self.clock()) if cookie else None
-        if session is not None:
+        if session is None:
+            return nobody
+        try:
             user = self.users.get(session.name)
-            if (user is not None or session.name == OWNER) and self._proof(user) == session.proof:
-                return Identity(session.name, user.role if user else Role.ADMIN)
-        return Identity("anonymous", self.anonymous)
+        except UsersError as error:  # who the user is cannot be known, so it is nobody
+            log.error("%s", error)
+            return nobody
+        if (user is not None or session.name == OWNER) and self._proof(user) == session.proof:
+            return Identity(session.name, user.role if user else Role.ADMIN)
+        return nobody
 
     def of_header(self, header: str, client: str) -> Identity:
         """

@@ -64,6 +64,14 @@ def test_a_removed_user_and_a_changed_password_end_their_sessions_and_a_changed_
     assert site.whoami() == "anonymous"
 
 
+def test_a_users_file_that_cannot_be_read_makes_nobody_of_everybody_and_no_error_page(site):
+    site.sign_in("ada", site.accounts.users.put("ada", Role.OPERATOR))
+    assert site.whoami() == "ada"
+    site.accounts.users.path.write_text("{")
+    assert site.whoami() == "anonymous"
+    assert site.sign_in("", TOKEN).status_code == 500
+
+
 def test_wrong_passwords_run_into_a_limit_which_ends_by_itself_and_does_not_say_which_names_there_are(site):
     site.accounts.users.put("ada", Role.OPERATOR, "correct horse battery")
     answers = [site.sign_in("ada", "wrong password").status_code for _ in range(5)]
