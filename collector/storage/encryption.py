@@ -76,7 +76,7 @@ def check_key(data_dir: Path, key: EncryptionKey | None, *, stores: Sequence[str
         there = [name for name in stores if (data_dir / name).exists()]
         if there:
             raise EncryptionError(
-                f"{data_dir} is not encrypted, as {there[0]} is there: export it, and import it into a new folder"
+                f"{data_dir} is not encrypted, as {there[0]} is there: collector.rekey writes it anew with a key"
             )
         replace_file(mark, json.dumps({"cipher": _CIPHER, "key": own}).encode())
     elif not hmac.compare_digest(told, own):

@@ -56,3 +56,8 @@ class AesSeal:
             return self._cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], None)
         except self._broken:
             raise EncryptionError(f"a record of {len(data)} bytes was sealed with another key, or changed") from None
+
+
+def seal_of(key: EncryptionKey | None, purpose: str) -> Seal:
+    """What files are sealed with; as they are without a key."""
+    return Unsealed() if key is None else AesSeal(key, purpose)

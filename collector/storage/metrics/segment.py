@@ -170,14 +170,22 @@ class Chunk:
         except EncryptionError as error:
             raise CorruptChunkError(f"{self.segment.path} at byte {offset}: {error}") from error
 
+    def contents(self) -> list[bytes]:
+        """
+        Every blob, opened.
+
+        Raises:
+            CorruptChunkError: one is not what was written.
+        """
+        ends = self.offset + np.cumsum(self.blobs[:, 0], dtype=np.int64)
+        offsets = [self.offset, *ends[:-1].tolist()]
+        return [self._blob(number, offset) for number, offset in enumerate(offsets)]
+
     def intact(self) -> bool:
-        offset = self.offset
-        for number, length in enumerate(self.blobs[:, 0].tolist()):
-            try:
-                self._blob(number, offset)
-            except CorruptChunkError:
-                return False
-            offset += length
+        try:
+            self.contents()
+        except CorruptChunkError:
+            return False
         return True
 
 

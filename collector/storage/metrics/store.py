@@ -43,14 +43,14 @@ from collector.storage.metrics.segment import SegmentStore
 from collector.storage.metrics.table import SeriesTable
 from collector.storage.metrics.tally import Tally
 from collector.storage.metrics.wal import LoggedExemplar, LoggedHistograms, LogRecord, WriteAheadLog
-from collector.storage.seal import AesSeal, Seal, Unsealed
+from collector.storage.seal import Seal, seal_of
 
 _log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_MS = 2 * 3_600_000  # a file goes as a whole, so this (or an eighth of the retention) is how exact retention is
 CACHE_IDLE_MS = 60_000  # unpacked samples that nobody asked for in this time, or twice it, are forgotten
-_PURPOSE = "the files of metrics"
+PURPOSE = "the files of metrics"  # of the key that is derived for them
 PURGE_EVERY_MS = 3_600_000
 SERIES_LIMIT = 200_000  # at some 1.5 KB of labels and index each, 300 MB
 TARGET_SERIES_LIMIT = 100_000  # half of all: one target gone wrong leaves room for the others
@@ -174,7 +174,7 @@ class MetricStore(StoredSeries):
             target_series_limit=target_series_limit,
             out_of_order_ms=int(out_of_order_s * 1000),
             exemplar_limit=exemplar_limit,
-            seal=Unsealed() if key is None else AesSeal(key, _PURPOSE),
+            seal=seal_of(key, PURPOSE),
             clock=clock,
         )
         store._acquire()

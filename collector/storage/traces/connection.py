@@ -20,6 +20,8 @@ from collector.storage.encryption import EncryptionKey
 _CATALOG = "telemetry"
 _PURPOSE = "the DuckDB file of spans and logs"
 
+_ENCRYPTED = {"force_mbedtls_unsafe": True, "temp_file_encryption": True}
+
 Settings = dict[str, str | bool | int | float | list[str]]
 
 
@@ -35,11 +37,9 @@ class TelemetryConnection:
         if key is None:
             self.writer = duckdb.connect(str(path), config=settings)
             return
-        self.writer = duckdb.connect(config=settings | {"force_mbedtls_unsafe": True, "temp_file_encryption": True})
+        self.writer = duckdb.connect(config=settings | _ENCRYPTED)
         try:
-            named = str(path).replace("'", "''")
-            secret = key.derived(_PURPOSE).hex()
-            self.writer.execute(f"ATTACH '{named}' AS {_CATALOG} (ENCRYPTION_KEY '{secret}', ENCRYPTION_CIPHER 'GCM')")
+            _attach(self.writer, path, _CATALOG, key)
             self.writer.execute(f"USE {_CATALOG}")
         except BaseException:
             self.writer.close()
@@ -53,3 +53,26 @@ class TelemetryConnection:
 
     def close(self) -> None:
         self.writer.close()
+
+
+def copy_file(source: Path, target: Path, *, old: EncryptionKey | None, new: EncryptionKey | None) -> None:
+    """
+    Write all that one file holds, its log with it, into another one under another key.
+
+    Raises:
+        duckdb.Error: it cannot be read with `old`, or is in use.
+    """
+    with duckdb.connect(config={**_ENCRYPTED, "memory_limit": "256MiB", "temp_directory": f"{target}.spill"}) as both:
+        _attach(both, source, "source", old, "READ_ONLY")
+        _attach(both, target, "target", new)
+        both.execute("COPY FROM DATABASE source TO target")
+        both.execute("CHECKPOINT target")
+
+
+def _attach(
+    connection: duckdb.DuckDBPyConnection, path: Path, name: str, key: EncryptionKey | None, *options: str
+) -> None:
+    named = str(path).replace("'", "''")
+    if key is not None:
+        options += (f"ENCRYPTION_KEY '{key.derived(_PURPOSE).hex()}'", "ENCRYPTION_CIPHER 'GCM'")
+    connection.execute(f"ATTACH '{named}' AS {name}" + (f" ({', '.join(options)})" if options else ""))

@@ -151,7 +151,7 @@ def test_another_key_is_refused_and_touches_nothing(tmp_path, trace_request, key
 
 def test_a_folder_that_is_not_encrypted_does_not_become_half_so(tmp_path):
     (tmp_path / "metrics").mkdir()
-    with pytest.raises(EncryptionError, match="is not encrypted, as metrics is there: export it"):
+    with pytest.raises(EncryptionError, match=r"is not encrypted, as metrics is there: collector\.rekey"):
         check_key(tmp_path, KEY, stores=("metrics", "telemetry.duckdb"))
     assert not (tmp_path / MARK).exists()
 
