@@ -19,10 +19,11 @@ import httpx
 import pytest
 from agent_process import RunningAgent
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from trace_campaign import RECORDS, Campaign, RunningCollector, free_ports
+from trace_campaign import Campaign, RunningCollector, free_ports
 
 DOWN_S = float(os.environ.get("STEERSMAN_AGENT_S", "0.8"))
 MOST_S = 0.25 if DOWN_S < 10 else 8.0  # from the first acknowledgement to the kill
+ENOUGH = 4  # requests of each signal
 DRAINED_WITHIN_S = 60.0 + DOWN_S  # two cores, which the collector and the agent share
 PROTOBUF = {"content-type": "application/x-protobuf"}
 
@@ -48,7 +49,7 @@ def test_what_the_agent_acknowledged_reaches_the_destination_once(tmp_path: Path
     campaign = Campaign(destination, seed=5)
     ends = time.monotonic() + DOWN_S
     kills = 0
-    while time.monotonic() < ends or not kills:
+    while time.monotonic() < ends or min(len(campaign.traces.acknowledged), len(campaign.logs.acknowledged)) < ENOUGH:
         with RunningAgent.start(tmp_path / "agent", url, ports=own) as agent:
             asyncio.run(campaign.load(agent, most_s=MOST_S))
             kills += 1
@@ -66,8 +67,6 @@ def test_what_the_agent_acknowledged_reaches_the_destination_once(tmp_path: Path
             assert found == 20, found
             assert _ask(collector, "sum(last_over_time(campaign_number[1h]))", bool) == sum(range(20))
     assert campaign.judge() == []
-    assert len(campaign.traces.acknowledged) * RECORDS > 100
-    assert len(campaign.logs.acknowledged) * RECORDS > 100
     assert campaign.traces.repeated + campaign.logs.repeated > 0 or kills == 1
     assert "Traceback" not in agent.log.read_text()
 
