@@ -54,6 +54,7 @@ soak: $(INSTALLED)  ## Long campaigns, by hand: ten demos in a row, kills, diffe
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(BIN)/steersman demo || exit 1; done
 	$(BIN)/python bench/loop.py --runs 10 --drill slow-dependency
 	STEERSMAN_ALERT_KILLS=50 $(BIN)/pytest -q tests/collector/alerts/test_kill_in_a_storm.py
+	STEERSMAN_AGENT_S=180 $(BIN)/pytest -q tests/chaos/test_agent.py
 	@for campaign in bench/soak/*.py; do echo "$$campaign"; PYTHONPATH=. $(BIN)/python "$$campaign" || exit 1; done
 
 bench: $(INSTALLED)  ## Measure, by hand, on a machine that does nothing else: what docs/benchmarks.md tells
@@ -67,5 +68,5 @@ lock:  ## Pin the dependencies anew, with hashes (needs uv)
 	$(COMPILE) -c constraints-dev.txt -o constraints.txt
 
 clean:  ## Remove the environment, caches and the stack's data
-	rm -rf $(VENV) .steersman .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .steersman .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/interop/javascript/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
