@@ -81,12 +81,13 @@ class Controller:
         steady = all(one.replicas is not None and one.steady for one in found)
         minimum, maximum = self._bounds(seen.replicas)
         floor, why_floor = self._floor(seen.floors, minimum, maximum)
-        known = current if wanted is None else wanted
-        if not steady:
-            known = max(known, current)  # nothing is taken away on what is not known
-        bounded = min(max(known, floor), maximum)
-        if known > maximum:
+        bounded = min(max(current if wanted is None else wanted, floor), maximum)
+        if wanted is not None and wanted > maximum:
             reason += f"; {maximum} is the maximum"
+        if not steady and bounded <= current:
+            # Not remembered: a moment is passed over, and a longer time is a gap, after which the window begins anew.
+            reason += "" if wanted is None else "; nothing is taken away on that"
+            return ScalingDecision("hold", current, current, reason, wanted, floor)
         self._remember(now_s, bounded)
         made = self._decided(now_s, seen, bounded, floor=floor, why_floor=why_floor, reason=reason)
         return ScalingDecision(made[0], current, made[1], made[2], wanted, floor)

@@ -2,8 +2,9 @@
 How many replicas one utilisation asks for.
 
 Source: kubernetes/kubernetes pkg/controller/podautoscaler/replica_calculator.go, calcPlainMetricReplicas: the ratio of
-the mean to its target, a tolerance around 1, and what is not known counted against whatever would be done: nothing is
-added on account of replicas that say nothing, and nothing is taken away.
+the mean to its target, a tolerance around 1, and what is not known counted against whatever would be done. Replicas that
+are silent or starting count as idle where more is wanted, and as loaded to the target where less is; that those that
+start do so too is ours.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Recommendation:
     replicas: int | None
     ratio: float | None  # of utilisation to target, of the replicas that are counted
     reason: str
-    steady: bool = True  # nothing is starting, warming up, missing or lingering: it may be the basis to take away
+    steady: bool = True  # it may be the basis to take away: nobody who should be gone is counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +67,19 @@ def by_replica(tracking: Tracking, told: Told) -> Recommendation:
         return Recommendation(None, None, f"no replica has told of its utilisation for {tracking.warm_up:g} s")
     current = told.desired
     ratio = sum(counted) / len(counted) / tracking.target
-    steady = not (told.starting or told.missing or told.lingering)
+    steady = not told.lingering
     what = f"utilisation {ratio * tracking.target:.3g}, target {tracking.target:g}, over {len(counted)} replicas"
     for count, why in ((told.starting, "starting"), (told.missing, "silent"), (told.lingering, "going")):
         what += f", {count} {why}" if count else ""
     # Of those that are going nobody knows which: their share of the mean is kept, their number is not.
     number = min(len(counted), max(told.ready, 1)) if told.lingering else len(counted)
     corrected = ratio
-    if told.missing or (told.starting and ratio > 1):
-        # Silent ones count as idle where more is wanted, as loaded to the target where less is; starting ones as idle.
-        silent_as = 0.0 if ratio > 1 else 1.0
-        idle = told.starting if ratio > 1 else 0
-        corrected = (ratio * number + silent_as * told.missing) / (number + told.missing + idle)
-        number += told.missing + idle
-        if (ratio < 1 < corrected) or (corrected < 1 < ratio):
+    if unsure := told.missing + told.starting:
+        # Who is silent or starting counts as idle where more is wanted, as loaded to the target where less is.
+        loaded = 0 if ratio > 1 else unsure
+        corrected = (ratio * number + loaded) / (number + unsure)
+        number += unsure
+        if corrected < 1 < ratio:
             return Recommendation(current, ratio, f"{what}: with those it needs no more", steady)
     if abs(corrected - 1) <= tracking.tolerance:
         return Recommendation(current, ratio, f"{what}: within {tracking.tolerance:.0%}", steady)
@@ -101,12 +101,13 @@ def by_average(tracking: Tracking, value: float, *, ready: int, desired: int, se
     if ready < 1:
         return Recommendation(None, None, "no replica is ready, so an average says nothing")
     ratio = value / tracking.target
-    steady = settled and ready == desired
+    steady, starting = settled, max(0, desired - ready)
     what = f"utilisation {value:.3g}, target {tracking.target:g}, over {ready} replicas"
-    what += "" if steady else f", {desired} wanted lately"
+    what += f", {starting} starting" if starting else ""
     if abs(ratio - 1) <= tracking.tolerance:
         return Recommendation(desired, ratio, f"{what}: within {tracking.tolerance:.0%}", steady)
-    wanted = max(1, math.ceil(ratio * ready - _ROUNDING))
+    # What has been asked for already comes still, and counts as loaded to the target where less is wanted.
+    wanted = max(1, math.ceil(ratio * ready + (starting if ratio < 1 else 0) - _ROUNDING))
     if ratio > 1:
-        wanted = max(wanted, desired)  # what has been asked for already comes still
+        wanted = max(wanted, desired)
     return Recommendation(wanted, ratio, f"{what}: {wanted} replicas", steady)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from remediation.policy.autoscaler import Autoscaler
@@ -67,14 +69,32 @@ def after_from(controller, start, end, what):
     return decision
 
 
-def test_what_becomes_unknown_holds_and_is_remembered_for_the_window():
+def test_moment_in_which_nobody_knows_is_passed_over_and_a_longer_one_begins_the_window_anew():
     controller = Controller(autoscaler())
     assert after(controller, 55, seen(0.1, desired=4)).kind == "hold"
     unknown = controller.observe(60, seen(None, desired=4))
     assert (unknown.kind, unknown.wanted) == ("hold", None)
     assert "telemetry says nothing" in unknown.reason
-    assert after_from(controller, 65, 120, seen(0.1, desired=4)).kind == "hold"
-    assert after_from(controller, 120, 130, seen(0.1, desired=4)).kind == "in"
+    assert controller.observe(65, seen(0.1, desired=4)).kind == "in"
+    for second in range(70, 110, 5):
+        assert controller.observe(second, seen(None, desired=4)).kind == "hold"
+    assert after_from(controller, 110, 170, seen(0.1, desired=4)).kind == "hold"
+    assert controller.observe(170, seen(0.1, desired=4)).kind == "in"
+
+
+def test_replicas_that_are_silent_or_starting_are_never_taken_for_idle():
+    controller = Controller(autoscaler(scale_in={"stabilisation": "60s", "cooldown": "0s", "maximum_step": 9}))
+    silent = seen(0.01, desired=8)
+    silent = replace(silent, utilisations=[{"r0": 0.01, "r1": 0.01}])  # six say nothing
+    assert after(controller, 60, silent).to == 7
+    assert after(Controller(autoscaler()), 60, seen(0.01, desired=4, ready=1)).kind == "hold"
+
+
+def test_nothing_is_taken_away_while_somebody_lingers_in_telemetry():
+    lingering = replace(seen(0.1, desired=2), utilisations=[{f"r{n}": 0.1 for n in range(4)}])
+    decision = after(Controller(autoscaler()), 90, lingering)
+    assert (decision.kind, decision.wanted) == ("hold", 1)
+    assert "2 going" in decision.reason
 
 
 def test_of_several_metrics_the_highest_counts_and_an_unknown_one_keeps_replicas():

@@ -33,14 +33,16 @@ def told(*values, cold=0, ready=None, desired=None):
         (told(0.75, 0.75), 3, True),
         (told(0.1 + 0.2, 0.3, 0.3, 0.3, 0.3), 3, True),
         # Starting ones count as idle where more is wanted: what is coming is counted on.
-        (told(1.0, 1.0, ready=2, desired=4), 4, False),
-        (told(1.0, 1.0, 0.0, cold=1), 4, False),  # 2.0 * 2 / 3 is 1.33, of three
-        (told(0.6, 0.6, 0.0, cold=1), 3, False),  # 0.8: less than what is coming, so no more
+        (told(1.0, 1.0, ready=2, desired=4), 4, True),
+        (told(1.0, 1.0, 0.0, cold=1), 4, True),  # 2.0 * 2 / 3 is 1.33, of three
+        (told(0.6, 0.6, 0.0, cold=1), 3, True),  # 0.8: less than what is coming, so no more
         # Silent ones count as idle where more is wanted …
-        (told(1.0, 1.0, ready=3), 4, False),
-        (told(0.8, 0.8, ready=4), 4, False),
+        (told(1.0, 1.0, ready=3), 4, True),
+        (told(0.8, 0.8, ready=4), 4, True),
         # … and as loaded to the target where less is.
-        (told(0.2, 0.2, ready=3), 2, False),  # 0.9 / 3 is 0.3 of 0.5: 1.8 of three
+        (told(0.2, 0.2, ready=3), 2, True),  # 0.9 / 3 is 0.3 of 0.5: 1.8 of three
+        (told(0.2, 0.2, ready=2, desired=3), 2, True),
+        (told(0.01, ready=1, desired=5), 5, True),  # four start: 4.02
         # Of those that linger the number does not count.
         (told(0.9, 0.9, 0.9, ready=2), 4, False),
     ],
@@ -64,10 +66,10 @@ def test_what_nobody_knows_asks_for_nothing(seen):
         (1.0, 3, 3, True, 6, True),
         (0.2, 4, 4, True, 2, True),
         (0.549, 4, 4, True, 4, True),
-        (0.8, 2, 5, True, 5, False),  # 4 would do, and 5 are coming
-        (1.5, 2, 5, True, 6, False),
+        (0.8, 2, 5, True, 5, True),  # 4 would do, and 5 are coming
+        (1.5, 2, 5, True, 6, True),
         (0.2, 4, 4, False, 2, False),
-        (0.2, 3, 4, True, 2, False),
+        (0.2, 3, 4, True, 3, True),  # the one that starts counts as loaded
         (0.5, 0, 4, True, None, None),
         (math.nan, 3, 3, True, None, None),
     ],
