@@ -54,6 +54,8 @@ soak: $(INSTALLED)  ## Long campaigns, by hand: ten demos in a row, kills, diffe
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(BIN)/steersman demo || exit 1; done
 	$(BIN)/python bench/loop.py --runs 10 --drill slow-dependency
 	STEERSMAN_ALERT_KILLS=50 $(BIN)/pytest -q tests/collector/alerts/test_kill_in_a_storm.py
+	STEERSMAN_FLOOD_S=60 $(BIN)/pytest -q tests/chaos/test_otlp_flood.py
+	STEERSMAN_ARCHIVE_EXAMPLES=200 STEERSMAN_FIDELITY_EXAMPLES=500 $(BIN)/pytest -q tests/collector/otlp tests/collector/api/test_archive.py
 	STEERSMAN_AGENT_S=180 $(BIN)/pytest -q tests/chaos/test_agent.py
 	@for campaign in bench/soak/*.py; do echo "$$campaign"; PYTHONPATH=. $(BIN)/python "$$campaign" || exit 1; done
 
