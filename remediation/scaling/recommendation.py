@@ -2,9 +2,9 @@
 How many replicas one utilisation asks for.
 
 Source: kubernetes/kubernetes pkg/controller/podautoscaler/replica_calculator.go, calcPlainMetricReplicas: the ratio of
-the mean to its target, a tolerance around 1, and what is not known counted against whatever would be done. Replicas that
-are silent or starting count as idle where more is wanted, and as loaded to the target where less is; that those that
-start do so too is ours.
+the mean to its target, a tolerance around 1, and what is not known counted against whatever would be done. Replicas
+that are silent or starting count as idle where more is wanted, and as loaded to the target where less is; that those
+that start do so too is ours.
 """
 
 from __future__ import annotations
