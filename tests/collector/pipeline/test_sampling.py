@@ -141,7 +141,7 @@ async def test_of_more_traces_than_may_wait_the_oldest_are_decided_early(sampled
 
 async def test_old_decisions_are_forgotten(sampled):
     made = sampled(ERRORS, decision_cache={"sampled_cache_size": 2, "non_sampled_cache_size": 3})
-    for number in range(1, 11):
+    for number in range(1, 9):
         made.send(Made(trace=number, status=ERROR * (number % 2)))
         await made.after(WAIT_MS)
     held.forget_decisions(made.database, kept=2, dropped=3)

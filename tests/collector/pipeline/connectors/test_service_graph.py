@@ -189,7 +189,7 @@ def end_of(span: Made) -> tuple[bool, int, int, int]:
 one_request = st.lists(ends, min_size=1, max_size=8, unique_by=end_of)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, TTL_MS), one_request), min_size=1, max_size=5))
 def test_the_graph_is_that_of_a_store_that_takes_one_span_at_a_time(requests):
     made, reference, now_ms = graph(), Reference(), RECEIVED_MS

@@ -76,7 +76,7 @@ made_spans = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.lists(made_spans, min_size=1, max_size=30), min_size=1, max_size=4))
 def test_every_span_is_counted_as_if_counted_one_by_one(requests):
     made = counted(connectors(), *(decoded(spans) for spans in requests))
