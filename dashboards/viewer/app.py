@@ -115,6 +115,7 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     ui.run_with(
         app,
         title="Steersman",
+        language="en-US",  # which screen readers are told
         storage_secret=storage_secret,
         session_middleware_kwargs={
             "same_site": "strict",

@@ -56,7 +56,7 @@ async def ask_reason(title: str, text: str, confirm: str, *, typed: str = "", ba
 
         (word or reason).on("keydown.enter", done)
         with ui.row().classes("q-mt-sm"):
-            ui.button(confirm, on_click=done).props(f"no-caps unelevated color={'negative' if bad else 'primary'}")
+            ui.button(confirm, on_click=done).props(f"no-caps {_LOOKS['bad' if bad else 'plain']}")
             ui.button("Cancel", on_click=lambda: dialog.submit(None)).props("no-caps flat")
     answer = await dialog
     dialog.delete()

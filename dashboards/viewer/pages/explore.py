@@ -62,7 +62,7 @@ class ExplorePage:
 
                 expr.on("keydown.enter", run)
                 start.on_value_change(run)
-                ui.button("Run", on_click=run).props("unelevated no-caps color=primary")
+                ui.button("Run", on_click=run).props("outline no-caps color=primary")
             if not self._expr:
                 example = ui.link(EXAMPLE, f"/explore?{urlencode({'expr': EXAMPLE})}").classes("mono")
                 example.tooltip("Try this one")

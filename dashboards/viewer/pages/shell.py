@@ -38,8 +38,9 @@ def page(title: str, here: str) -> Iterator[None]:
     ui.page_title(f"{title} · Steersman")
     ui.add_css(STYLE)
     ui.add_head_html(f"<script>{SCRIPT}</script>")
-    # White text on these, and these as text on white, are told apart well (WCAG AA); dark mode's are in the styles.
-    ui.colors(primary="#1f5fd0", positive="#1f7a45", negative="#b3262b", warning="#8a5a00")
+    # Told apart well (WCAG AA): the first as text on either ground, the others under white text.
+    primary = "#7aa8ff" if is_dark() else "#1f5fd0"
+    ui.colors(primary=primary, positive="#1f7a45", negative="#b3262b", warning="#8a5a00")
     dark = ui.dark_mode(value=is_dark())
 
     def turn() -> None:

@@ -72,7 +72,7 @@ class SearchPage:
 
             for field in (tags, slower):
                 field.on("keydown.enter", search)
-            ui.button("Find", on_click=search).props("unelevated no-caps color=primary")
+            ui.button("Find", on_click=search).props("outline no-caps color=primary")
             found = ui.input(placeholder="trace id").props("outlined dense")
             found.on("keydown.enter", lambda: ui.navigate.to(f"/trace/{(found.value or '').strip()}"))
 
