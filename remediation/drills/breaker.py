@@ -228,4 +228,10 @@ class Breaker(Stack):
 
 def _storm(step: Storm) -> Undo:
     alerts, now = step.alerts, time.time_ns() // 1_000_000
-    return Undo(service=alerts.service, alertname=alerts.alertname, count=alerts.count, starts_at_unix_ms=now)
+    return Undo(
+        service=alerts.service,
+        alertname=alerts.alertname,
+        count=alerts.count,
+        labels=alerts.labels,
+        starts_at_unix_ms=now,
+    )

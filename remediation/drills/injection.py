@@ -144,6 +144,12 @@ class Alerts(Model):
     service: ServiceName
     alertname: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=100)]
     count: Annotated[int, Field(ge=1, le=MAX_ALERTS)]
+    severity: Annotated[str, Field(max_length=100)] = "critical"  # as the rule has it, else nobody finds the rule
+    team: Annotated[str, Field(max_length=100)] | None = None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {"severity": self.severity} | ({"team": self.team} if self.team else {})
 
 
 class Injection(Model):

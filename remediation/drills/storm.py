@@ -27,7 +27,8 @@ def notifications(storm: Undo, status: str) -> Iterator[dict[str, Any]]:
 
 
 def _alert(storm: Undo, status: str, number: int) -> dict[str, Any]:
-    labels = {"alertname": storm.alertname, "service": storm.service, "drill": "storm", "number": str(number)}
+    labels = {"alertname": storm.alertname, "service": storm.service, **storm.labels}
+    labels |= {"drill": "storm", "number": str(number)}
     starts = dt.datetime.fromtimestamp(storm.starts_at_unix_ms / 1000, dt.UTC).isoformat()
     return {
         "status": status,

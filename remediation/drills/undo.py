@@ -23,6 +23,7 @@ class Undo:
     value: Any = None  # of the flag, before; None: it was not set
     alertname: str = ""  # of what the worker was told
     count: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
     starts_at_unix_ms: int = 0
 
     @classmethod
@@ -69,5 +70,6 @@ class Undo:
             value=value.get("value"),
             alertname=str(value.get("alertname", "")),
             count=int(value.get("count", 0)),
+            labels={str(name): str(label) for name, label in value.get("labels", {}).items()},
             starts_at_unix_ms=int(value.get("starts_at_unix_ms", 0)),
         )
