@@ -28,8 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 from agent_process import RunningAgent
 from trace_campaign import RunningCollector, free_ports
-
-from bench.traces import BATCH, EXPORT, PROTOBUF, requests
+from traces import BATCH, EXPORT, PROTOBUF, requests
 
 IN_FLIGHT = 8  # requests of the sender at once
 UNBOUNDED = "forward: {bytes_per_second: 1TiB, queue_size: 64GiB}\n"

@@ -13,7 +13,6 @@ does falls on both. Figures are the process's own processor time.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,9 +22,6 @@ from pathlib import Path
 
 import psutil
 import pyarrow as pa
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
 from traces import BATCH, requests
 
 from collector.pipeline.archived import batch_of

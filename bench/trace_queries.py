@@ -1,7 +1,7 @@
 """
 Searches for traces at 1 and 10 million spans, first and repeated.
 
-    python -m bench.trace_queries [--spans 1000000 10000000] [--repeat 7] [--keep DIR]
+    python bench/trace_queries.py [--spans 1000000 10000000] [--repeat 7] [--keep DIR]
 
 The spans are made by DuckDB itself, in the collector's own schema, of a shop's shape (eight spans a trace, six
 services, 1 % errors) and in the order in which they would have been received. Each question is asked as the API asks

@@ -23,13 +23,12 @@ import httpx
 import numpy as np
 import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
 
 from trace_campaign import RunningCollector
-
-from bench.trace_queries import fill
-from bench.traces import BATCH, Send, Target, requests, sender
+from trace_queries import fill
+from traces import BATCH, Send, Target, requests, sender
 
 PARTS = 10
 AT_ONCE = 8  # batches in flight, as of so many exporters

@@ -12,7 +12,6 @@ import pyarrow as pa
 from collector.model.attributes import Attribute
 from collector.model.ids import SpanId, TraceId
 
-
 # What the semantic conventions ask for when a resource has no service.name (resource/service).
 UNKNOWN_SERVICE = "unknown_service"
 

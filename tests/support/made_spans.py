@@ -53,4 +53,4 @@ def encoded(spans: Sequence[Made]) -> bytes:
             attributes=key_values(made.attributes),
         )
         span.status.code = made.status
-    return request.SerializeToString()
+    return bytes(request.SerializeToString())

@@ -45,7 +45,7 @@ CHURN = 100  # steps after which the series of a target are new ones
 LATE_STEPS = 300  # five hours: the time of a table's samples is sealed, and its file merged, already
 IN_FLIGHT = 4  # appends that wait for the disk together
 WINDOW_S = 3600.0
-OPTIONS = {"retention_s": 90 * 86_400.0, "out_of_order_s": WINDOW_S}
+RETENTION_S = 90 * 86_400.0
 
 
 def values_at(steps: NDArray[np.int64], number: int) -> NDArray[np.float64]:
@@ -93,7 +93,7 @@ def _tables(step: int, names: dict[tuple[str, int], tuple[Labels, ...]]) -> list
 def write(directory: Path, first: int) -> None:
     """Append step after step, and say on the standard output which are acknowledged, until killed."""
     step = first
-    store = MetricStore.open(directory, clock=lambda: now_at(step), **OPTIONS)
+    store = MetricStore.open(directory, clock=lambda: now_at(step), retention_s=RETENTION_S, out_of_order_s=WINDOW_S)
     names: dict[tuple[str, int], tuple[Labels, ...]] = {}
     waiting: deque[tuple[int, Future[AppendOutcome]]] = deque()
     while True:
@@ -145,7 +145,9 @@ class Campaign:
     def judge(self) -> list[str]:
         """What is wrong with the store: lost, changed or invented samples. Empty when all is well."""
         begun = time.monotonic()
-        store = MetricStore.open(self.directory, clock=lambda: now_at(self.next_step), **OPTIONS)
+        store = MetricStore.open(
+            self.directory, clock=lambda: now_at(self.next_step), retention_s=RETENTION_S, out_of_order_s=WINDOW_S
+        )
         self.open_s.append(time.monotonic() - begun)
         try:
             judge = _Judge(store, np.array(self.acknowledged, np.int64), self.next_step)

@@ -56,7 +56,7 @@ def blocks(offset_ms: int) -> list[Block]:
     irregular = ORIGIN_MS + offset_ms + np.cumsum(random.integers(3, 90, 90)).astype(np.int64) * 1000
     return [
         Block(tuple(labels), regular, np.array(rows)),
-        Block(tuple(labelled("patchy", n=str(row)) for row in range(4)), regular, holes),
+        Block(tuple(labelled("patchy", n=str(row)) for row in range(4)), regular, np.asarray(holes, np.float64)),
         Block(
             (labelled("uneven", kind="gauge"), labelled("uneven", kind="level")),
             irregular,

@@ -52,7 +52,7 @@ def trace_request(number: int) -> bytes:
         )
         span.attributes.add(key="db.query.text").value.string_value = _PAYLOAD
         span.attributes.add(key="number").value.int_value = number
-    return request.SerializeToString()
+    return bytes(request.SerializeToString())
 
 
 def log_request(number: int) -> bytes:
@@ -62,7 +62,7 @@ def log_request(number: int) -> bytes:
     records = per_resource.scope_logs.add().log_records
     for place in range(RECORDS):
         records.add(time_unix_nano=START_NANO + number, observed_time_unix_nano=place).body.string_value = _PAYLOAD
-    return request.SerializeToString()
+    return bytes(request.SerializeToString())
 
 
 @dataclass(frozen=True)
