@@ -39,7 +39,9 @@ def test_every_query_is_promql(book):
     queries = []
     for policy in book.policies:
         queries += [one.query or one.exemplars for one in policy.evidence]
-        queries += [step.scale.replicas for step in policy.steps] + [step.verify.query for step in policy.steps]
+        queries += [step.scale.replicas for step in policy.steps if step.scale] + [
+            step.verify.query for step in policy.steps
+        ]
         queries += [policy.guards.telemetry]
         if policy.scale_in:
             queries += [policy.scale_in.replicas, policy.scale_in.when]
