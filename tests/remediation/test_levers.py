@@ -91,7 +91,7 @@ def worker(tmp_path_factory, worker_process, orchestrator, prometheus, nats_serv
     """One for all tests, each with services of its own; who kills it starts it again."""
     folder = tmp_path_factory.mktemp("worker")
     given = {name: [step] for name, step in STEPS.items()} | {"either": [STEPS["rolls"], STEPS["sheds"]]}
-    given["blind"] = [{"name": "one more", "scale": {"replicas": f"wanted{OF_TARGET}"}, "verify": VERIFY}]
+    given["tried"] = [{"name": "one more", "scale": {"replicas": f"wanted{OF_TARGET}"}, "verify": VERIFY}]
     (folder / "policies.yaml").write_text(policies(given))
     running = worker_process(folder, orchestrator, prometheus)
     running.environment = {
@@ -287,14 +287,14 @@ def test_replicas_are_not_replaced_one_after_the_other_until_none_is_left(worker
 def test_what_was_undone_is_not_tried_again_unless_the_load_asks_for_it(
     worker, fires, orchestrator, prometheus, slow_until
 ):
-    slow_until("blind", wanted=0.5, cured_by=3)
-    (first,) = worker.post(fires("blind"))
+    slow_until("tried", wanted=0.5, cured_by=3)
+    (first,) = worker.post(fires("tried"))
     worker.wait_for_state(first, "escalated")
-    assert orchestrator.changes("blind") == [2, 1]
-    again = fires("blind") | {"startsAt": "2036-01-02T03:04:05Z"}
+    assert orchestrator.changes("tried") == [2, 1]
+    again = fires("tried") | {"startsAt": "2036-01-02T03:04:05Z"}
     (second,) = worker.post(again)
     assert "more did not help when it was tried" in worker.wait_for_state(second, "refused")["outcome"]
-    prometheus.set("wanted", "blind", 2.4)
+    prometheus.set("wanted", "tried", 2.4)
     (third,) = worker.post(again | {"startsAt": "2036-01-02T03:05:05Z"})
     worker.wait_for_state(third, "resolved_pending", "resolved")
-    assert orchestrator.changes("blind") == [2, 1, 3]
+    assert orchestrator.changes("tried") == [2, 1, 3]

@@ -33,7 +33,7 @@ policies:
         verify: {alert_over: false, query: 'fine{job="{{ target }}"}', within: 5s, hold: 100ms, every: 50ms}
 autoscalers:
   - name: shop
-    services: [tracked, steady, alerted, raced, switched, blind]
+    services: [tracked, steady, alerted, raced, switched, silent]
     every: 200ms
     tracking: [{utilisation: 'busy{job="{{ target }}"}', per: instance, target: 0.5, warm_up: 200ms}]
     scale_in: {stabilisation: 1s, cooldown: 200ms, maximum_step: 2}
@@ -58,7 +58,7 @@ autoscalers:
 ALONE = """
 autoscalers:
   - name: alone
-    services: [killed-before, killed-after, shared]
+    services: [killed-before, killed-after, inherited]
     every: 200ms
     tracking: [{utilisation: 'busy{job="{{ target }}"}', per: instance, target: 0.5, warm_up: 0s}]
 """
@@ -206,18 +206,18 @@ def test_kill_switch_and_missing_telemetry_refuse_once_and_the_refusal_is_a_reco
         (record,) = records(scaling_worker, "switched")
         assert (record["state"], record["actions"]) == ("refused", [])
         assert record["outcome"].startswith("kill_switch: ada")
-        serve("blind", load=1.2)
+        serve("silent", load=1.2)
         looks = []
-        prometheus.set("telemetry", "blind", lambda: looks.append(1) or float("nan"))
+        prometheus.set("telemetry", "silent", lambda: looks.append(1) or float("nan"))
         scaling_worker.wait_for(lambda: len(looks) >= 5, "five turns")
-        assert len(records(scaling_worker, "blind")) == 1
+        assert len(records(scaling_worker, "silent")) == 1
         assert len(records(scaling_worker, "switched")) == 1
     finally:
         httpx.put(url, json=turn | {"on": False}, headers=AUTHORIZED, trust_env=False).raise_for_status()
     scaling_worker.wait_for(lambda: orchestrator.desired("switched") == 3, "let in")
-    (record,) = records(scaling_worker, "blind")
-    assert record["outcome"] == "telemetry: telemetry of blind is missing or stale"
-    assert orchestrator.changes("blind") == []
+    (record,) = records(scaling_worker, "silent")
+    assert record["outcome"] == "telemetry: telemetry of silent is missing or stale"
+    assert orchestrator.changes("silent") == []
 
 
 def test_scheduled_minimum_needs_no_utilisation(scaling_worker, orchestrator, serve):
@@ -320,16 +320,16 @@ def test_of_two_workers_one_scales_and_the_other_takes_it_over(
             running.launch()
         for running in pair:
             running.wait_until_ready()
-        demand = serve("shared", load=1.2)
-        pair[0].wait_for(lambda: orchestrator.desired("shared") == 3, "scaled out", within_s=20)
-        pair[0].wait_for(lambda: concluded(pair[0], "shared", 1), "concluded")
+        demand = serve("inherited", load=1.2)
+        pair[0].wait_for(lambda: orchestrator.desired("inherited") == 3, "scaled out", within_s=20)
+        pair[0].wait_for(lambda: concluded(pair[0], "inherited", 1), "concluded")
         on_duty, left = sorted(pair, key=lambda one: "autoscale_out" not in (one.directory / "worker.log").read_text())
         assert "autoscale_out" not in (left.directory / "worker.log").read_text()
         on_duty.kill()
         demand["load"] = 2.4
-        left.wait_for(lambda: orchestrator.desired("shared") == 5, "the other scales", within_s=20)
-        left.wait_for(lambda: concluded(left, "shared", 2), "concluded")
-        assert orchestrator.changes("shared") == [3, 5]
+        left.wait_for(lambda: orchestrator.desired("inherited") == 5, "the other scales", within_s=20)
+        left.wait_for(lambda: concluded(left, "inherited", 2), "concluded")
+        assert orchestrator.changes("inherited") == [3, 5]
     finally:
         for running in pair:
             if running.process is not None and running.process.poll() is None:
