@@ -31,9 +31,9 @@ class LatestSamples:
     """
 
     def __init__(self) -> None:
-        self._times_ms: Times = np.full((2, FIRST_IDS), _NONE)
-        self._values: Floats = np.zeros((2, FIRST_IDS))
-        self._known: Mask = np.zeros((2, FIRST_IDS), np.bool_)
+        self._times_ms: Times = np.full((FIRST_IDS, 2), _NONE)
+        self._values: Floats = np.zeros((FIRST_IDS, 2))
+        self._known: Mask = np.zeros((FIRST_IDS, 2), np.bool_)
 
     def saw(self, ids: Ids, timestamps_ms: Times, values: Floats) -> None:
         """
@@ -44,11 +44,17 @@ class LatestSamples:
             values: float64[s, n]; ABSENT where there is no sample.
         """
         self._reserve(ids)
-        tail = is_absent(values[:, -2:])
-        if not tail.any():
+        if is_absent(values[:, -2:]).any():
+            self._saw_with_gaps(ids, timestamps_ms, values)
+        elif len(timestamps_ms) > 1 and (timestamps_ms[-2] > self._times_ms[ids, 0]).all():
+            self._times_ms[ids] = timestamps_ms[:-3:-1]
+            self._values[ids] = values[:, :-3:-1]
+            self._known[ids] = True
+        else:
             for column in range(max(0, len(timestamps_ms) - 2), len(timestamps_ms)):
                 self._put(ids, np.full(len(ids), timestamps_ms[column]), values[:, column])
-            return
+
+    def _saw_with_gaps(self, ids: Ids, timestamps_ms: Times, values: Floats) -> None:
         left = ~is_absent(values)
         rows = np.arange(len(values))
         last = len(timestamps_ms) - 1 - np.argmax(left[:, ::-1], axis=1)
@@ -59,32 +65,32 @@ class LatestSamples:
             self._put(ids[given], timestamps_ms[at[given]], values[given, at[given]])
 
     def _put(self, ids: Ids, times: Times, values: Floats) -> None:
-        newest = self._times_ms[0, ids]
+        newest = self._times_ms[ids, 0]
         later = times > newest
         if not later.all():
-            between = (times < newest) & (times > self._times_ms[1, ids]) & self._known[0, ids]
+            between = (times < newest) & (times > self._times_ms[ids, 1]) & self._known[ids, 0]
             self._set(1, ids[between], times[between], values[between])
             ids, times, values = ids[later], times[later], values[later]
-        self._times_ms[1, ids] = self._times_ms[0, ids]
-        self._values[1, ids] = self._values[0, ids]
-        self._known[1, ids] = self._known[0, ids]
+        self._times_ms[ids, 1] = self._times_ms[ids, 0]
+        self._values[ids, 1] = self._values[ids, 0]
+        self._known[ids, 1] = self._known[ids, 0]
         self._set(0, ids, times, values)
 
     def _set(self, layer: int, ids: Ids, times: Times, values: Floats) -> None:
-        self._times_ms[layer, ids] = times
-        self._values[layer, ids] = values
-        self._known[layer, ids] = True
+        self._times_ms[ids, layer] = times
+        self._values[ids, layer] = values
+        self._known[ids, layer] = True
 
     def not_after(self, ids: Ids, time_ms: int) -> None:
         """These series have samples in a chunk that ends then; which and when is not known here. Before any `saw`."""
         self._reserve(ids)
-        self._times_ms[0, ids] = np.maximum(self._times_ms[0, ids], time_ms)
+        self._times_ms[ids, 0] = np.maximum(self._times_ms[ids, 0], time_ms)
 
     def never(self, ids: Ids) -> None:
         """Of these series something else than floats is stored."""
         self._reserve(ids)
-        self._times_ms[0, ids] = _NEVER
-        self._known[0, ids] = False
+        self._times_ms[ids, 0] = _NEVER
+        self._known[ids, 0] = False
 
     def at(self, ids: Ids, min_ms: int, max_ms: int) -> tuple[Floats, Mask, Mask]:
         """
@@ -93,24 +99,24 @@ class LatestSamples:
         Returns:
             values, whether it is at or after `min_ms`, whether that cannot be told here, [s] each.
         """
-        times, known, values = self._times_ms[0, ids], self._known[0, ids], self._values[0, ids]
+        times, known, values = self._times_ms[ids, 0], self._known[ids, 0], self._values[ids, 0]
         after = times > max_ms
         doubtful = after & ~known
         second = np.flatnonzero(after & known)
         if len(second):
             rows = ids[second]
-            times[second], known[second] = self._times_ms[1, rows], self._known[1, rows]
-            values[second] = self._values[1, rows]
+            times[second], known[second] = self._times_ms[rows, 1], self._known[rows, 1]
+            values[second] = self._values[rows, 1]
         recent = (times >= min_ms) & ~doubtful
         doubtful |= recent & ((times > max_ms) | ~known)
         return values, recent & ~doubtful, doubtful
 
     def _reserve(self, ids: Ids) -> None:
         size = int(ids.max(initial=0)) + 1
-        before = self._known.shape[1]
+        before = len(self._known)
         if size <= before:
             return
         more = max(size, 2 * before) - before
-        self._times_ms = np.concatenate([self._times_ms, np.full((2, more), _NONE)], axis=1)
-        self._values = np.concatenate([self._values, np.zeros((2, more))], axis=1)
-        self._known = np.concatenate([self._known, np.zeros((2, more), np.bool_)], axis=1)
+        self._times_ms = np.concatenate([self._times_ms, np.full((more, 2), _NONE)])
+        self._values = np.concatenate([self._values, np.zeros((more, 2))])
+        self._known = np.concatenate([self._known, np.zeros((more, 2), np.bool_)])
