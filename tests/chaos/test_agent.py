@@ -24,10 +24,10 @@ from trace_campaign import Campaign, RunningCollector, free_ports
 DOWN_S = float(os.environ.get("STEERSMAN_AGENT_S", "0.8"))
 MOST_S = 0.25 if DOWN_S < 10 else 8.0  # from the first acknowledgement to the kill
 ENOUGH = 4  # requests of each signal
-DRAINED_WITHIN_S = 60.0 + DOWN_S  # two cores, which the collector and the agent share
+DRAINED_WITHIN_S = 120.0 + 4 * DOWN_S  # at its rate; a loaded agent takes spans in twice as fast as it sends them on
 PROTOBUF = {"content-type": "application/x-protobuf"}
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180 + 4 * DOWN_S)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300 + 12 * DOWN_S)]
 
 
 def metric_request(number: int) -> bytes:
