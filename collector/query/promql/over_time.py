@@ -80,10 +80,11 @@ def apply(
 
 
 def _note_names(frame: Frame, notes: Annotations, start: int) -> None:
-    names = list(map(name_of, frame.labels))
-    for name in dict.fromkeys(names):
-        if any(frame.present[row].any() for row, one in enumerate(names) if one == name):
-            notes.possible_non_counter(name, start)
+    names: dict[str, None] = {}
+    for row in np.flatnonzero(frame.present.any(axis=1)).tolist():
+        names[name_of(frame.labels[row])] = None
+    for name in names:
+        notes.possible_non_counter(name, start)
 
 
 def _of_histograms(name: str, windows: HistogramWindows, notes: Annotations, start: int) -> Frame:
