@@ -8,13 +8,12 @@ import contextlib
 import fcntl
 import logging
 import os
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
-from prometheus_client import disable_created_metrics
 from starlette.applications import Starlette
 
 from collector.api.process import process_app
@@ -33,7 +32,7 @@ from collector.pipeline.self_metrics import SelfMetrics
 from collector.receivers.otlp_grpc import STOP_GRACE_S, otlp_grpc_server
 from collector.receivers.otlp_http import otlp_http_app
 from collector.receivers.otlp_ingest import Signal
-from collector.serving import STOP_WITHIN_S, Address, keep_running, serve_until_stopped
+from collector.serving import STOP_WITHIN_S, Address, ended, keep_running, serve_until_stopped
 from collector.storage.encryption import check_key
 from collector.storage.seal import AesSeal, Seal, Unsealed
 from steersman.runtime.http import Listener
@@ -202,11 +201,8 @@ def _arguments() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the agent until it is told to stop. 0: stopped; 1: could not start; 2: wrong configuration."""
     arguments = _arguments().parse_args(argv)
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, which nobody asks for
-    logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "httpcore"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    try:
+
+    def start() -> Coroutine[Any, Any, None]:
         config = load_agent_config(arguments.config)
         access = Access(
             token_file=arguments.forward_token_file,
@@ -217,22 +213,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         endpoint = Endpoint.parse(arguments.forward)
         if endpoint.is_local and endpoint.port in (arguments.otlp_grpc.port, arguments.otlp_http.port):
             raise ConfigError(f"--forward {arguments.forward} is this agent itself: other ports, or another URL")
-        asyncio.run(
-            run(
-                config,
-                arguments.data_dir.resolve(),
-                endpoint,
-                access,
-                http=arguments.http,
-                otlp_grpc=arguments.otlp_grpc,
-                otlp_http=arguments.otlp_http,
-                config_dir=arguments.config.resolve().parent if arguments.config else Path(),
-            )
+        return run(
+            config,
+            arguments.data_dir.resolve(),
+            endpoint,
+            access,
+            http=arguments.http,
+            otlp_grpc=arguments.otlp_grpc,
+            otlp_http=arguments.otlp_http,
+            config_dir=arguments.config.resolve().parent if arguments.config else Path(),
         )
-    except ConfigError as error:
-        print(f"collector: {error}", file=sys.stderr)
-        return 2
-    except (OSError, CollectorError) as error:
-        print(f"collector: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return ended(arguments.log_level, start)

@@ -17,9 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import uvloop
 from fastapi import FastAPI
-from prometheus_client import disable_created_metrics
 from starlette.applications import Starlette
 
 from collector.alerting import Alerting, recorded_by
@@ -37,7 +35,7 @@ from collector.api.rules import rules_router
 from collector.api.status import ProcessStatus, ReloadState, status_router
 from collector.api.traces import traces_router
 from collector.config import CollectorConfig, StorageConfig, load
-from collector.errors import CollectorError, ConfigError, TemporaryError
+from collector.errors import ConfigError, TemporaryError
 from collector.model.duration import format_duration
 from collector.model.telemetry import Batch
 from collector.pipeline.admission import Admission
@@ -57,7 +55,7 @@ from collector.receivers.scrape import ScrapeManager
 from collector.reload import ConfigInForce
 from collector.rules.manager import RuleManager
 from collector.rules.rule_files import RuleFiles
-from collector.serving import STOP_WITHIN_S, Address, keep_running, serve_until_stopped
+from collector.serving import STOP_WITHIN_S, Address, ended, keep_running, serve_until_stopped
 from collector.storage.encryption import check_key
 from collector.storage.logs import LogReader
 from collector.storage.metrics.store import MetricStore
@@ -455,10 +453,6 @@ def _arguments() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the collector until it is told to stop. 0: stopped; 1: could not start; 2: wrong configuration."""
     arguments = _arguments().parse_args(argv)
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, which nobody asks for
-    logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "httpcore"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     http: Address = arguments.http
     addresses = Addresses(
         http=http,
@@ -467,22 +461,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         jaeger=arguments.jaeger,
         alertmanager=arguments.alertmanager,
     )
-    external_url = (arguments.external_url or f"http://{http.host}:{http.port}").rstrip("/")
-    try:
-        uvloop.run(
-            run(
-                load(arguments.config),
-                arguments.data_dir.resolve(),
-                addresses,
-                external_url=external_url,
-                token_file=arguments.token_file,
-                alertmanager_token_file=arguments.alertmanager_token_file,
-            )
-        )
-    except ConfigError as error:
-        print(f"collector: {error}", file=sys.stderr)
-        return 2
-    except (OSError, CollectorError) as error:
-        print(f"collector: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return ended(
+        arguments.log_level,
+        lambda: run(
+            load(arguments.config),
+            arguments.data_dir.resolve(),
+            addresses,
+            external_url=(arguments.external_url or f"http://{http.host}:{http.port}").rstrip("/"),
+            token_file=arguments.token_file,
+            alertmanager_token_file=arguments.alertmanager_token_file,
+        ),
+    )

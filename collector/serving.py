@@ -5,9 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
+import uvloop
+from prometheus_client import disable_created_metrics
+
+from collector.errors import CollectorError, ConfigError
 from steersman.runtime.http import Listener, serve
 
 _log = logging.getLogger(__name__)
@@ -27,6 +33,28 @@ class Address:
         if not port.isdecimal() or int(port) > 65535:
             raise argparse.ArgumentTypeError(f"{text!r} is not host:port with a port from 0 to 65535")
         return cls(host.strip("[]") or "127.0.0.1", int(port))
+
+
+def ended(log_level: str, start: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    """
+    Run one of the two until it is told to stop. 0: stopped; 1: could not start; 2: wrong configuration.
+
+    Args:
+        start: Reads the configuration too, so that what is wrong with it is told in the same way.
+    """
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, which nobody asks for
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        uvloop.run(start())
+    except ConfigError as error:
+        print(f"collector: {error}", file=sys.stderr)
+        return 2
+    except (OSError, CollectorError) as error:
+        print(f"collector: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
