@@ -130,7 +130,7 @@ def test_stack_comes_up_with_what_was_deployed_last(settings: Settings, first_ms
 
 
 async def test_weights_move_the_requests_between_zones_and_a_dead_zone_fails_over(
-    start_fleet, settings: Settings, client
+    start_fleet, settings: Settings, client, monkeypatch
 ):
     url = f"{settings.urls.web}/catalog/things"
     async with start_fleet(desired=2, zones=("a", "b")) as fleet:
@@ -143,6 +143,7 @@ async def test_weights_move_the_requests_between_zones_and_a_dead_zone_fails_ove
         with pytest.raises(OutOfBoundsError, match="zones a, c; its zones are a, b"):
             fleet.controls.shift("catalog", {"a": 1, "c": 1})
         victim = fleet.describe("catalog")["instances"][1]
+        monkeypatch.setenv("DUMMY_READY_AFTER_S", "2")  # what comes in its place leaves the zone empty for a while
         os.kill(victim["pid"], signal.SIGKILL)
         async with asyncio.timeout(10):  # zone a serves until b is back, and then b alone again
             while "catalog-1" not in await answers(client, url):
