@@ -1,0 +1,1 @@
+"""What each command takes; what it needs is imported when it runs."""
