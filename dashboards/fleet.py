@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as grafana
 
-from dashboards.shapes import ROW_TO_SERVICE, TO_SERVICE, WIDTH, board, chart, choice, dependencies, number, query, rows
+from dashboards.shapes import (
+    ROW_TO_SERVICE,
+    TO_SERVICE,
+    WIDTH,
+    board,
+    chart,
+    choice,
+    dependencies,
+    number,
+    or_quiet,
+    query,
+    rows,
+)
 from dashboards.shapes import latest as newest
 
 UID = "steersman-fleet"
 SERVICES = 'job=~"$service"'
+BETWEEN = 'client!="user"'  # the first server of a trace is called by `user`
 
 
 def dashboard() -> grafana.Dashboard:
@@ -145,6 +158,32 @@ def dashboard() -> grafana.Dashboard:
                 "Requests that wait for a free worker, by service.",
                 "none",
                 query(f"sum by (job) (worker_pool_queue_depth{{{SERVICES}}})"),
+            )
+        )
+        .with_panel(
+            chart(
+                "Calls between services",
+                "99th percentile of the calls that one makes to another, as the caller sees them.",
+                "s",
+                query(
+                    "histogram_quantile(0.99, sum by (client, server, le)"
+                    f" (rate(traces_service_graph_request_client_seconds_bucket{{{BETWEEN}}}[1m])))",
+                    "{{client}} → {{server}}",
+                ),
+            )
+        )
+        .with_panel(
+            chart(
+                "Failed calls between services",
+                "Calls a second that failed, by who called whom.",
+                "reqps",
+                query(
+                    or_quiet(
+                        f"sum by (client, server) (rate(traces_service_graph_request_failed_total{{{BETWEEN}}}[1m]))",
+                        "client",
+                    ),
+                    "{{client}} → {{server}}",
+                ),
             )
         )
         .with_panel(

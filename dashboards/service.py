@@ -12,8 +12,11 @@ from dashboards.shapes import (
     chart,
     choice,
     heat,
+    latest,
+    link,
     number,
     query,
+    rows,
     states,
     traces,
 )
@@ -21,6 +24,8 @@ from dashboards.shapes import (
 UID = "steersman-service"
 OF = 'job=~"$service"'
 REPLICA = f'{OF},instance=~"$instance"'
+SPANS = 'service_name=~"$service"'
+TO_TRACES = link("Its traces", "/traces?service=${service}&operation=${__data.fields.Operation}")
 
 
 def dashboard() -> grafana.Dashboard:
@@ -227,17 +232,49 @@ def _right_axis() -> list[DynamicConfigValue]:
 
 
 def _called(made: grafana.Dashboard) -> grafana.Dashboard:
-    client = f"http_client_request_duration_seconds_bucket{{{OF}}}"
+    calls = "traces_span_metrics_calls_total"
+    took = "traces_span_metrics_duration_milliseconds"
+    total = f"sum by (span_name) (rate({calls}{{{SPANS}}}[1m]))"
+    failed = f'sum by (span_name) (rate({calls}{{{SPANS},status_code="STATUS_CODE_ERROR"}}[1m]))'
+    others = f'{SPANS},span_kind=~"SPAN_KIND_CLIENT|SPAN_KIND_PRODUCER"'
     return (
-        made.with_row(grafana.Row("What it waits for"))
+        made.with_row(grafana.Row("Where its time goes"))
+        .with_panel(
+            rows(
+                "Operations",
+                "What its spans were about in the last minute, whether sampled or not. Time is what all of them took"
+                " together, a second: 2 s means that two were under way at any moment.",
+                {
+                    "span_name": ("Operation", "string"),
+                    "Value #A": ("Calls", "reqps"),
+                    "Value #B": ("Errors", "percentunit"),
+                    "Value #C": ("p99", "ms"),
+                    "Value #D": ("Time", "ms"),
+                },
+                latest(total, "A"),
+                latest(f"{failed} / {total} or 0 * {total}", "B"),
+                latest(
+                    f"histogram_quantile(0.99, sum by (span_name, le) (rate({took}_bucket{{{SPANS}}}[1m])))",
+                    "C",
+                ),
+                latest(f"sum by (span_name) (rate({took}_sum{{{SPANS}}}[1m]))", "D"),
+                width=HALF,
+                steps={
+                    "Errors": ((None, "green"), (0.01, "orange"), (0.05, "red")),
+                    "p99": ((None, "green"), (500, "orange"), (1000, "red")),
+                },
+                links={"Operation": TO_TRACES},
+            )
+        )
         .with_panel(
             chart(
                 "Calls to others",
-                "99th percentile of the calls that it makes, as it sees them. Empty for a service that calls nobody.",
-                "s",
+                "99th percentile of the calls that it makes and of what it publishes, as it sees them. The diamonds are"
+                " traces.",
+                "ms",
                 query(
-                    f"histogram_quantile(0.99, sum by (http_request_method, le) (rate({client}[30s])))",
-                    "{{http_request_method}}",
+                    f"histogram_quantile(0.99, sum by (span_name, le) (rate({took}_bucket{{{others}}}[1m])))",
+                    "{{span_name}}",
                     exemplar=True,
                 ),
                 width=HALF,
@@ -252,6 +289,18 @@ def _called(made: grafana.Dashboard) -> grafana.Dashboard:
                     "sum by (http_response_status_code)"
                     f" (rate(http_server_request_duration_seconds_count{{{REPLICA}}}[30s]))",
                     "{{http_response_status_code}}",
+                ),
+                width=HALF,
+            )
+        )
+        .with_panel(
+            chart(
+                "Called by",
+                "Requests a second that others send to it, by who sends them: counted where two spans of a trace meet.",
+                "reqps",
+                query(
+                    'sum by (client) (rate(traces_service_graph_request_total{server=~"$service"}[1m]))',
+                    "{{client}}",
                 ),
                 width=HALF,
             )

@@ -22,11 +22,13 @@ from grafana_foundation_sdk.cog import variants
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models.common import (
     AxisPlacement,
+    BarGaugeDisplayMode,
     BigValueGraphMode,
     HeatmapCellLayout,
     LegendDisplayMode,
     LegendPlacement,
     VisibilityMode,
+    VizOrientation,
 )
 from grafana_foundation_sdk.models.dashboard import (
     DashboardLinkType,
@@ -100,7 +102,8 @@ def choice(name: str, label: str, query: str, *, several: bool, everything: str 
 
 
 def query(expr: str, legend: str = "{{job}}", *, exemplar: bool = False) -> prometheus.Dataquery:
-    return prometheus.Dataquery().datasource(PROMETHEUS).expr(expr).legend_format(legend).exemplar(exemplar)
+    asked = prometheus.Dataquery().datasource(PROMETHEUS).expr(expr).ref_id("A")
+    return asked.legend_format(legend).exemplar(exemplar)
 
 
 def latest(expr: str, ref_id: str) -> prometheus.Dataquery:
@@ -160,8 +163,8 @@ def chart(
         panel = panel.min(minimum)
     if links:
         panel = panel.data_links(list(links))
-    for each in queries:
-        panel = panel.with_target(each)
+    for place, each in enumerate(queries):
+        panel = panel.with_target(each.ref_id(chr(ord("A") + place)))
     return panel
 
 
@@ -195,6 +198,8 @@ def bars(
         .span(width)
         .height(CHART_HEIGHT)
         .min(0)
+        .orientation(VizOrientation.HORIZONTAL)
+        .display_mode(BarGaugeDisplayMode.BASIC)
         .thresholds(thresholds(steps or BLUE))
         .with_target(query(expr, legend))
     )
@@ -264,7 +269,7 @@ def rows(
     """
     order = {field: place for place, field in enumerate(columns)}
     panel = table.Panel().title(title).description(description).unit("none").datasource(PROMETHEUS)
-    panel = panel.span(width).height(CHART_HEIGHT)
+    panel = panel.span(width).height(CHART_HEIGHT).show_header(True)
     for each in queries:
         panel = panel.with_target(each)
     panel = panel.with_transformation(DataTransformerConfig(id_val="merge", options={}))
@@ -314,6 +319,7 @@ def traces(title: str, description: str, *, width: int = WIDTH, **search: object
         .title(title)
         .description(description)
         .datasource(JAEGER)
+        .show_header(True)
         .unit("none")
         .span(width)
         .height(CHART_HEIGHT)
@@ -331,5 +337,6 @@ def dependencies(title: str, description: str, *, width: int = WIDTH, height: in
         .unit("none")
         .span(width)
         .height(height)
+        .edges(nodegraph.EdgeOptions().main_stat_unit("short"))
         .with_target(JaegerQuery(queryType="dependencyGraph"))
     )

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from grafana_model import faults
 
 from collector.query.promql.engine import parse
 from dashboards.catalogue import DASHBOARDS, path_of, rendered
@@ -68,3 +69,27 @@ def test_panels_do_not_overlap_and_stay_on_the_grid(name: str) -> None:
         assert at["x"] + at["w"] <= WIDTH
         assert not cells & taken, panel["title"]
         taken |= cells
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_the_json_keeps_to_grafanas_published_schema(name: str) -> None:
+    assert faults(model_of(name)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda model: model["panels"][0].update(wdth=3), "panels[0].wdth: the schema has no such field"),
+        (lambda model: model["panels"][0]["gridPos"].update(w="wide"), "grid_pos.w: 'wide' is no int"),
+        (lambda model: model["panels"][0]["options"].update(graphMode="curve"), "'curve' is no BigValueGraphMode"),
+        (lambda model: model["panels"][0]["targets"][0].update(expr=4), "targets[0].expr: 4 is no str"),
+        (lambda model: model.update(style="grey"), "'grey' is none of"),
+        (lambda model: model["panels"][0].update(options=None), "cannot be read"),
+    ],
+)
+def test_what_the_schema_does_not_know_is_found_with_its_place(change: Any, told: str) -> None:
+    model = model_of("fleet")
+    change(model)
+    found = faults(model)
+    assert len(found) == 1
+    assert told in found[0]
