@@ -20,6 +20,8 @@ DIAL_TIMEOUT = "1s"  # on the loopback a live server accepts in microseconds
 STREAM_FILE_LIMIT = 2 * 1024**3  # all streams of the shop; a day of heavy load is tens of megabytes
 STREAM_MEMORY_LIMIT = 64 * 1024**2
 INFRASTRUCTURE_SCRAPE = "5s"  # nobody scales on these, so they need not cost what the shop's second does
+# What rules/*.yml, the policies and the drills read of what comes by OTLP; a test holds it to them.
+RULES_BY_OTLP = "http_server_request_duration_seconds_(bucket|count|sum)"
 # Seconds; the shop answers within 5 ms when idle and is saturated long before 10 s.
 GATEWAY_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
 
@@ -113,21 +115,29 @@ def collector(settings: Settings) -> dict[str, Any]:
 
 def prometheus(settings: Settings) -> dict[str, Any]:
     """The same rules and targets, for a Prometheus 2.42 and up; what came by OTLP it takes from the collector."""
-    ports = settings.ports
-    federated = {
-        "job_name": "otlp",
-        "metrics_path": "/federate",
-        "honor_labels": True,
-        "params": {"match[]": ['{__name__!=""}']},
-        "static_configs": [{"targets": [f"{HOST}:{ports.collector}"]}],
-        # What stands for this job itself must not be taken for a service's.
-        "metric_relabel_configs": [{"source_labels": ["__name__"], "regex": "up|scrape_.*|ALERTS.*", "action": "drop"}],
-    }
     return {
         "global": _EVERY_SECOND,
         "rule_files": [str(shipped("rules") / "*.yml")],
-        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"{HOST}:{ports.alertmanager}"]}]}]},
-        "scrape_configs": [*_scrapes(settings), federated],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"{HOST}:{settings.ports.alertmanager}"]}]}]},
+        "scrape_configs": [
+            *_scrapes(settings),
+            # A page of all series takes longer than the second that the rules' own may take.
+            _federated(settings, "otlp-rules", f'{{__name__=~"{RULES_BY_OTLP}"}}', "1s"),
+            _federated(settings, "otlp", f'{{__name__=~".+",__name__!~"{RULES_BY_OTLP}"}}', INFRASTRUCTURE_SCRAPE),
+        ],
+    }
+
+
+def _federated(settings: Settings, job: str, selector: str, every: str) -> dict[str, Any]:
+    """With the timestamps of the exports, so that rates are those of the embedded stack."""
+    return {
+        "job_name": job,
+        "scrape_interval": every,
+        "scrape_timeout": every,
+        "metrics_path": "/federate",
+        "honor_labels": True,
+        "params": {"match[]": [selector]},
+        "static_configs": [{"targets": [f"{HOST}:{settings.ports.collector}"], "labels": {"instance": "collector-1"}}],
     }
 
 

@@ -100,6 +100,7 @@ def backend(settings: Settings) -> tuple[Part, ...]:
         return ()
     ports, data_dir = settings.ports, settings.data_dir
     argv = [binary("prometheus"), f"--config.file={settings.prometheus_file}", "--log.level=warn"]
+    argv += ["--enable-feature=exemplar-storage"]  # without it, asking for exemplars is an error
     argv += [f"--storage.tsdb.path={data_dir.part('prometheus')}", f"--web.listen-address={HOST}:{ports.prometheus}"]
     alerting = [binary("prometheus-alertmanager"), f"--config.file={settings.alertmanager_file}", "--log.level=warn"]
     alerting += [f"--storage.path={data_dir.part('alertmanager')}", "--cluster.listen-address="]

@@ -224,8 +224,9 @@ class Stack:
         with _deaf_to_signals():
             await self._drills.close()
             await self._supervisor.stop("load")
-            await asyncio.gather(self._fleet.shut_down(), self._supervisor.stop("worker"))
-            for name in ("collector", "traefik", "nats"):
+            await asyncio.gather(self._fleet.shut_down(), *map(self._supervisor.stop, ("worker", "viewer")))
+            await asyncio.gather(*map(self._supervisor.stop, ("prometheus", "alertmanager", "collector")))
+            for name in ("traefik", "nats"):
                 await self._supervisor.stop(name)
         self._say(f"stopped in {time.monotonic() - began:.1f} s")
 

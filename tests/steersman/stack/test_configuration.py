@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
 
 import nats
+import pytest
 import yaml
 
 from steersman.orchestrator.probe import becomes_ready
 from steersman.orchestrator.process import RunningProcess
+from steersman.runtime.paths import shipped
 from steersman.runtime.tokens import read_token
 from steersman.stack import configuration, parts
-from steersman.stack.settings import TOKENS, Settings
+from steersman.stack.settings import PROMETHEUS, TOKENS, Settings
+
+# Told by pages that are scraped, whoever evaluates the rules: of replicas each second, of the others every five.
+SCRAPED = re.compile(r"up|(worker_pool|shop|fault|process)_.*")
+METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=[{\[])")
 
 
 async def test_nats_starts_with_a_durable_store_and_asks_for_the_token(settings: Settings):
@@ -90,3 +101,36 @@ def test_nothing_of_the_caller_s_environment_leaks_into_the_stack(settings: Sett
         environment = make(settings).command.env
         assert "foreign" not in environment.values()
         assert environment["LANG"] == "C.UTF-8"
+
+
+def test_what_rules_policies_and_drills_read_of_otlp_reaches_prometheus_every_second():
+    files = [*shipped("rules").glob("*.yml"), *shipped("policies").glob("*.yaml"), *shipped("drills").glob("*.yaml")]
+    text = "\n".join(file.read_text() for file in files)
+    recorded = set(re.findall(r"- record: (\S+)", text))
+    read = set(METRIC.findall(text)) - recorded
+    assert len(read) > 10
+    missed = {n for n in read if not SCRAPED.fullmatch(n) and not re.fullmatch(configuration.RULES_BY_OTLP, n)}
+    assert missed == set()
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("program", ["promtool", "amtool"])
+def test_what_debians_prometheus_and_alertmanager_get_passes_their_checkers(settings: Settings, program: str):
+    if shutil.which(program) is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{program} is not installed")
+    settings = dataclasses.replace(settings, backend=PROMETHEUS)
+    configuration.write_configuration(settings)
+    check = {
+        "promtool": ["check", "config", str(settings.prometheus_file)],
+        "amtool": ["check-config", str(settings.alertmanager_file)],
+    }
+    ran = subprocess.run([program, *check[program]], capture_output=True, text=True, timeout=30, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_prometheus_stands_in_for_the_collectors_rules_and_not_beside_them(settings: Settings):
+    settings = dataclasses.replace(settings, backend=PROMETHEUS)
+    assert not {"rule_files", "scrape_configs", "alertmanager"} & configuration.collector(settings).keys()
+    names = [part.name for part in parts.backend(settings)]
+    assert names == ["prometheus", "alertmanager"]
+    assert settings.urls.prometheus != settings.urls.collector
