@@ -21,7 +21,7 @@ from steersman.stack import configuration, parts
 from steersman.stack.settings import PROMETHEUS, TOKENS, Settings
 
 # Told by pages that are scraped, whoever evaluates the rules: of replicas each second, of the others every five.
-SCRAPED = re.compile(r"up|(worker_pool|shop|fault|process)_.*")
+SCRAPED = re.compile(r"up|(worker_pool|shop|fault|process|traefik|remediation)_.*")
 METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=[{\[])")
 
 
