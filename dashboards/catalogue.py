@@ -10,8 +10,8 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from dashboards import events, fleet, hosts, objectives, remediations, service, stack
+from dashboards.folder import JSON_DIR
 
-JSON_DIR = Path(__file__).parent / "json"
 DASHBOARDS: dict[str, Callable[[], Dashboard]] = {
     "fleet": fleet.dashboard,
     "service": service.dashboard,

@@ -1,19 +1,20 @@
-"""Put data sources and dashboards into a Grafana, through grafana-client. Doing it twice changes nothing."""
+"""Dashboards into a Grafana, out of it, and compared with it, through grafana-client. Twice changes nothing more."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from grafana_client.api import GrafanaApi
 from grafana_client.client import GrafanaClientError
 
-from dashboards.catalogue import DASHBOARDS, path_of
+from dashboards.folder import Model, shipped, without_counters, written
 
 FOLDER_UID = "steersman"
 FOLDER_TITLE = "Steersman"
+MOST = 5000  # hits of one search: Grafana's own limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +48,59 @@ class Change:
     action: str  # created, updated, unchanged
 
 
-def push(grafana: GrafanaApi, sources: DataSources) -> list[Change]:
+@dataclass(frozen=True, slots=True)
+class Difference:
+    kind: str  # data source, folder, dashboard
+    name: str
+    lines: tuple[str, ...]  # a unified diff, from there to here; empty: it is not there at all
+
+
+def push(grafana: GrafanaApi, sources: DataSources, boards: Sequence[Model] | None = None) -> list[Change]:
     """
-    Make the Grafana hold our data sources, folder and dashboards; say what had to change.
+    Make the Grafana hold the data sources, our folder and the dashboards in it; say what had to change.
+
+    Args:
+        boards: The dashboards; None: those that ship with Steersman.
 
     Raises:
         grafana_client.client.GrafanaException: Grafana refused, or the token may not do this.
     """
     changes = [_push_source(grafana, model) for model in sources.models()]
     changes.append(_push_folder(grafana))
-    changes += [_push_dashboard(grafana, json.loads(path_of(name).read_text())) for name in DASHBOARDS]
-    return changes
+    return changes + [_push_dashboard(grafana, model) for model in (shipped() if boards is None else boards)]
+
+
+def pull(grafana: GrafanaApi) -> list[Model]:
+    """Every dashboard that the Grafana has, by uid, without what it counts. Raises as `push` does."""
+    hits = grafana.search.search_dashboards(type_="dash-db", limit=MOST)
+    uids = sorted(str(hit["uid"]) for hit in hits)
+    return [without_counters(grafana.dashboard.get_dashboard(uid)["dashboard"]) for uid in uids]
+
+
+def differences(grafana: GrafanaApi, sources: DataSources, boards: Sequence[Model] | None = None) -> list[Difference]:
+    """What `push` would change; nothing is changed. Arguments and errors are those of `push`."""
+    found = []
+    for model in sources.models():
+        present = _source(grafana, model["uid"])
+        known = None if present is None else {key: present.get(key) for key in model}
+        found += _difference("data source", model["name"], known, model)
+    if _found(lambda: grafana.folder.get_folder(FOLDER_UID)) is None:
+        found.append(Difference("folder", FOLDER_TITLE, ()))
+    for model in shipped() if boards is None else boards:
+        found += _difference("dashboard", model["title"], _board(grafana, model["uid"]), model)
+    return found
+
+
+def _difference(kind: str, name: str, there: Model | None, here: Model) -> list[Difference]:
+    if there is None:
+        return [Difference(kind, name, ())]
+    before, after = written(there).splitlines(), written(here).splitlines()
+    lines = tuple(difflib.unified_diff(before, after, f"there: {name}", f"here: {name}", lineterm=""))
+    return [Difference(kind, name, lines)] if lines else []
 
 
 def _push_source(grafana: GrafanaApi, model: dict[str, Any]) -> Change:
-    present = _found(lambda: grafana.datasource.get_datasource_by_uid(model["uid"]))
+    present = _source(grafana, model["uid"])
     if present is None:
         grafana.datasource.create_datasource(model)
         return Change("data source", model["name"], "created")
@@ -78,17 +117,21 @@ def _push_folder(grafana: GrafanaApi) -> Change:
     return Change("folder", FOLDER_TITLE, "created")
 
 
-def _push_dashboard(grafana: GrafanaApi, model: dict[str, Any]) -> Change:
-    present = _found(lambda: grafana.dashboard.get_dashboard(model["uid"]))
-    if present is not None and _without_counters(present["dashboard"]) == _without_counters(model):
+def _push_dashboard(grafana: GrafanaApi, model: Model) -> Change:
+    present = _board(grafana, model["uid"])
+    if present is not None and without_counters(present) == without_counters(model):
         return Change("dashboard", model["title"], "unchanged")
     grafana.dashboard.update_dashboard({"dashboard": model, "folderUid": FOLDER_UID, "overwrite": True})
     return Change("dashboard", model["title"], "created" if present is None else "updated")
 
 
-def _without_counters(model: Mapping[str, Any]) -> dict[str, Any]:
-    """A dashboard without what Grafana itself adds on saving: its row id and its version."""
-    return {key: value for key, value in model.items() if key not in {"id", "version"}}
+def _source(grafana: GrafanaApi, uid: str) -> Model | None:
+    return _found(lambda: grafana.datasource.get_datasource_by_uid(uid))
+
+
+def _board(grafana: GrafanaApi, uid: str) -> Model | None:
+    found = _found(lambda: grafana.dashboard.get_dashboard(uid))
+    return None if found is None else dict(found["dashboard"])
 
 
 def _found(call: Any) -> dict[str, Any] | None:

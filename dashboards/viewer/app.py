@@ -22,7 +22,7 @@ from dashboards.viewer.auth.permission import perform, require
 from dashboards.viewer.auth.roles import Act
 from dashboards.viewer.auth.sessions import Sessions
 from dashboards.viewer.auth.users import Users
-from dashboards.viewer.grafana_api import grafana_router
+from dashboards.viewer.grafana_api.router import grafana_router
 from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.library import Library
 from dashboards.viewer.pages.acting import act_button

@@ -94,7 +94,14 @@ class GrafanaStore:
         return number
 
     def annotations(
-        self, start_ms: int, end_ms: int, *, tags: Sequence[str] = (), dashboard: str | None = None, limit: int = 100
+        self,
+        start_ms: int,
+        end_ms: int,
+        *,
+        tags: Sequence[str] = (),
+        dashboard: str | None = None,
+        panel: int | None = None,
+        limit: int = 100,
     ) -> list[dict[str, Any]]:
         """Those that touch the range, newest first; with `dashboard` its own and the ones of no dashboard."""
         query = "SELECT * FROM annotations WHERE time_ms <= ? AND end_ms >= ?"
@@ -102,6 +109,9 @@ class GrafanaStore:
         if dashboard is not None:
             query += " AND dashboard IN ('', ?)"
             arguments.append(dashboard)
+        if panel is not None:
+            query += " AND panel = ?"
+            arguments.append(panel)
         found = [_annotation(row) for row in self._all(f"{query} ORDER BY time_ms DESC, id DESC", *arguments)]
         return [each for each in found if set(tags) <= set(each["tags"])][:limit]
 

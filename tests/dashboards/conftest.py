@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from grafana_client.api import GrafanaApi
 
-from dashboards.viewer.grafana_api import grafana_router
+from dashboards.viewer.grafana_api.router import grafana_router
 from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.library import Library
 from steersman.runtime.http import require_bearer

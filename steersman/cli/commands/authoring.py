@@ -67,21 +67,38 @@ def drill(context: typer.Context, data_dir: DataDirOption = DEFAULT_DATA_DIR) ->
     run_drill(data_dir, context.args)
 
 
-class PushVerb(StrEnum):
+class DashboardsVerb(StrEnum):
     PUSH = "push"
+    PULL = "pull"
+    DIFF = "diff"
 
 
 @app.command("dashboards", rich_help_panel=PANEL)
 def dashboards(
-    verb: Annotated[PushVerb, typer.Argument(help="push puts data sources, folder and dashboards there.")],
+    verb: Annotated[
+        DashboardsVerb,
+        typer.Argument(
+            help="push: data sources, folder and dashboards there; pull: its dashboards into --folder; "
+            "diff: what push would change, exit code 1 if anything."
+        ),
+    ],
     url: Annotated[str | None, typer.Option(help="A Grafana; without it, the running stack's viewer.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="Holds the token of --url.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Of dashboards as JSON files, instead of those that ship; pull writes into it.")
+    ] = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Provision a Grafana, or the viewer, through grafana-client; doing it twice changes nothing."""
-    from steersman.cli.provision import run_push
+    """Dashboards into a Grafana or the viewer, out of it, or compared with it; doing it twice changes nothing."""
+    from steersman.cli.provision import run_diff, run_pull, run_push
 
-    run_push(data_dir, url, token_file)
+    match verb:
+        case DashboardsVerb.PUSH:
+            run_push(data_dir, url, token_file, folder)
+        case DashboardsVerb.PULL:
+            run_pull(data_dir, url, token_file, folder)
+        case DashboardsVerb.DIFF:
+            raise typer.Exit(run_diff(data_dir, url, token_file, folder))
 
 
 class RoleName(StrEnum):
