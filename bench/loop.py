@@ -13,34 +13,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+from stacks.drill import run_drill
+from stacks.own import own_stack, running_state
 
 from remediation.drills.endpoints import Endpoints
 from remediation.drills.stack import Stack
 from steersman.cli.handover import drill_environment
-from steersman.runtime import lifeline
 from steersman.runtime.paths import DataDir
-from steersman.stack.state import StackState, read_state
 
-READY_WITHIN_S = 90.0  # the aim is 20 s; a machine that cannot do it in this time has no figures worth printing
-STOPPED_WITHIN_S = 30.0
 SETTLE_S = 20.0  # after readiness, until caches are warm and start-up work is done
 IDLE_WINDOW_S = 30.0
-DRILL_WITHIN_S = 400.0  # a drill ends by its own timeout long before
-POLL_S = 0.2
 MIB = 1024 * 1024
 
 
@@ -69,45 +61,6 @@ class Run:
             aims_s={grade["grade"]: grade["aim_s"] for grade in grades},
             duration_s=document["duration_s"],
         )
-
-
-@contextlib.contextmanager
-def own_stack(port_offset: int) -> Iterator[DataDir]:
-    """A stack in a temporary folder; gone, with its folder, afterwards."""
-    with tempfile.TemporaryDirectory(prefix="steersman-bench-", ignore_cleanup_errors=True) as folder:
-        data_dir = DataDir.at(Path(folder) / "data")
-        arguments = ["up", "--data-dir", str(data_dir.root), "--port-offset", str(port_offset)]
-        with (Path(folder) / "up.log").open("w+b") as log:
-            argv = lifeline.command([sys.executable, "-m", "steersman", *arguments])
-            process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-            try:
-                began = time.monotonic()
-                wait_ready(data_dir, process, Path(log.name))
-                print(f"ready after {time.monotonic() - began:.1f} s", file=sys.stderr, flush=True)
-                yield data_dir
-            finally:
-                process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(STOPPED_WITHIN_S)
-                process.kill()
-                process.wait()
-
-
-def wait_ready(data_dir: DataDir, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline and process.poll() is None:
-        state = read_state(data_dir)
-        if state is not None and state.phase == "ready":
-            return
-        time.sleep(POLL_S)
-    raise SystemExit(f"the stack did not become ready:\n{log.read_text(errors='replace')[-2000:]}")
-
-
-def running_state(data_dir: DataDir) -> StackState:
-    state = read_state(data_dir)
-    if state is None:
-        raise SystemExit(f"no stack runs in {data_dir.root}; leave out --data-dir to start one")
-    return state
 
 
 async def process_ids(endpoints: Endpoints) -> dict[str, int]:
@@ -151,18 +104,6 @@ def rss_bytes(pid: int, own: set[int]) -> int:
     return total
 
 
-def run_drill(drill: str, data_dir: DataDir, environment: dict[str, str]) -> Run:
-    with tempfile.TemporaryDirectory(prefix="steersman-bench-") as folder:
-        file = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "remediation.drills.cli", "run", drill, "--quiet", "--json", str(file)]
-        ended = subprocess.run(
-            command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=DRILL_WITHIN_S
-        )
-        if not file.exists():
-            raise SystemExit(f"the drill could not be run: {ended.stderr.strip() or ended.stdout.strip()}")
-        return Run.from_report(json.loads(file.read_text()))
-
-
 def times_table(runs: list[Run]) -> list[str]:
     lines = ["| time to | median | worst | aim | met |", "| --- | ---: | ---: | ---: | ---: |"]
     for grade, aim_s in runs[0].aims_s.items():
@@ -189,7 +130,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--drill", default="latency-surge")
     parser.add_argument("--data-dir", type=Path, help="of a running stack; without it, one is started")
-    parser.add_argument("--port-offset", type=int, default=3000, help="of the stack that is started")
+    parser.add_argument("--port-offset", type=int, help="of the stack that is started; free ones, if not given")
     asked = parser.parse_args()
     if asked.runs < 1:
         parser.error("--runs must be at least 1")
@@ -201,7 +142,7 @@ def main() -> int:
         costs = measure_idle(Endpoints.from_environment(environment), state.pid)
         runs = []
         for number in range(1, asked.runs + 1):
-            run = run_drill(asked.drill, data_dir, environment)
+            run = Run.from_report(run_drill(asked.drill, data_dir))
             runs.append(run)
             took = ", ".join(f"{grade} {value}" for grade, value in run.took_s.items())
             why = "".join(f"\n    {reason}" for reason in run.reasons)

@@ -26,7 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import httpx
-from loop import own_stack
+from stacks.own import own_stack
 
 from collector.rules.moment import unix_ms
 from steersman.runtime.paths import DataDir, shipped

@@ -15,23 +15,18 @@ import argparse
 import contextlib
 import json
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import yaml
+from stacks.drill import run_drill
+from stacks.own import own_stack
 
-from steersman.runtime.paths import shipped
-from steersman.runtime.ports import Ports
-
-READY_S = 120.0  # four times what a stack needs on a quiet machine
-RUN_S = 420.0  # the longest timeout of a drill, its steady state, and rollback
-STOP_S = 60.0
-PORTS_TRIED = range(5000, 30000, 500)
+from steersman.runtime.paths import DataDir, shipped
 
 
 def main() -> int:
@@ -63,17 +58,13 @@ def _escalates(name: str) -> bool:
     return any("escalated" in str(each.get("remediation", "")) for each in definition["expect"])
 
 
-def _run(name: str, data_dir: Path) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "report.json"
-        command = [sys.executable, "-m", "steersman", "drill", "run", name, "--quiet", "--json", str(file)]
-        done = subprocess.run(
-            [*command, "--data-dir", str(data_dir)], capture_output=True, text=True, timeout=RUN_S, check=False
-        )
-        if not file.exists():
-            print(f"{name}: could not be run: {done.stderr.strip()}", flush=True)
-            return {"verdict": "NOT RUN", "reasons": [done.stderr.strip()], "grades": [], "duration_s": 0.0}
-        report: dict[str, Any] = json.loads(file.read_text())
+def _stack(running: Path | None) -> AbstractContextManager[DataDir]:
+    """The one given, or one of our own, which ends with the block."""
+    return own_stack() if running is None else contextlib.nullcontext(DataDir.at(running))
+
+
+def _run(name: str, data_dir: DataDir) -> dict[str, Any]:
+    report = run_drill(name, data_dir)
     print(f"{name}: {report['verdict']} in {report['duration_s']:.0f} s {' '.join(report['reasons'])}", flush=True)
     return report
 
@@ -90,55 +81,6 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
         duration = statistics.median([run["duration_s"] for run in runs] or [0.0])
         lines.append(f"| {name} | {passed}/{len(runs)} | {duration:.0f} s | {grades} |")
     return "\n".join(lines)
-
-
-@contextlib.contextmanager
-def _stack(running: Path | None) -> Iterator[Path]:
-    """The data directory of a stack that is ready: the one given, or one of our own, which ends here."""
-    if running is not None:
-        yield running
-        return
-    with tempfile.TemporaryDirectory(prefix="steersman-drills-") as folder:
-        data_dir = Path(folder) / "data"
-        offset = _free_offset()
-        command = [sys.executable, "-m", "steersman", "up", "--data-dir", str(data_dir), "--port-offset", str(offset)]
-        with (Path(folder) / "up.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as stack:
-            try:
-                _wait_ready(data_dir, stack)
-                yield data_dir
-            finally:
-                stack.terminate()
-                stack.wait(STOP_S)
-
-
-def _wait_ready(data_dir: Path, stack: subprocess.Popen[bytes]) -> None:
-    """Until a drill could look at it; the drill's own steady state waits for the rest."""
-    deadline = time.monotonic() + READY_S
-    command = [sys.executable, "-m", "steersman", "drill", "run", "latency-surge", "--dry-run"]
-    while time.monotonic() < deadline:
-        if stack.poll() is not None:
-            raise SystemExit(f"the stack did not start, exit code {stack.returncode}")
-        looked = subprocess.run([*command, "--data-dir", str(data_dir)], capture_output=True, check=False)
-        if looked.returncode in (0, 1):
-            return
-        time.sleep(1)
-    raise SystemExit(f"the stack was not ready after {READY_S:.0f} s")
-
-
-def _free_offset() -> int:
-    import socket
-
-    for offset in PORTS_TRIED:
-        ports = Ports.at(offset)
-        try:
-            for port in (ports.prometheus, ports.nats, ports.remediation, ports.gateway):
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return offset
-    raise SystemExit(f"no free ports at offsets {PORTS_TRIED.start} to {PORTS_TRIED.stop}")
 
 
 if __name__ == "__main__":

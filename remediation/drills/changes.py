@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from remediation.drills.checks import number
+from remediation.drills.bounds import number
 from remediation.drills.observation import Alert, Observation, Remediation, Service
 
 
@@ -14,6 +14,41 @@ class Change(NamedTuple):
     event: str
     detail: str = ""
     raised: str = ""  # the service whose desired replicas were raised
+
+
+class Changes:
+    """
+    From one observation to the next, and how often replicas were added.
+
+    Args:
+        watched: As of `changes`.
+    """
+
+    def __init__(self, watched: frozenset[str]) -> None:
+        self._watched = watched
+        self._previous: Observation | None = None
+        self.scale_outs: dict[str, int] = {}  # by service, of the observations that counted
+
+    def note(self, seen: Observation, *, counting: bool) -> list[Change]:
+        """What has changed since the last observation; none at the first."""
+        found = [] if self._previous is None else list(changes(self._previous, seen, self._watched))
+        for change in found:
+            if change.raised and counting:
+                self.scale_outs[change.raised] = self.scale_outs.get(change.raised, 0) + 1
+        self._previous = _last_known(self._previous, seen)
+        return found
+
+
+def _last_known(previous: Observation | None, seen: Observation) -> Observation:
+    """What to compare the next observation with: what was not read now is still as it was."""
+    if previous is None:
+        return seen
+    return Observation(
+        alerts=previous.alerts if seen.alerts is None else seen.alerts,
+        remediations=previous.remediations if seen.remediations is None else seen.remediations,
+        services=previous.services if seen.services is None else seen.services,
+        pids=previous.pids if seen.pids is None else seen.pids,
+    )
 
 
 def changes(before: Observation, now: Observation, watched: frozenset[str]) -> Iterator[Change]:

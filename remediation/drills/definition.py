@@ -26,7 +26,8 @@ from typing import Annotated, Any, Self
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from remediation.drills.checks import Checks, ServiceName
+from remediation.drills.bounds import ServiceName
+from remediation.drills.checks import Checks
 from remediation.drills.duration import Duration
 from remediation.drills.errors import DefinitionError, UnknownDrillError
 from remediation.drills.injection import Injection, Model, Name

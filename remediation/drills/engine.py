@@ -11,20 +11,21 @@ any clock that only moves forward.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 
-from remediation.drills.changes import changes
-from remediation.drills.checks import AlertCheck, Baseline, ChangeOf, Facts, PromQL, Restarted, mark, number
-from remediation.drills.definition import (
-    END_INJECTION,
-    INJECTION,
-    Definition,
-)
+from remediation.drills import capacity
+from remediation.drills.bounds import number
+from remediation.drills.changes import Changes
+from remediation.drills.command import Command, EndTheInjection, Inject
+from remediation.drills.definition import END_INJECTION, INJECTION, Definition
+from remediation.drills.facts import Baseline, Facts, mark
+from remediation.drills.fleet_checks import Restarted
 from remediation.drills.injection import MAX_ARRIVALS_PER_S, Injection
 from remediation.drills.observation import Observation
 from remediation.drills.schedule import Schedule
+from remediation.drills.steadiness import Steadiness
 from remediation.drills.steps import SetLoad, Step
+from remediation.drills.telemetry_checks import AlertCheck, ChangeOf, PromQL
 from remediation.drills.timeline import Timeline
 from remediation.drills.tracker import Status, Tracker, Watch, event_words
 
@@ -43,27 +44,6 @@ class Phase(StrEnum):
     DONE = "done"
 
 
-@dataclass(frozen=True, slots=True)
-class Inject:
-    """Carry these out, then call `injected`."""
-
-    steps: tuple[Step, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EndTheInjection:
-    """Undo the injection, then call `ended`."""
-
-
-Command = Inject | EndTheInjection
-
-
-def replica_capacity_query(service: str) -> str:
-    """Requests a second that one replica serves (docs/architecture.md, Telemetry of the shop)."""
-    selector = f'{{job="{service}"}}'
-    return f"avg(worker_pool_size{selector} / worker_pool_service_time_seconds{selector})"
-
-
 class Engine:
     def __init__(self, definition: Definition, *, keep_going: bool = False) -> None:
         self.definition = definition
@@ -74,16 +54,12 @@ class Engine:
         self.injected_at: float | None = None
         self.ended_at: float | None = None
         self.trackers = tuple(_trackers(definition))
-        self._steady = tuple(Watch(each) for each in definition.steady_state.conditions)
         self._stops = tuple(Watch(each) for each in definition.stop_conditions)
-        self._sized = tuple(dict.fromkeys(i.load.service for i in definition.inject if i.load and i.load.service))
-        self._watched = _alertnames(definition)
+        self._steady = Steadiness(definition, [tracker.check for tracker in self.trackers])
+        self._changes = Changes(_alertnames(definition))
         self._started_at = 0.0
-        self._steady_since: float | None = None
         self._events: dict[str, float] = {}
         self._baseline = Baseline()
-        self._scale_outs: dict[str, int] = {}
-        self._previous: Observation | None = None
         self._unreadable_since: float | None = None
         self._schedule = Schedule(definition.inject, definition.timeout + TTL_MARGIN_S)
 
@@ -107,9 +83,8 @@ class Engine:
         wanted: dict[str, None] = {}
         checks = [watch.check for watch in self._stops]
         if self.phase is Phase.STEADY_STATE:
-            checks += [watch.check for watch in self._steady]
-            wanted.update(dict.fromkeys(map(replica_capacity_query, self._capacities())))
-            wanted.update(dict.fromkeys(self._changing()))
+            checks += self._steady.checks
+            wanted.update(dict.fromkeys(self._steady.queries))
         else:
             checks += [tracker.check for tracker in self.trackers if not tracker.decided]
         for check in checks:
@@ -126,7 +101,7 @@ class Engine:
     def waiting_for(self, now: float) -> list[str]:
         """What stands out, one line each, for whoever watches."""
         if self.phase is Phase.STEADY_STATE:
-            return [f"{w.condition.name}: {w.last.got}" for w in self._steady if w.last.holds is not True]
+            return self._steady.waiting_for()
         return [
             f"{tracker.name}: {tracker.last.got} ({max(0.0, now - tracker.started):.0f}s)"
             for tracker in self.trackers
@@ -141,33 +116,41 @@ class Engine:
 
     def would_serve(self, service: str, seen: Observation) -> float | None:
         """The service's capacity in requests a second, from `queries` before the injection; None if it is not known."""
-        return self._capacity(service, self.facts(seen))
+        return capacity.of(service, seen)
 
     def step(self, injection: Injection, seen: Observation) -> Step:
         """What would be injected now."""
-        capacity = {name: self.would_serve(name, seen) or 0.0 for name in self._capacities()}
-        return self._schedule.step(injection, capacity)
+        capacities = {name: self.would_serve(name, seen) or 0.0 for name in self._steady.services}
+        return self._schedule.step(injection, capacities)
 
     # ── what the edge tells ─────────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, now: float) -> None:
         self._started_at = now
+        self._steady.begin(now)
         self.timeline.add(now, "drill", f"{self.definition.name} begins", "checking the steady state")
 
     def observe(self, seen: Observation, now: float) -> Command | None:
         """Take one observation; the command, if any, is to be carried out before the next one."""
         if self.done:
             return None
-        self._note_changes(seen, now)
+        for change in self._changes.note(seen, counting=self.injected_at is not None):
+            self.timeline.add(now, change.kind, change.event, change.detail)
         if not self._readable(seen, now):
             return None
         # Before the injection nothing has begun since it: what earlier drills left in the records is not this one's.
         before = self.phase is Phase.STEADY_STATE
-        facts = self.facts(seen) if before else Facts(seen, self._baseline, dict(self._scale_outs), {})
+        facts = self.facts(seen) if before else Facts(seen, self._baseline, dict(self._changes.scale_outs), {})
         if self._stopped(facts, now):
             return None
         if self.phase is Phase.STEADY_STATE:
-            return self._observe_steady_state(facts, now)
+            capacities = self._steady.observe(facts, now)
+            if capacities is not None:
+                return self._start_injecting(facts, capacities, now)
+            if reasons := self._steady.given_up(now):
+                self.reasons += reasons
+                self._finish(now)
+            return None
         return self._observe_expectations(facts, now)
 
     def injected(self, now: float, details: list[str]) -> None:
@@ -191,69 +174,20 @@ class Engine:
         if not self.done:
             self._finish(now)
 
-    # ── steady state ────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _capacities(self) -> tuple[str, ...]:
-        """The services whose capacity must be known: `$capacity`, and what the loads are sized by."""
-        uses = any("$capacity" in (tracker.expectation.promql or "") for tracker in self.trackers)
-        own = (self.definition.service,) if uses else ()
-        return tuple(dict.fromkeys((*own, *self._sized)))
-
-    def _observe_steady_state(self, facts: Facts, now: float) -> Command | None:
-        steady = self.definition.steady_state
-        holding = [watch.observe(facts, now) for watch in self._steady]  # all, so that each knows what it saw
-        capacity = {name: self._capacity(name, facts) for name in self._capacities()}
-        # What a change is counted from must be known: unread, it would pass for "there was none".
-        known = all(query in facts.now.samples for query in self._changing())
-        if all(holding) and all(capacity.values()) and known:
-            self._steady_since = now if self._steady_since is None else self._steady_since
-            if now - self._steady_since >= steady.hold:
-                return self._start_injecting(facts, {n: c for n, c in capacity.items() if c}, now)
-        else:
-            self._steady_since = None
-        if now - self._started_at > steady.within + steady.hold:
-            self._unsteady(capacity, now)
-        return None
-
-    def _changing(self) -> list[str]:
-        """The queries whose value before the injection must be known."""
-        return [tracker.check.promql for tracker in self.trackers if isinstance(tracker.check, ChangeOf)]
-
-    def _capacity(self, service: str, facts: Facts) -> float | None:
-        values = facts.now.samples.get(replica_capacity_query(service), ())
-        replicas = facts.service(service)
-        return values[0] * replicas.desired if values and values[0] > 0 and replicas and replicas.desired else None
-
-    def _unsteady(self, capacity: dict[str, float | None], now: float) -> None:
-        waited = now - self._started_at
-        for watch in self._steady:
-            if watch.last.holds is not True:
-                self.reasons.append(
-                    f'the steady state does not hold: "{watch.condition.name}": '
-                    f"wanted {watch.check.wanted}, got {watch.last.got} after {waited:.1f}s"
-                )
-        for name in (name for name, value in capacity.items() if not value):
-            self.reasons.append(f"the steady state does not hold: the capacity of {name} is not in telemetry")
-        if not self.reasons:
-            self.reasons.append(
-                f"the steady state never held for {number(self.definition.steady_state.hold)}s together"
-            )
-        self._finish(now)
-
-    def _start_injecting(self, facts: Facts, capacity: dict[str, float], now: float) -> Command | None:
-        steps = self._schedule.start(capacity)
+    def _start_injecting(self, facts: Facts, capacities: dict[str, float], now: float) -> Command | None:
+        steps = self._schedule.start(capacities)
         if (rate := self._schedule.highest_rate()) > MAX_ARRIVALS_PER_S:
             self.abort(f"a load of {number(rate)}/s is above the limit of {number(MAX_ARRIVALS_PER_S)}/s", now)
             return None
-        self._baseline = self._taken_from(facts.now, capacity, steps)
+        self._baseline = self._taken_from(facts.now, capacities, steps)
         self.phase = Phase.INJECTING
-        self.timeline.add(now, "drill", "the steady state holds", _capacity_in_words(capacity))
+        self.timeline.add(now, "drill", "the steady state holds", capacity.in_words(capacities))
         return Inject(tuple(steps))
 
-    def _taken_from(self, seen: Observation, capacity: dict[str, float], steps: list[Step]) -> Baseline:
+    def _taken_from(self, seen: Observation, capacities: dict[str, float], steps: list[Step]) -> Baseline:
         variables = {}
-        if self.definition.service in capacity:
-            variables["capacity"] = capacity[self.definition.service]
+        if self.definition.service in capacities:
+            variables["capacity"] = capacities[self.definition.service]
         loads = [step for step in steps if isinstance(step, SetLoad)]
         if loads:
             variables["rate"] = loads[0].rate
@@ -360,14 +294,6 @@ class Engine:
                 return True
         return False
 
-    def _note_changes(self, seen: Observation, now: float) -> None:
-        if self._previous is not None:
-            for change in changes(self._previous, seen, self._watched):
-                self.timeline.add(now, change.kind, change.event, change.detail)
-                if change.raised and self.injected_at is not None:
-                    self._scale_outs[change.raised] = self._scale_outs.get(change.raised, 0) + 1
-        self._previous = _last_known(self._previous, seen)
-
 
 def _trackers(definition: Definition) -> Iterator[Tracker]:
     for section, begins in (("confirm", INJECTION), ("expect", INJECTION), ("then", END_INJECTION)):
@@ -381,25 +307,9 @@ def _alertnames(definition: Definition) -> frozenset[str]:
     return frozenset(check.labels.get("alertname", "") for check in checks if isinstance(check, AlertCheck))
 
 
-def _last_known(previous: Observation | None, seen: Observation) -> Observation:
-    """What to compare the next observation with: what was not read now is still as it was."""
-    if previous is None:
-        return seen
-    return Observation(
-        alerts=previous.alerts if seen.alerts is None else seen.alerts,
-        remediations=previous.remediations if seen.remediations is None else seen.remediations,
-        services=previous.services if seen.services is None else seen.services,
-        pids=previous.pids if seen.pids is None else seen.pids,
-    )
-
-
 def _how_met(tracker: Tracker) -> str:
     if tracker.expectation.stays is not None:
         return f"stayed so for {number(tracker.expectation.stays)}s"
     took = (tracker.met_at or 0.0) - (tracker.started or 0.0)
     held = f", held {number(tracker.expectation.hold)}s" if tracker.expectation.hold else ""
     return f"{tracker.last.got}, {took:.1f}s after {event_words(tracker.after)}{held}"
-
-
-def _capacity_in_words(capacity: dict[str, float]) -> str:
-    return ", ".join(f"{name} can serve {number(value)}/s" for name, value in capacity.items())

@@ -23,7 +23,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
-from remediation.drills.checks import ServiceName
+from remediation.drills.bounds import ServiceName
 from remediation.drills.duration import Duration
 
 MAX_ARRIVALS_PER_S = 500.0  # what Locust on one core of a laptop still sends as an open load

@@ -11,9 +11,10 @@ from contextlib import ExitStack, closing
 from remediation.annotations import Annotator
 from remediation.drills.breaker import Breaker
 from remediation.drills.charts import AFTER_S, BEFORE_S, charts
+from remediation.drills.command import EndTheInjection, Inject
 from remediation.drills.definition import Definition
 from remediation.drills.endpoints import Endpoints
-from remediation.drills.engine import EndTheInjection, Engine, Inject
+from remediation.drills.engine import Engine
 from remediation.drills.errors import DrillError
 from remediation.drills.live import LIVE_FILE, LiveReport
 from remediation.drills.lock import LOCK_FILE, DrillLock

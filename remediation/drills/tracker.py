@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from remediation.drills.checks import UNREAD, Facts, Judgement, Mark, number
+from remediation.drills.bounds import number
 from remediation.drills.definition import END_INJECTION, INJECTION, Condition, Expectation
+from remediation.drills.facts import UNREAD, Facts, Judgement, Mark
 
 _EVENT_WORDS = {INJECTION: "the injection", END_INJECTION: "the end of the injection"}
 

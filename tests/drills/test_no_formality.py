@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from remediation.drills.capacity import replica_capacity_query
+from remediation.drills.command import EndTheInjection, Inject
 from remediation.drills.definition import Definition, find
-from remediation.drills.engine import EndTheInjection, Engine, Inject, replica_capacity_query
+from remediation.drills.engine import Engine
 from remediation.drills.observation import Action, Alert, Observation, Remediation, Service
 from steersman.runtime.paths import shipped
 

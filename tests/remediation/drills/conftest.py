@@ -15,9 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
+from remediation.drills.capacity import replica_capacity_query
+from remediation.drills.command import Command, EndTheInjection, Inject
 from remediation.drills.definition import Definition, parse
 from remediation.drills.endpoints import Endpoints
-from remediation.drills.engine import Command, EndTheInjection, Engine, Inject, replica_capacity_query
+from remediation.drills.engine import Engine
 from remediation.drills.observation import Action, Alert, Observation, Remediation, Service
 from steersman.runtime.paths import DataDir
 from steersman.runtime.tokens import ensure_token

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from remediation.drills.checks import Baseline, Facts, alert_name, number
+from remediation.drills.bounds import number
 from remediation.drills.definition import Condition
+from remediation.drills.facts import Baseline, Facts
 from remediation.drills.observation import Observation
+from remediation.drills.telemetry_checks import alert_name
 
 
 def judge(check: dict, seen: Observation, **facts):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from remediation.drills.engine import PATIENCE_S, TTL_MARGIN_S, EndTheInjection, Inject, Phase
+from remediation.drills.command import EndTheInjection, Inject
+from remediation.drills.engine import PATIENCE_S, TTL_MARGIN_S, Phase
 from remediation.drills.report import report_of
 from remediation.drills.steps import SetFault, SetLoad
 

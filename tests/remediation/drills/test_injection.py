@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from remediation.drills.command import Inject
 from remediation.drills.definition import parse
-from remediation.drills.engine import TTL_MARGIN_S, Inject
+from remediation.drills.engine import TTL_MARGIN_S
 from remediation.drills.errors import DefinitionError
 from remediation.drills.steps import Freeze, Kill, Send, SetLoad
 
