@@ -154,8 +154,8 @@ class Explainer:
         except RemediationError as error:
             return Refusal("telemetry", str(error))
         now, guards = now_unix_ms(), case.policy.guards
-        undone_s = undone_lately(guards, self._store.history(case.run.service, NO_RUN, now), now)
-        return target_replicas(step.scaling, guards, wanted=wanted, replicas=replicas, undone_s=undone_s)
+        undone = undone_lately(guards, self._store.history(case.run.service, NO_RUN, now), now)
+        return target_replicas(step.scaling, guards, wanted=wanted, replicas=replicas, undone=undone)
 
     def _planned(self, case: Case, step: Step) -> dict[str, Any]:
         """What a step would do, in words; how it is verified, and what follows if it did not help."""

@@ -138,37 +138,52 @@ def check_kill_switch(switch: KillSwitch | None) -> Refusal | None:
     return Refusal("kill_switch", f"{switch.by} has stopped every automatic action since {at}: {switch.reason}")
 
 
-def undone_lately(guards: Guards, history: TargetHistory, now_unix_ms: int) -> float | None:
-    """Seconds since a scale-out of this target was taken back, if that is so lately that none is tried blindly."""
-    if history.last_undo_unix_ms is None:
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A scale-out that did not help, and was taken back."""
+
+    ago_s: float
+    tried: int  # replicas that were not enough, if replicas are what is missing
+
+
+def undone_lately(guards: Guards, history: TargetHistory, now_unix_ms: int) -> Undone | None:
+    """The last of this target, if it is so late that nothing of it is tried again."""
+    if history.last_undo is None:
         return None
-    ago_s = (now_unix_ms - history.last_undo_unix_ms) / 1000
-    return ago_s if ago_s < guards.undo_hold_off else None
+    at_unix_ms, tried = history.last_undo
+    ago_s = (now_unix_ms - at_unix_ms) / 1000
+    return Undone(ago_s, tried) if ago_s < guards.undo_hold_off else None
 
 
 def target_replicas(
-    scale: Scale, guards: Guards, *, wanted: float | None, replicas: Replicas, undone_s: float | None = None
+    scale: Scale, guards: Guards, *, wanted: float | None, replicas: Replicas, undone: Undone | None = None
 ) -> Target | Refusal:
     """
     The absolute number to ask for.
 
     Args:
         wanted: What the policy's query returned; None if it returned nothing that can be acted on.
-        undone_s: As `undone_lately`; then only the load itself may ask for more.
+        undone: As `undone_lately`; then only the load itself may ask for more, or an alert that is further above its
+            threshold than at that time for more than was tried.
     """
     service, current = replicas.service, replicas.desired
     if wanted is None or not math.isfinite(wanted) or wanted < 0:
         return Refusal("telemetry", f"the query for the replicas of {service} returned no single finite number")
     maximum = min(replicas.maximum, guards.maximum_replicas or replicas.maximum)
-    asked = max(math.ceil(wanted), current + (scale.at_least_add if undone_s is None else 0))
+    asked = max(math.ceil(wanted), current + (scale.at_least_add if undone is None else 0))
     to = min(asked, current + scale.maximum_step, maximum)
     if current >= maximum and asked > current:
         return Refusal("maximum", f"{service} has {current} replicas already, maximum {maximum}; {asked} wanted")
     if to <= current:
         told = f"{service} has {current} replicas and the load wants {math.ceil(wanted)}"
-        tried = (
-            "" if undone_s is None else f"; more did not help when it was tried, and taken back {undone_s:.0f} s ago"
-        )
-        return Refusal("not_needed", told + tried)
+        return Refusal("not_needed", told + _tried(undone))
+    if undone is not None and scale.replicas is None and to <= undone.tried:
+        return Refusal("not_needed", f"{service} has {current} replicas and would have {to}{_tried(undone)}")
     limits = "" if to == asked else f", bounded from {asked} by maximum {maximum} and step {scale.maximum_step}"
     return Target(current, to, wanted, f"the load wants {wanted:.2f} replicas, {current} desired now{limits}")
+
+
+def _tried(undone: Undone | None) -> str:
+    if undone is None:
+        return ""
+    return f"; more did not help when it was tried, and taken back {undone.ago_s:.0f} s ago"

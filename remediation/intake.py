@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from remediation.errors import RequestError, TemplateError
 from remediation.metrics import Metrics
@@ -61,7 +61,29 @@ class AlertIntake:
         """
         dumped: dict[str, str] = {}
         arrivals = [self._arrival(alert, now_unix_ms, ends_named, dumped) for alert in alerts]
-        outcomes = self._store.take([one for one in arrivals if one is not None])
+        return self._take([one for one in arrivals if one is not None])
+
+    def take_up_waiting(self, now_unix_ms: int) -> list[str]:
+        """
+        Answer the alerts that have waited for the end of a run on their target, as if they were sent again now.
+        Returns and raises as `take`; may be repeated, also by several workers at once.
+        """
+        dumped: dict[str, str] = {}
+        arrivals: list[Arrival] = []
+        for waiting in self._store.waiting():
+            alert = Alert.model_validate_json(waiting.alert_json)
+            arrival = self._arrival(alert, now_unix_ms, False, dumped)
+            if isinstance(arrival, Firing):
+                because = f"began this run, when {waiting.run_id} was over"
+                new = replace(arrival.new, waited_for=waiting.run_id, because=because)
+                arrivals.append(Firing(new))
+            else:
+                log.warning("%s: no policy answers it any more", alert.fingerprint)
+                self._store.wait_no_more(waiting)
+        return self._take(arrivals) if arrivals else []
+
+    def _take(self, arrivals: Sequence[Arrival]) -> list[str]:
+        outcomes = self._store.take(arrivals)
         told: dict[Intake, int] = {}
         for outcome in outcomes:
             told[outcome.what] = told.get(outcome.what, 0) + 1
@@ -112,7 +134,7 @@ class AlertIntake:
             at_unix_ms=now_unix_ms,
             because=f"was asked for by {request.by}: {request.reason}",
         )
-        (outcome,) = self._store.take([Firing(new)])
+        (outcome,) = self._store.take([Firing(new, waits=False)])  # who asked is told that it has joined
         self._metrics.alerts.labels(outcome.what.value).inc()
         self._begin_all([outcome])
         return outcome

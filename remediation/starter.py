@@ -13,24 +13,19 @@ RETRY_S = 1.0
 
 
 class Starter:
-    """
-    One thread. What it has not begun when the process ends is begun by the next, which finds it in the store.
+    """One thread. What it has not begun when the process ends is begun by the next, which finds it in the store."""
 
-    Args:
-        begin: Starts the workflow of a run; may be repeated.
-    """
-
-    def __init__(self, begin: Callable[[str], None]) -> None:
-        self._begin = begin
-        self._waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    def __init__(self) -> None:
+        self._waiting: queue.SimpleQueue[tuple[str, Callable[[], object]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="starter", daemon=True)
         self._stop = threading.Event()
 
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, run_id: str) -> None:
-        self._waiting.put(run_id)
+    def put(self, what: str, begin: Callable[[], object]) -> None:
+        """Args: begin: Called until it succeeds; may be repeated."""
+        self._waiting.put((what, begin))
 
     def stop(self) -> None:
         self._stop.set()
@@ -38,10 +33,11 @@ class Starter:
         self._thread.join()
 
     def _run(self) -> None:
-        while (run_id := self._waiting.get()) is not None and not self._stop.is_set():
+        while (one := self._waiting.get()) is not None and not self._stop.is_set():
+            what, begin = one
             try:
-                self._begin(run_id)
+                begin()
             except Exception:  # the database is away: it is durable, so it can wait
-                log.exception("%s could not be begun, again in %g s", run_id, RETRY_S)
+                log.exception("%s could not be begun, again in %g s", what, RETRY_S)
                 self._stop.wait(RETRY_S)
-                self._waiting.put(run_id)
+                self._waiting.put(one)

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import uuid
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
@@ -23,13 +24,13 @@ from remediation.levers.rollback import RollbackLever
 from remediation.levers.traffic import ShedLever, TrafficLever
 from remediation.membership import Membership
 from remediation.metrics import Metrics
-from remediation.policy.book import load_policies
+from remediation.policy.book import PolicyBook, load_policies
 from remediation.policy.limits import Limits
 from remediation.prometheus import Prometheus
-from remediation.scalers.local import LocalScaler
+from remediation.scalers.connection import connect
 from remediation.scalers.scaler import Scaler
 from remediation.scaling.loop import ScalingLoop
-from remediation.settings import DockerSettings, OrchestratorSettings, Settings
+from remediation.settings import Settings
 from remediation.starter import Starter
 from remediation.store.leases import Lease
 from remediation.store.record import State
@@ -37,11 +38,15 @@ from remediation.store.scalings import Scalings
 from remediation.store.store import Store
 from remediation.workflow.acting import Acting
 from remediation.workflow.deeds import Deeds
+from remediation.workflow.ending import Ending
 from remediation.workflow.gate import Gate
+from remediation.workflow.homecoming import Homecoming
 from remediation.workflow.journal import Journal, now_unix_ms
 from remediation.workflow.moves import Moves
-from remediation.workflow.remediator import Remediator
-from remediation.workflow.steps import Steps
+from remediation.workflow.planning import Planning
+from remediation.workflow.remediator import Remediator, Steps
+from remediation.workflow.scale import Scaling
+from remediation.workflow.verification import Verification
 
 log = logging.getLogger("remediation")
 
@@ -76,34 +81,14 @@ class Worker:
             system_database = settings.database_url
         self.metrics = Metrics()
         self._prometheus = Prometheus(settings.prometheus_url)
-        self._scaler = _scaler(settings.scaler)
+        self._scaler = connect(settings.scaler)
         DBOS(config=_dbos_config(system_database, settings.executor_id))
         self._membership = self._shared(settings)
         self._annotator = Annotator(settings.grafana_url, settings.grafana_token)
-        journal = Journal(self.store, self._prometheus)
-        gate = Gate(self.store, self._scaler, book.limits, self.metrics)
-        steps = Steps(
-            self.store,
-            self._scaler,
-            self.metrics,
-            journal=journal,
-            gate=gate,
-            annotator=self._annotator,
-            jaeger_url=settings.jaeger_url,
-            autoscaled=[service for one in book.autoscalers for service in one.services],
-        )
-        acting = Acting(self.store, self.metrics, journal=journal, gate=gate, annotator=self._annotator)
-        deeds = Deeds(
-            self.store,
-            self._scaler,
-            journal=journal,
-            acting=acting,
-            commands=book.commands,
-            notifiers=book.notifiers,
-        )
+        self._starter = Starter()
         levers = _levers(self._scaler, settings, self.store, book.limits)
-        moves = Moves(levers, self.metrics, journal=journal, acting=acting)
-        self._remediator = Remediator(steps, deeds, moves, self.metrics.running.inc)
+        journal = Journal(self.store, self._prometheus)
+        self._remediator = Remediator(self._steps(book, settings, levers, journal), journal, self.metrics.running.inc)
         # No two processes have the same holder, be their workers' names the same.
         holder = f"{settings.executor_id}:{uuid.uuid4().hex}"
         self.scaling = ScalingLoop(
@@ -116,11 +101,39 @@ class Worker:
             annotator=self._annotator,
             lease_s=settings.lease_s,
         )
-        self._starter = Starter(self.begin)
-        self.intake = AlertIntake(book, self.store, self.metrics, self._starter.put)
+        self.intake = AlertIntake(book, self.store, self.metrics, self._begin_soon)
         self.explainer = Explainer(book, self.store, self._scaler, self._prometheus, levers)
         self._looked_after: set[str] = set()  # unfinished runs that are known to have a workflow
         log.info("%d policies, %d autoscalers from %s", len(book.policies), len(book.autoscalers), settings.policies)
+
+    def _steps(self, book: PolicyBook, settings: Settings, levers: dict[str, Lever], journal: Journal) -> Steps:
+        store, scaler, metrics = self.store, self._scaler, self.metrics
+        gate = Gate(store, scaler, book.limits, metrics)
+        acting = Acting(store, metrics, journal=journal, gate=gate, annotator=self._annotator)
+        autoscaled = [service for one in book.autoscalers for service in one.services]
+        return Steps(
+            planning=Planning(store, scaler, metrics, journal=journal, gate=gate),
+            scaling=Scaling(scaler, metrics, journal=journal, acting=acting),
+            deeds=Deeds(
+                store,
+                scaler,
+                journal=journal,
+                acting=acting,
+                commands=book.commands,
+                notifiers=book.notifiers,
+            ),
+            moves=Moves(levers, metrics, journal=journal, acting=acting),
+            verification=Verification(store, scaler, journal=journal),
+            homecoming=Homecoming(store, journal=journal, autoscaled=autoscaled),
+            ending=Ending(
+                store,
+                metrics,
+                journal=journal,
+                annotator=self._annotator,
+                jaeger_url=settings.jaeger_url,
+                ended=lambda: self._starter.put("what has waited", self._take_up_waiting),
+            ),
+        )
 
     def _shared(self, settings: Settings) -> Membership | None:
         if not self.store.database.shared:
@@ -154,6 +167,13 @@ class Worker:
                 log.error("%s: %s for %s failed: %s", run.id, run.alertname, run.service, outcome)
                 continue
             self._looked_after.add(run.id)
+        self._take_up_waiting()
+
+    def _take_up_waiting(self) -> None:
+        self.intake.take_up_waiting(now_unix_ms())
+
+    def _begin_soon(self, run_id: str) -> None:
+        self._starter.put(run_id, partial(self.begin, run_id))
 
     def begin(self, run_id: str) -> None:
         """Start the run's workflow at once; a workflow that exists is left alone."""
@@ -183,14 +203,6 @@ def _end_at_once(why: str) -> None:
     log.critical("%s; this process ends", why)
     logging.shutdown()
     os._exit(LEASE_LOST)
-
-
-def _scaler(settings: OrchestratorSettings | DockerSettings) -> Scaler:
-    if isinstance(settings, OrchestratorSettings):
-        return LocalScaler(settings.url, settings.token)
-    from remediation.scalers.containers import DockerScaler  # 20 MB of client that the embedded stack has no use for
-
-    return DockerScaler(settings.url, settings.project)
 
 
 def _levers(scaler: Scaler, settings: Settings, store: Store, limits: Limits) -> dict[str, Lever]:

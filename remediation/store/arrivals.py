@@ -28,6 +28,14 @@ class _Row:
     resolved_at_unix_ms: int | None
     run_is_over: bool
     changed: bool = False
+    waiting_json: str | None = None  # the alert, if it waits for the end of a run that it has joined now
+
+
+@dataclass(frozen=True, slots=True)
+class _AtWork:
+    run_id: str
+    alertname: str
+    policy: str
 
 
 class Arrivals:
@@ -36,7 +44,7 @@ class Arrivals:
     def __init__(self, connection: sa.Connection, arrivals: Sequence[Arrival]) -> None:
         self._rows: dict[tuple[str, int], _Row] = {}
         self._ended: dict[str, int] = {}  # fingerprint → the latest start that is known to be over
-        self._active: dict[str, str] = {}  # service → its unfinished run
+        self._active: dict[str, _AtWork] = {}  # service → its unfinished run
         self._scaling: dict[str, str] = {}  # service → its autoscaler's unfinished run, which gives way
         self._overtaken: list[tuple[str, Note, int]] = []
         self._begun: list[NewRun] = []
@@ -61,11 +69,12 @@ class Arrivals:
         services = sorted({one.service for one in arrivals if not isinstance(one, Resolved)})
         for chunk in _chunks(services):
             active = runs.c.service.in_(chunk) & runs.c.finished_at_unix_ms.is_(None)
-            unfinished = sa.select(runs.c.service, runs.c.id, scalings.c.run_id).where(active)
-            for service, run_id, scaling in connection.execute(
-                unfinished.outerjoin_from(runs, scalings, scalings.c.run_id == runs.c.id)
-            ):
-                (self._active if scaling is None else self._scaling)[service] = run_id
+            unfinished = sa.select(runs, scalings.c.run_id.label("scaling")).where(active)
+            for row in connection.execute(unfinished.outerjoin_from(runs, scalings, scalings.c.run_id == runs.c.id)):
+                if row.scaling is None:
+                    self._active[row.service] = _AtWork(row.id, row.alertname, row.policy)
+                else:
+                    self._scaling[row.service] = row.id
 
     def _keep(self, connection: sa.Connection, query: sa.Select[Any]) -> None:
         for row in connection.execute(query):
@@ -75,16 +84,16 @@ class Arrivals:
     def decide(self, arrival: Arrival) -> Outcome:
         match arrival:
             case Firing():
-                return self._fires(arrival.new)
+                return self._fires(arrival.new, waits=arrival.waits)
             case Resolved():
                 return self._is_over(arrival)
             case Unanswered():
-                run_id = self._active.get(arrival.service)
-                if run_id is not None:
-                    self._remarks.append((run_id, arrival.note, arrival.at_unix_ms))
+                at_work = self._active.get(arrival.service)
+                if at_work is not None:
+                    self._remarks.append((at_work.run_id, arrival.note, arrival.at_unix_ms))
                 return Outcome(Intake.UNMATCHED, None)
 
-    def _fires(self, new: NewRun) -> Outcome:
+    def _fires(self, new: NewRun, *, waits: bool) -> Outcome:
         key = (new.fingerprint, new.starts_at_unix_ms)
         row = self._rows.get(key)
         if row is not None and row.run_id != NOBODY and (row.run_id == new.id or not row.run_is_over):
@@ -93,12 +102,14 @@ class Arrivals:
             return Outcome(Intake.LATE, None)
         if row is None and self._ended.get(new.fingerprint, -1) > new.starts_at_unix_ms:
             return Outcome(Intake.LATE, None)
-        joined = self._active.get(new.service)
-        run_id = joined or new.id
+        own = _AtWork(new.id, new.alertname, new.policy)
+        at_work = self._active.setdefault(new.service, own)
+        run_id = at_work.run_id
+        waits = waits and (at_work.alertname, at_work.policy) != (new.alertname, new.policy)
         self._rows[key] = _Row(run_id, None, run_is_over=False, changed=True)
-        self._active[new.service] = run_id
+        self._rows[key].waiting_json = new.alert_json if waits else None
         what = f"{new.alertname} ({new.fingerprint})"
-        if joined is None:
+        if at_work is own:
             self._begun.append(new)
             if (scaling := self._scaling.pop(new.service, None)) is not None:
                 outcome = f"{what} has begun a run of its own, which takes the service over"
@@ -141,13 +152,14 @@ class Arrivals:
                 "starts_at_unix_ms": starts,
                 "run_id": row.run_id,
                 "resolved_at_unix_ms": row.resolved_at_unix_ms,
+                "waiting_json": row.waiting_json,
             }
             for (fingerprint, starts), row in self._rows.items()
             if row.changed
         ]
         if links:
             insert = transaction.insert(alerts)
-            update = {name: insert.excluded[name] for name in ("run_id", "resolved_at_unix_ms")}
+            update = {name: insert.excluded[name] for name in ("run_id", "resolved_at_unix_ms", "waiting_json")}
             key = ["fingerprint", "starts_at_unix_ms"]
             transaction.connection.execute(insert.on_conflict_do_update(index_elements=key, set_=update), links)
         transaction.new_notes(self._notes)
@@ -160,6 +172,6 @@ def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _run_row(new: NewRun) -> dict[str, Any]:
-    names = ("id", "service", "alertname", "fingerprint", "policy", "policy_json", "alert_json")
+    names = ("id", "service", "alertname", "fingerprint", "policy", "policy_json", "alert_json", "waited_for")
     started = {"state": State.PLANNING.value, "started_at_unix_ms": new.at_unix_ms}
     return {name: getattr(new, name) for name in names} | started

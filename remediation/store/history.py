@@ -20,24 +20,31 @@ from remediation.store.tables import actions, kill_switch, runs
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 GIVEN_BACK_MS = 6 * HOUR_MS  # how far back it is looked at what autoscaling took away too soon: a part of a day
-# An action that was intended may have been done; one that was refused or overtaken by others was not.
-_DONE = actions.c.status.in_(("intended", "done"))
-_COUNTED_IN_ALL = actions.c.action.notin_(RETURNING) & _DONE
-_COUNTED = actions.c.action.notin_(RETURNING | AUTOSCALING) & _DONE  # repairs
+_DONE = actions.c.status.in_(("intended", "done"))  # what was intended may have been done
+# So may what failed: a command that ended with 1 has run, an answer that did not come was lost on its way back. Only
+# what somebody else was found to have changed was left alone. An autoscaler asks again every few seconds: what failed
+# of it is not counted, or an outage of the scaler would use up the limits over everything.
+_MAY_BE_DONE = actions.c.status != "conflict"
+_REPAIR = actions.c.action.notin_(RETURNING | AUTOSCALING)
+_COUNTED = _REPAIR & _MAY_BE_DONE
+_COUNTED_IN_ALL = actions.c.action.notin_(RETURNING) & sa.or_(_DONE, _REPAIR & _MAY_BE_DONE)
 
 
-def target_history(connection: sa.Connection, service: str, run_id: str, now_unix_ms: int) -> TargetHistory:
+def target_history(
+    connection: sa.Connection, service: str, run_id: str, now_unix_ms: int, repairs_within_ms: float = DAY_MS
+) -> TargetHistory:
+    """Args: repairs_within_ms: how far back repairs are told."""
     here = _COUNTED & (actions.c.target == service)
     # Putting back changes the target as much: who acted right after it would swing it by the worker's own hand.
-    undone = (actions.c.action == "undo") & (actions.c.target == service) & actions.c.status.in_(("intended", "done"))
+    undone = (actions.c.action == "undo") & (actions.c.target == service) & _MAY_BE_DONE
     # Not max(): it would read all that was ever done here.
     latest = sa.select(actions.c.at_unix_ms).order_by(actions.c.at_unix_ms.desc()).limit(1)
     # One list of what is left out, not two alternatives: of those SQLite would read everything, and sort it.
     left_out = (RETURNING | AUTOSCALING) - {"undo"}
-    done_here = _DONE & (actions.c.target == service) & actions.c.action.notin_(left_out)
+    done_here = _MAY_BE_DONE & (actions.c.target == service) & actions.c.action.notin_(left_out)
     last = latest.where(done_here, actions.c.run_id != run_id)
     shrunk = actions.c.to_replicas < actions.c.from_replicas
-    taken_back = latest.where(undone, shrunk)
+    taken_back = connection.execute(latest.add_columns(actions.c.from_replicas).where(undone, shrunk)).first()
     recent = sa.select(sa.func.count()).where(here, actions.c.at_unix_ms > now_unix_ms - HOUR_MS)
     others = (runs.c.service == service) & (runs.c.id != run_id)
     # Only of a run that acted: one that was itself held off must not prolong the hold-off.
@@ -47,14 +54,14 @@ def target_history(connection: sa.Connection, service: str, run_id: str, now_uni
         ended.where(runs.c.state == State.ESCALATED.value).order_by(runs.c.finished_at_unix_ms.desc()).limit(1)
     ).first()
     repairs = connection.execute(
-        ended.where(runs.c.state == State.RESOLVED.value, runs.c.finished_at_unix_ms > now_unix_ms - DAY_MS)
+        ended.where(runs.c.state == State.RESOLVED.value, runs.c.finished_at_unix_ms > now_unix_ms - repairs_within_ms)
     )
     return TargetHistory(
         last_action_unix_ms=connection.execute(last).scalar_one_or_none(),
         actions_last_hour=connection.execute(recent).scalar_one(),
         last_escalation=None if escalated is None else (escalated[0], escalated[1]),
         repairs_unix_ms=tuple(sorted(row[1] for row in repairs)),
-        last_undo_unix_ms=connection.execute(taken_back).scalar_one_or_none(),
+        last_undo=None if taken_back is None else (taken_back[0], taken_back[1]),
     )
 
 

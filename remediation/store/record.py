@@ -53,11 +53,13 @@ class NewRun:
     alert_json: str
     at_unix_ms: int
     because: str = "began this run"  # ends the first line of its timeline
+    waited_for: str | None = None  # the run that was at work on the target when the alert came
 
 
 @dataclass(frozen=True, slots=True)
 class Firing:
     new: NewRun  # the run that answers it, unless there is one already
+    waits: bool = True  # for the end of that one, if it answers an alert of another name or by another policy
 
     @property
     def fingerprint(self) -> str:
@@ -89,6 +91,16 @@ class Unanswered:
     at_unix_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """An alert that joined a run of another name or policy, and fires still when that is over."""
+
+    fingerprint: str
+    starts_at_unix_ms: int
+    alert_json: str
+    run_id: str  # which it joined
+
+
 Arrival: TypeAlias = "Firing | Resolved | Unanswered"
 
 
@@ -103,6 +115,7 @@ class Run:
     alert_json: str
     state: State
     started_at_unix_ms: int
+    waited_for: str | None = None  # the run that was at work on the target when this one's alert came
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,15 +142,14 @@ AUTOSCALING = frozenset({"autoscale_out", "autoscale_in"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetHistory:
-    """What the guards need to know about one target. Other actions are those that do not put something back."""
+    """What the guards need to know about one target. Actions are all that may have been done, failed ones too."""
 
     last_action_unix_ms: int | None  # by any other run; that it put something back counts too
     actions_last_hour: int  # by every run
     last_escalation: tuple[str, int] | None  # run id and when it finished, of any other run
-    repairs_unix_ms: tuple[
-        int, ...
-    ] = ()  # when other runs that had acted ended resolved, in the last day, oldest first
-    last_undo_unix_ms: int | None = None  # when any run took back a scale-out that had not helped
+    repairs_unix_ms: tuple[int, ...] = ()  # when other runs that had acted ended resolved, oldest first
+    # When any run took back a scale-out that had not helped, and how many replicas it took back.
+    last_undo: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from remediation.store import audit, reports
 from remediation.store.arrivals import Arrivals
 from remediation.store.audit import Head
 from remediation.store.database import Database, Lock
-from remediation.store.history import HOUR_MS, fleet_history, replaced_since, switched_off, target_history
+from remediation.store.history import DAY_MS, HOUR_MS, fleet_history, replaced_since, switched_off, target_history
 from remediation.store.record import (
     FINISHED,
     Action,
@@ -28,6 +28,7 @@ from remediation.store.record import (
     Run,
     State,
     TargetHistory,
+    Waiting,
 )
 from remediation.store.scalings import under_way
 from remediation.store.tables import actions, alerts, approvals, evidence, kill_switch, runs, scalings
@@ -73,6 +74,29 @@ class Store:
                 .limit(1)
             ).first()
         return resolved is not None and resolved[0] is None
+
+    def waiting(self) -> list[Waiting]:
+        """Alerts whose turn has come, in the order in which they began to fire."""
+        over = runs.c.finished_at_unix_ms.is_not(None)
+        query = (
+            sa.select(alerts)
+            .join_from(alerts, runs, runs.c.id == alerts.c.run_id)
+            .where(alerts.c.waiting_json.is_not(None), alerts.c.resolved_at_unix_ms.is_(None), over)
+            .order_by(alerts.c.starts_at_unix_ms, alerts.c.fingerprint)
+        )
+        names = ("fingerprint", "starts_at_unix_ms", "run_id")
+        with self.database.reading() as connection:
+            return [
+                Waiting(alert_json=row["waiting_json"], **{name: row[name] for name in names})
+                for row in connection.execute(query).mappings()
+            ]
+
+    def wait_no_more(self, waiting: Waiting) -> None:
+        """There is nothing that would answer it. If it has joined another run since, it goes on waiting."""
+        same = (alerts.c.fingerprint == waiting.fingerprint) & (alerts.c.run_id == waiting.run_id)
+        same &= alerts.c.starts_at_unix_ms == waiting.starts_at_unix_ms
+        with self.database.writing(Lock.INTAKE) as transaction:
+            transaction.connection.execute(sa.update(alerts).where(same).values(waiting_json=None))
 
     # A run goes on
 
@@ -200,10 +224,12 @@ class Store:
             transaction.connection.execute(sa.update(actions).where(where).values(status=status))
             transaction.note(run_id, note, at_unix_ms)
 
-    def history(self, service: str, run_id: str, now_unix_ms: int) -> TargetHistory:
-        """What was done to `service` before; `run_id` is the run that asks."""
+    def history(
+        self, service: str, run_id: str, now_unix_ms: int, *, repairs_within_ms: float = DAY_MS
+    ) -> TargetHistory:
+        """What was done to `service` before; `run_id` is the run that asks. Repairs are told as far back as asked."""
         with self.database.reading() as connection:
-            return target_history(connection, service, run_id, now_unix_ms)
+            return target_history(connection, service, run_id, now_unix_ms, repairs_within_ms)
 
     def replaced(self, service: str, since_unix_ms: float) -> int:
         """How many of its replicas were replaced one by one since then."""
@@ -302,7 +328,8 @@ class Store:
 
 
 def _run(row: sa.RowMapping) -> Run:
-    names = ("id", "service", "alertname", "fingerprint", "policy", "policy_json", "alert_json", "started_at_unix_ms")
+    told = ("id", "service", "alertname", "fingerprint", "policy", "policy_json", "alert_json")
+    names = (*told, "started_at_unix_ms", "waited_for")
     return Run(state=State(row["state"]), **{name: row[name] for name in names})
 
 

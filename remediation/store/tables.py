@@ -22,6 +22,7 @@ runs = Table(
     Column("outcome", Text),
     Column("started_at_unix_ms", BigInteger, nullable=False),
     Column("finished_at_unix_ms", BigInteger),
+    Column("waited_for", String(128)),  # the run that was at work on the target when this one's alert came
 )
 # At most one unfinished run for each target, enforced where two workers meet.
 Index(
@@ -45,7 +46,11 @@ alerts = Table(
     # The run that answers it; empty if it was over before anybody had heard that it fires.
     Column("run_id", String(128), nullable=False, index=True),
     Column("resolved_at_unix_ms", BigInteger),
+    # Of an alert that joined a run which is not its concern: itself, to be answered when that run is over.
+    Column("waiting_json", Text),
 )
+_waits = alerts.c.waiting_json.is_not(None)
+Index("remediation_alerts_waiting", alerts.c.run_id, sqlite_where=_waits, postgresql_where=_waits)
 
 actions = Table(
     "remediation_actions",

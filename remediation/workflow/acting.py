@@ -1,4 +1,4 @@
-"""One action from its intention to what became of it: the same for everything a step does beside scaling."""
+"""One action from its intention to what became of it: the same for everything a step does."""
 
 from __future__ import annotations
 
@@ -33,17 +33,24 @@ class Acting:
         self._gate = gate
         self._annotator = annotator
 
-    def carry_out(self, case: Case, name: str, intention: Action, do: Callable[[Admitted], Outcome]) -> Deed:
+    def carry_out(
+        self,
+        case: Case,
+        name: str,
+        intention: Action,
+        do: Callable[[Admitted], Outcome],
+        state: State = State.ACTING,
+    ) -> Deed:
         """
         Do it, unless a limit forbids it. The intention is durable before; what had been concluded when the worker died
         is not done again.
 
         Args:
-            name: The step's.
+            name: What it is called in the timeline.
             do: Called with what was first intended; its effect must bear repetition.
         """
         run_id, key, kind = case.run.id, intention.key, intention.action
-        admitted = self._gate.intend(case, intention, State.ACTING)
+        admitted = self._gate.intend(case, intention, state)
         if isinstance(admitted, Denied):
             self._journal.tell(run_id, key, f"{kind}_refused", f"{name}: {admitted.reason}")
             return Deed(status="refused", detail=admitted.reason, at_unix_ms=now_unix_ms())
@@ -55,7 +62,7 @@ class Acting:
             outcome = do(admitted)
             span.set_attribute("remediation.status", outcome.status)
         self._conclude(case, name, intention, outcome)
-        told = f"{case.run.service}: {name}: {outcome.detail}"
+        told = f"{case.run.service}: {kind}: {name}: {outcome.detail}"
         self._annotator.mark(told, "remediation", case.run.service, start_unix_ms=at_unix_ms, end_unix_ms=now_unix_ms())
         return Deed(status=outcome.status, detail=outcome.detail, at_unix_ms=at_unix_ms)
 

@@ -26,6 +26,10 @@ class Journal:
     def case(self, run_id: str) -> Case:
         return Case(self._store.run(run_id), self._prometheus)
 
+    def policy_json(self, run_id: str) -> str:
+        """Of the run's policy. It never changes, so reading it is the same at every replay."""
+        return self._store.run(run_id).policy_json
+
     def tell(
         self,
         run_id: str,

@@ -16,9 +16,15 @@ from opentelemetry import trace
 
 from remediation.policy.policy import LEVER_KINDS, QUIET_KINDS, Policy, Step
 from remediation.store.record import State
+from remediation.workflow.acting import Deed
 from remediation.workflow.deeds import Deeds
+from remediation.workflow.ending import Ending
+from remediation.workflow.homecoming import Homecoming, Next
+from remediation.workflow.journal import Journal
 from remediation.workflow.moves import Aim, Moves
-from remediation.workflow.steps import Done, Next, Plan, Steps, Verdict
+from remediation.workflow.planning import Plan, Planning
+from remediation.workflow.scale import Scaling
+from remediation.workflow.verification import Verdict, Verification
 
 tracer = trace.get_tracer("remediation")
 
@@ -45,13 +51,25 @@ class Attempt:
     load_wants: int = 0  # replicas that the load itself asks for, whatever latency says; 0 if unknown
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """What a run consists of; each method that the workflow calls is a durable step."""
+
+    planning: Planning
+    scaling: Scaling
+    deeds: Deeds
+    moves: Moves
+    verification: Verification
+    homecoming: Homecoming
+    ending: Ending
+
+
 @DBOS.dbos_class()
 class Remediator(DBOSConfiguredInstance):
-    def __init__(self, steps: Steps, deeds: Deeds, moves: Moves, on_running: Callable[[int], None]) -> None:
+    def __init__(self, steps: Steps, journal: Journal, on_running: Callable[[int], None]) -> None:
         super().__init__("remediator")
         self._steps = steps
-        self._deeds = deeds
-        self._moves = moves
+        self._journal = journal
         self._on_running = on_running
 
     @DBOS.workflow()
@@ -72,7 +90,7 @@ class Remediator(DBOSConfiguredInstance):
         return state.value
 
     def _remediate(self, run_id: str) -> State:
-        policy = Policy.model_validate_json(self._steps.policy(run_id))
+        policy = Policy.model_validate_json(self._journal.policy_json(run_id))
         reasons: list[str] = []
         acted = False
         for index, step in enumerate(policy.steps):
@@ -80,7 +98,7 @@ class Remediator(DBOSConfiguredInstance):
                 if (ended := self._quietly(run_id, step, index, reasons)) is not None:
                     return ended
                 continue
-            plan = durable(self._steps.plan, run_id, f"plan:{index}", index, again=acted)
+            plan = durable(self._steps.planning.plan, run_id, f"plan:{index}", index, again=acted)
             if plan["verdict"] in ("resolved", "failed"):
                 return self._finish(run_id, State(plan["verdict"]), plan["reason"])
             if plan["verdict"] == "escalated":
@@ -120,11 +138,11 @@ class Remediator(DBOSConfiguredInstance):
         """A step that changes nothing. Returns the state if it ended the run."""
         key = f"{index}"
         if step.snapshot is not None:
-            durable(self._steps.explain, run_id, f"{key}.snapshot")
+            durable(self._steps.ending.explain, run_id, f"{key}.snapshot")
         elif step.notify is not None:
-            durable(self._deeds.tell_people, run_id, key, index)
+            durable(self._steps.deeds.tell_people, run_id, key, index)
         else:
-            answer = durable(self._deeds.ask, run_id, key, index)
+            answer = durable(self._steps.deeds.ask, run_id, key, index)
             if answer["verdict"] == "resolved":
                 return self._finish(run_id, State.RESOLVED, answer["reason"])
             if answer["verdict"] == "refused":
@@ -134,8 +152,8 @@ class Remediator(DBOSConfiguredInstance):
     def _deed(self, run_id: str, step: Step, index: int, reasons: list[str]) -> State | None:
         """Act without counting replicas, and verify. Returns the state if it ended the run."""
         key = f"{index}"
-        done = durable(self._deeds.perform, run_id, key, index)
-        durable(self._steps.explain, run_id, f"{key}.explain")
+        done = durable(self._steps.deeds.perform, run_id, key, index)
+        durable(self._steps.ending.explain, run_id, f"{key}.explain")
         if done["status"] == "refused" and index == 0:
             return self._finish(run_id, State.REFUSED, done["detail"])
         if done["status"] == "unknown":
@@ -157,16 +175,16 @@ class Remediator(DBOSConfiguredInstance):
         whether anything was done.
         """
         key, step = f"{index}", policy.steps[index]
-        aim = durable(self._moves.aim, run_id, f"{key}.aim", index)
+        aim = durable(self._steps.moves.aim, run_id, f"{key}.aim", index)
         if aim["verdict"] != "act":
             if len(policy.steps) == 1:
                 return self._finish(run_id, State(aim["verdict"]), aim["reason"]), False
             reasons.append(f"{step.name}: {aim['verdict']}: {aim['reason']}")
             return None, False  # the next step may be the answer
-        done = durable(self._moves.move, run_id, key, index, aim)
+        done = durable(self._steps.moves.move, run_id, key, index, aim)
         if done["status"] == "refused" and index == 0:
             return self._finish(run_id, State.REFUSED, done["detail"]), False
-        durable(self._steps.explain, run_id, f"{key}.explain")
+        durable(self._steps.ending.explain, run_id, f"{key}.explain")
         if done["status"] == "conflict":
             return self._escalate(run_id, "; ".join([*reasons, f"{step.name}: {done['detail']}"])), True
         if done["status"] != "done":
@@ -183,9 +201,9 @@ class Remediator(DBOSConfiguredInstance):
         return None, True
 
     def _put_back(self, run_id: str, step: Step, index: int, aim: Aim, why: str) -> str:
-        if not self._moves.undoable(step):
+        if not self._steps.moves.undoable(step):
             return f"{aim['becomes']} is kept"
-        undone = durable(self._moves.move, run_id, f"{index}.undo", index, aim, f"it did not help: {why}")
+        undone = durable(self._steps.moves.move, run_id, f"{index}.undo", index, aim, f"it did not help: {why}")
         return f"{aim['was']} is back" if undone["status"] == "done" else f"not undone: {undone['detail']}"
 
     def _attempt(self, run_id: str, policy: Policy, index: int, key: str, plan: Plan) -> Attempt:
@@ -200,7 +218,7 @@ class Remediator(DBOSConfiguredInstance):
                 return Attempt(verdict_now, current, before, reason)
             current = to
             if turn == 0:
-                durable(self._steps.explain, run_id, f"{key}.explain")
+                durable(self._steps.ending.explain, run_id, f"{key}.explain")
             verdict = self._verify(run_id, f"{key}.{turn}", index, done["at_unix_ms"], current, raises - turn)
             if verdict["verdict"] != "more":
                 return Attempt(verdict["verdict"], current, before, verdict["reason"], verdict["to"])
@@ -250,7 +268,7 @@ class Remediator(DBOSConfiguredInstance):
 
     def _again(self, run_id: str, policy: Policy, index: int, key: str, current: int) -> tuple[State | None, int]:
         """Scale out once more. Returns the state if that ended the run, and the replicas desired now."""
-        plan = durable(self._steps.plan, run_id, f"plan:{key}", index, again=True)
+        plan = durable(self._steps.planning.plan, run_id, f"plan:{key}", index, again=True)
         if plan["verdict"] != "act":
             return self._escalate(
                 run_id, f"demand rose again, and: {plan['reason']}; {current} replicas are kept"
@@ -265,23 +283,25 @@ class Remediator(DBOSConfiguredInstance):
 
     # The steps, each with its span
 
-    def _act(self, run_id: str, key: str, kind: str, before: int, to: int, reason: str) -> Done:
-        return durable(self._steps.act, run_id, key, kind, before, to, reason)
+    def _act(self, run_id: str, key: str, kind: str, before: int, to: int, reason: str) -> Deed:
+        return durable(self._steps.scaling.act, run_id, key, kind, before, to, reason)
 
     def _verify(self, run_id: str, key: str, index: int, acted_at: int, current: int, raises_left: int) -> Verdict:
         with tracer.start_as_current_span("remediation.verify") as span:
-            verdict = durable(self._steps.verify, run_id, f"verify:{key}", index, acted_at, current, raises_left)
+            verdict = durable(
+                self._steps.verification.verify, run_id, f"verify:{key}", index, acted_at, current, raises_left
+            )
             span.set_attributes({"remediation.verdict": verdict["verdict"], "remediation.reason": verdict["reason"]})
         return verdict
 
     def _watch(self, run_id: str, key: str, index: int, current: int, floor: int, previous: int | None) -> Next:
         with tracer.start_as_current_span("remediation.watch"):
-            return durable(self._steps.watch, run_id, key, index, current, floor, previous)
+            return durable(self._steps.homecoming.watch, run_id, key, index, current, floor, previous)
 
     def _escalate(self, run_id: str, reason: str) -> State:
-        durable(self._steps.escalate, run_id, reason)
+        durable(self._steps.ending.escalate, run_id, reason)
         return State.ESCALATED
 
     def _finish(self, run_id: str, state: State, outcome: str) -> State:
-        durable(self._steps.finish, run_id, state.value, outcome)
+        durable(self._steps.ending.finish, run_id, state.value, outcome)
         return state

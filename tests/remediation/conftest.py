@@ -2,7 +2,8 @@
 A real worker process between stand-ins for its neighbours.
 
 The orchestrator's stand-in keeps the documented API and its state; Prometheus's stand-in answers `NAME{job="SERVICE"}`
-with the number that the test has set, nothing if it has set none, and `latency > 0.5` with the services that are slow.
+with the number that the test has set, nothing if it has set none, `latency > 0.5` with the services that are slow, and
+`queue > 10` with those of which the test has set such a number.
 """
 
 from __future__ import annotations
@@ -83,6 +84,13 @@ policies:
       - name: add replicas
         scale: {replicas: 'wanted{job="{{ target }}"}', raises: 0}
         verify: {within: 30s, hold: 200ms, every: 50ms}
+  - name: queues
+    match: ['alertname="QueueGrows"']
+    steps:
+      - name: add replicas
+        scale: {replicas: 'wanted{job="{{ target }}"}', raises: 0}
+        verify: {within: 5s, hold: 200ms, every: 50ms}
+    guards: {cooldown: 2s}
 """
 
 
@@ -225,6 +233,7 @@ class PrometheusStandIn(StandIn):
                 {"type": "alerting", "name": name, "query": "latency > 0.5", "labels": {"severity": "critical"}}
                 for name in ("HighRequestLatency", "CarefulLatency", "PatientLatency")
             ]
+            rules.append({"type": "alerting", "name": "QueueGrows", "query": "queue > 10", "labels": {}})
             return 200, {"status": "success", "data": {"groups": [{"name": "shop", "rules": rules}]}}
         if url.path == "/api/v1/query_exemplars":
             exemplar = {"labels": {"trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"}, "value": "1.9", "timestamp": 1}
@@ -232,6 +241,10 @@ class PrometheusStandIn(StandIn):
         if query == "latency > 0.5":
             names = {service for _, service in self.numbers}
             return self._vector([({"service": name}, 1.9) for name in sorted(names) if self.slow(name)])
+        if query == "queue > 10":
+            told = [(service, value) for (name, service), value in list(self.numbers.items()) if name == "queue"]
+            lengths = [(service, value() if callable(value) else value) for service, value in told]
+            return self._vector([({"service": service}, length) for service, length in lengths if length > 10])
         found = re.fullmatch(r'(\w+)\{job="([^"]*)"\}', query)
         if found is None:
             return 400, {"status": "error", "errorType": "bad_data", "error": f"unknown query {query!r}"}

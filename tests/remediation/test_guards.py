@@ -138,6 +138,11 @@ def test_what_cannot_be_justified_is_refused(scale, guards, wanted, current, gua
     assert decision.guard == guard
 
 
+def undo_of(tried, ago_s):
+    last = None if ago_s is None else (NOW - ago_s * 1000, tried)
+    return TargetHistory(last_action_unix_ms=None, actions_last_hour=0, last_escalation=None, last_undo=last)
+
+
 @pytest.mark.parametrize(
     ("undone_ago_s", "wanted", "to"),
     [
@@ -148,15 +153,36 @@ def test_what_cannot_be_justified_is_refused(scale, guards, wanted, current, gua
     ],
 )
 def test_after_an_undo_only_the_load_itself_brings_more_replicas(undone_ago_s, wanted, to):
-    undone = None if undone_ago_s is None else NOW - undone_ago_s * 1000
-    history = TargetHistory(
-        last_action_unix_ms=None, actions_last_hour=0, last_escalation=None, last_undo_unix_ms=undone
-    )
-    undone_s = undone_lately(Guards(), history, NOW)
-    decision = target_replicas(Scale(replicas="x"), Guards(), wanted=wanted, replicas=replicas(2), undone_s=undone_s)
+    undone = undone_lately(Guards(), undo_of(3, undone_ago_s), NOW)
+    decision = target_replicas(Scale(replicas="x"), Guards(), wanted=wanted, replicas=replicas(2), undone=undone)
     if to is None:
         assert isinstance(decision, Refusal)
         assert decision.reason.endswith("more did not help when it was tried, and taken back 599 s ago")
+    else:
+        assert isinstance(decision, Target)
+        assert decision.to == to
+
+
+@pytest.mark.parametrize(
+    ("undone_ago_s", "asked", "to"),
+    [
+        (None, 3, 3),
+        (601, 3, 3),
+        (599, 3, None),  # as far above its threshold as at that time: the same again
+        (599, 4, 4),  # further above it: more than was tried
+        (599, 9, 5),
+    ],
+)
+def test_after_an_undo_step_scaling_does_not_try_the_same_again(undone_ago_s, asked, to):
+    steps = [{"to": 1, "add": 1}, {"from": 1, "add": 2}]
+    scale = Scale(value="x", threshold=0.5, steps=steps, maximum_step=3)
+    undone = undone_lately(Guards(), undo_of(3, undone_ago_s), NOW)
+    decision = target_replicas(scale, Guards(), wanted=float(asked), replicas=replicas(2), undone=undone)
+    if to is None:
+        assert isinstance(decision, Refusal)
+        assert decision.reason == (
+            "catalog has 2 replicas and would have 3; more did not help when it was tried, and taken back 599 s ago"
+        )
     else:
         assert isinstance(decision, Target)
         assert decision.to == to

@@ -108,13 +108,64 @@ def test_other_alert_of_the_same_target_joins_the_run(worker, orchestrator, slow
     assert "joined" in events
     assert "other_alert" in events
     assert orchestrator.changes("ads") == [2]
-    # It outlives the run: told again, it is answered by a run of its own.
-    slow_until("ads", wanted=0.1, cured_by=1, desired=2)
-    worker.post(alert("ads", status="resolved"))
-    worker.wait_for_state(run_id, "resolved")
-    (own,) = worker.post(alert("ads", name="CarefulLatency"))
-    assert own != run_id
-    assert worker.wait_for_state(own, "refused")["outcome"].startswith("cooldown: another run acted on ads")
+
+
+def comes_home(worker, run_id, alert, service, slow_until):
+    slow_until(service, wanted=0.5, cured_by=1, desired=2)
+    worker.post(alert(service, status="resolved"))
+    return worker.wait_for_state(run_id, "resolved")
+
+
+def own_run(worker, service, alertname):
+    answer = httpx.get(f"{worker.url}/api/v1/remediations", params={"service": service}, trust_env=False)
+    return next((one for one in answer.json()["remediations"] if one["alertname"] == alertname), None)
+
+
+def test_alert_that_another_policy_answers_waits_for_the_end_of_the_run_and_for_its_cooldown(
+    worker, orchestrator, prometheus, slow_until, alert
+):
+    slow_until("orders", wanted=2.0, cured_by=2)
+    prometheus.set("queue", "orders", lambda: 0 if len(orchestrator.changes("orders")) > 2 else 50)
+    (run_id,) = worker.post(alert("orders"))
+    assert worker.post(alert("orders", name="QueueGrows")) == [run_id]
+    worker.wait_for_state(run_id, "resolved_pending")
+    comes_home(worker, run_id, alert, "orders", slow_until)
+    worker.wait_for(lambda: own_run(worker, "orders", "QueueGrows") is not None, "it is not sent again, but taken up")
+    own = worker.wait_for_state(own_run(worker, "orders", "QueueGrows")["id"], "resolved_pending")
+    assert own["timeline"][0]["detail"].endswith(f"when {run_id} was over")
+    first = worker.record(run_id)["actions"][0]
+    assert own["actions"][0]["at_unix_ms"] - first["at_unix_ms"] >= 2000, "the cooldown"
+    assert orchestrator.changes("orders") == [2, 1, 2]
+    worker.post(alert("orders", name="QueueGrows", status="resolved"))
+    worker.wait_for_state(own["id"], "resolved")
+
+
+def test_alert_that_waited_and_was_helped_by_the_run_it_waited_for_ends_without_an_action(
+    worker, orchestrator, prometheus, slow_until, alert
+):
+    slow_until("returns", wanted=2.0, cured_by=2)
+    prometheus.set("queue", "returns", lambda: 50 if not orchestrator.changes("returns") else 0)
+    (run_id,) = worker.post(alert("returns"))
+    worker.post(alert("returns", name="QueueGrows"))
+    worker.wait_for_state(run_id, "resolved_pending")
+    comes_home(worker, run_id, alert, "returns", slow_until)
+    worker.wait_for(lambda: own_run(worker, "returns", "QueueGrows") is not None, "taken up")
+    own = worker.wait_for_state(own_run(worker, "returns", "QueueGrows")["id"], "resolved")
+    assert own["outcome"] == f"what it asks for has held for 0.2 s: {run_id} has helped it too"
+    assert own["actions"] == []
+    assert orchestrator.changes("returns") == [2, 1]
+
+
+def test_person_who_joins_a_run_is_told_so_and_begins_none_later(worker, orchestrator, slow_until, alert):
+    slow_until("sales", wanted=2.0, cured_by=2)
+    (run_id,) = worker.post(alert("sales"))
+    body = {"service": "sales", "policy": "careful", "reason": "sale", "by": "ada"}
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    answer = httpx.post(f"{worker.url}/api/v1/remediations", json=body, headers=headers, trust_env=False).json()
+    assert answer == {"id": run_id, "result": "joined"}
+    worker.wait_for_state(run_id, "resolved_pending")
+    comes_home(worker, run_id, alert, "sales", slow_until)
+    assert own_run(worker, "sales", "CarefulLatency") is None
 
 
 def test_alert_that_no_policy_matches_is_counted_and_begins_nothing(worker, alert):

@@ -148,14 +148,75 @@ def test_history_counts_what_guards_ask_for(store):
     intend(store, "f1-1000", State.ACTING, action("0.0", at=now - HOUR_MS - 1))  # too old for the hour
     intend(store, "f1-1000", State.ACTING, action("0.1", at=now - 1000))
     intend(store, "f1-1000", State.ACTING, action("0.undo", kind="undo", to=0, at=now - 500))
+    intend(store, "f1-1000", State.ACTING, action("0.2", at=now - 400))
+    intend(store, "f1-1000", State.ACTING, action("0.3", at=now - 300))
+    store.conclude("f1-1000", "0.2", "conflict", Note("n", "e", "d"), now - 300)
     store.finish("f1-1000", State.ESCALATED, "x", now - 100)
     history = store.history("cart", "another", now)
-    assert history.last_undo_unix_ms == now - 500
-    assert history.last_action_unix_ms == now - 500, "undoing counts too"
-    assert history.actions_last_hour == 1
+    assert history.last_undo == (now - 500, 1)
+    assert history.last_action_unix_ms == now - 300
+    assert history.actions_last_hour == 2, "neither undoing, nor what was left as somebody else had set it"
     assert history.last_escalation == ("f1-1000", now - 100)
     own = store.history("cart", "f1-1000", now)
-    assert (own.last_action_unix_ms, own.actions_last_hour, own.last_escalation) == (None, 1, None)
+    assert (own.last_action_unix_ms, own.actions_last_hour, own.last_escalation) == (None, 2, None)
+
+
+def test_undoing_begins_a_cooldown_too(store):
+    accept(store, new_run())
+    intend(store, "f1-1000", State.ACTING, action("0.0", at=5000))
+    intend(store, "f1-1000", State.ACTING, action("0.undo", kind="undo", to=0, at=6000))
+    assert store.history("cart", "another", 7000).last_action_unix_ms == 6000
+
+
+@pytest.mark.parametrize("status", ["failed", "unknown"])
+def test_action_that_failed_may_have_had_its_effect_and_counts(store, status):
+    accept(store, new_run())
+    intend(store, "f1-1000", State.ACTING, action(kind="run", at=5000))
+    store.conclude("f1-1000", "0.0", status, Note("n", "e", "d"), 5500)
+    history, fleet = store.history("cart", "another", 6000), store.fleet("another", "scale-out", 6000, 600_000)
+    assert (history.last_action_unix_ms, history.actions_last_hour) == (5000, 1)
+    assert (fleet.actions_last_hour, fleet.policy_actions_last_hour, fleet.other_runs_acting) == (1, 1, 1)
+    assert fleet.other_services_acted_on == {"cart"}
+
+
+def test_repairs_are_told_as_far_back_as_a_breaker_asks(store):
+    now = 10 * DAY_MS
+    accept(store, new_run())
+    intend(store, "f1-1000", State.ACTING, action(at=now - 3 * DAY_MS))
+    store.finish("f1-1000", State.RESOLVED, "x", now - 3 * DAY_MS)
+    assert store.history("cart", "another", now).repairs_unix_ms == ()
+    assert store.history("cart", "another", now, repairs_within_ms=4 * DAY_MS).repairs_unix_ms == (now - 3 * DAY_MS,)
+
+
+def test_alert_that_is_not_the_run_s_concern_waits_for_its_end(store, opened):
+    accept(store, new_run())
+    other = replace(new_run("f2"), alertname="QueueGrows", alert_json='{"labels": {"a": "b"}}')
+    assert accept(store, other) == (Intake.JOINED, "f1-1000")
+    accept(store, replace(new_run("f3"), policy="another"))
+    accept(store, new_run("f4"))  # the same alert, of another replica: the run's own concern
+    store.take([Firing(replace(other, fingerprint="f5", id="f5-1000"), waits=False)])
+    assert store.waiting() == []
+    store.finish("f1-1000", State.RESOLVED, "done", 9000)
+    resolve(store, "f3", 1000, 9100)
+    store.close()
+    again = opened()
+    (waiting,) = again.waiting()
+    assert (waiting.fingerprint, waiting.alert_json, waiting.run_id) == ("f2", '{"labels": {"a": "b"}}', "f1-1000")
+    begun = replace(other, waited_for="f1-1000")
+    assert accept(again, begun) == (Intake.STARTED, "f2-1000")
+    assert again.run("f2-1000").waited_for == "f1-1000"
+    assert again.waiting() == []
+    again.finish("f2-1000", State.REFUSED, "freeze", 9200)
+    assert again.waiting() == [], "once"
+
+
+def test_alert_that_nothing_answers_any_more_waits_no_more(store):
+    accept(store, new_run())
+    accept(store, replace(new_run("f2"), policy="another"))
+    store.finish("f1-1000", State.RESOLVED, "done", 9000)
+    (waiting,) = store.waiting()
+    store.wait_no_more(waiting)
+    assert store.waiting() == []
 
 
 def test_repairs_are_runs_that_acted_and_resolved(store):
@@ -240,6 +301,9 @@ def test_store_of_an_earlier_version_gets_the_columns_that_were_added_since(tmp_
     with sqlite3.connect(path) as old:
         for name in ("before", "after"):
             old.execute(f"ALTER TABLE remediation_actions DROP COLUMN {name}")
+        old.execute("DROP INDEX remediation_alerts_waiting")
+        old.execute("ALTER TABLE remediation_alerts DROP COLUMN waiting_json")
+        old.execute("ALTER TABLE remediation_runs DROP COLUMN waited_for")
     for _ in range(2):
         store = Store.in_file(path)
         store.close()
