@@ -216,7 +216,8 @@ def run_arm(arm: Arm, runs: int) -> list[Times]:
 
 def table(results: dict[str, list[Times]]) -> list[str]:
     """Markdown: the median and, in brackets, the longest of each stage."""
-    lines = ["| alerts from (scrape, evaluation, `group_wait`, `group_interval`) | runs | " + " | ".join(STAGES) + " |", "| --- | ---: |" + " ---: |" * len(STAGES)]
+    asks = "alerts from (scrape, evaluation, `group_wait`, `group_interval`)"
+    lines = [f"| {asks} | runs | {' | '.join(STAGES)} |", "| --- | ---: |" + " ---: |" * len(STAGES)]
     for arm in (arm for arm in ARMS if arm.name in results):
         runs = results[arm.name]
         cells = []
