@@ -75,8 +75,8 @@ def _alerts(before: tuple[Alert, ...], now: tuple[Alert, ...]) -> Iterator[tuple
     old, new = _by_identity(before), _by_identity(now)
     for identity, alert in new.items():
         if identity not in old or old[identity].state != alert.state:
-            value = "" if alert.value is None else f", value {number(alert.value)}"
-            yield Change("alert", f"{_name(alert)} {alert.state}", _about(alert) + value), alert
+            told = [_about(alert), "" if alert.value is None else f"value {number(alert.value)}"]
+            yield Change("alert", f"{_name(alert)} {alert.state}", ", ".join(filter(None, told))), alert
     for identity, alert in old.items():
         if identity not in new:
             ended = "resolved" if alert.state == "firing" else "no longer pending"
@@ -92,7 +92,9 @@ def _name(alert: Alert) -> str:
 
 
 def _about(alert: Alert) -> str:
-    return ", ".join(alert.labels[name] for name in ("service", "instance") if name in alert.labels)
+    """What it is about; an alert that is for no service's policy to answer may carry only the job."""
+    of = alert.labels.get("service") or alert.labels.get("job")
+    return ", ".join(part for part in (of, alert.labels.get("instance"), alert.labels.get("slo")) if part)
 
 
 def _remediations(before: tuple[Remediation, ...], now: tuple[Remediation, ...]) -> Iterator[Change]:

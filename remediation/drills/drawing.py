@@ -65,7 +65,9 @@ def svg(report: Report, chart: Drawn) -> str:
     title = f'<text class="t" x="0" y="14">{escape(chart.title)}</text>'
     if not values:
         return f'{head}{title}<text x="{WIDTH / 2}" y="{HEIGHT / 2}" text-anchor="middle">no samples</text></svg>'
-    low_s, high_s = min(at for at, _ in points), max(at for at, _ in points)
+    # All charts of a report over the same time, so that a moment stands at the same place in each.
+    times = [at for each in (*report.charts, chart) for line in each.series for at, _ in line.points]
+    low_s, high_s = min(times), max(times)
     frame = _Frame(low_s, max(high_s, low_s + 1.0), _ceiling(max(values)))
     parts = [head, title, "".join(_names(chart)), _band(report, frame), "".join(_scale(frame, chart.unit))]
     parts += [_line(frame, index, line.points) for index, line in enumerate(chart.series)]

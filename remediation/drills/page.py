@@ -118,13 +118,13 @@ _PAGE = Template("""<!doctype html>
 <style>
 :root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#1b2430;--soft:#5d6b7c;--line:#dfe4ea;--grid:#eceff3;
 --pass:#17804a;--fail:#c3312b;--late:#a86a00;--s0:#2563c9;--s1:#c2571a;--s2:#17804a;--s3:#8a3fb0;--s4:#0f7f8c;
---s5:#a3306d;--s6:#6a6f1d;--s7:#5d6b7c;--inject:#7a3fc2;--alert:#c98600;--action:#2563c9;--met:#17804a}
+--s5:#a3306d;--s6:#6a6f1d;--s7:#5d6b7c;--inject:#7a3fc2;--alert:#9a6700;--action:#2563c9;--met:#17804a}
 @media (prefers-color-scheme:dark){:root{--bg:#12161c;--card:#1a2029;--ink:#e6eaf0;--soft:#94a2b4;--line:#2c3542;
 --grid:#242c37;--pass:#46c383;--fail:#f0726b;--late:#e3ac4a;--s0:#6ea4ff;--s1:#f0945a;--s2:#46c383;--s3:#c48ae4;
 --s4:#50c0cd;--s5:#e77fb4;--s6:#c3c85f;--s7:#94a2b4;--inject:#b48af0;--alert:#e3ac4a;--action:#6ea4ff;--met:#46c383}}
 @media print{:root{color-scheme:light;--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#bbb;--grid:#e4e4e4;
 --pass:#17804a;--fail:#c3312b;--late:#a86a00;--s0:#2563c9;--s1:#c2571a;--s2:#17804a;--s3:#8a3fb0;--s4:#0f7f8c;
---s5:#a3306d;--s6:#6a6f1d;--s7:#5d6b7c;--inject:#7a3fc2;--alert:#c98600;--action:#2563c9;--met:#17804a}
+--s5:#a3306d;--s6:#6a6f1d;--s7:#5d6b7c;--inject:#7a3fc2;--alert:#9a6700;--action:#2563c9;--met:#17804a}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}figure,.card,tr{break-inside:avoid}main{max-width:none!important}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
@@ -180,7 +180,8 @@ color:var(--k,var(--soft));background:color-mix(in srgb,var(--k,var(--soft)) 13%
 .k-inject{--k:var(--inject)}.k-alert{--k:var(--alert)}.k-action,.k-remediation{--k:var(--action)}
 .k-replicas{--k:var(--s4)}.k-met{--k:var(--pass)}.k-failed,.k-trouble{--k:var(--fail)}
 footer{margin-top:26px;font-size:12.5px;color:var(--soft)}
-@media (max-width:640px){header{flex-direction:column-reverse}td.detail{display:none}}
+@media (max-width:640px){header{flex-direction:column-reverse}td.detail{display:none}td,th{padding:7px 8px}
+.event{overflow-wrap:anywhere}figure{overflow-x:auto}figure svg{min-width:600px}}
 </style>
 </head>
 <body>

@@ -101,6 +101,8 @@ def _text(value: Any) -> str:
 
 
 def _shortened(value: Any) -> str:
+    if value is None:
+        return "no value"  # the query gave no sample, as an alert's expression that is over
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _EVIDENCE_VALUE_LIMIT else text[: _EVIDENCE_VALUE_LIMIT - 1] + "…"
 
