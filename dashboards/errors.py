@@ -3,6 +3,7 @@ Errors of the dashboards.
 
 DashboardsError
 ├── DashboardError            a dashboard's JSON is none, or one that cannot be kept
+├── DraftError                a new rule file cannot have that name
 ├── SettingsError             the environment that the viewer was started with is wrong
 ├── PeerError                 a peer did not answer, or refused; with its own words
 ├── UsersError                the users file, or what should go into it, cannot be used
@@ -16,6 +17,10 @@ class DashboardsError(Exception):
 
 
 class DashboardError(DashboardsError):
+    pass
+
+
+class DraftError(DashboardsError):
     pass
 
 

@@ -141,5 +141,5 @@ def dashboard() -> grafana.Dashboard:
                 width=HALF,
             )
         )
-        .with_panel(note("What is not measured here", _NOTE, width=WIDTH))
+        .with_panel(note("What is not measured here", _NOTE, width=WIDTH, height=3))
     )

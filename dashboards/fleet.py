@@ -37,6 +37,7 @@ def dashboard() -> grafana.Dashboard:
         f"sum by (job) (rate(worker_pool_busy_seconds_total{{{SERVICES}}}[30s]))"
         f" / sum by (job) (worker_pool_size{{{SERVICES}}})"
     )
+    failed_calls = f"sum by (client, server) (rate(traces_service_graph_request_failed_total{{{BETWEEN}}}[1m]))"
     p99 = f"histogram_quantile(0.99, sum by (job, le) (rate({buckets}[30s])))"
     return (
         board(
@@ -177,13 +178,7 @@ def dashboard() -> grafana.Dashboard:
                 "Failed calls between services",
                 "Calls a second that failed, by who called whom.",
                 "reqps",
-                query(
-                    or_quiet(
-                        f"sum by (client, server) (rate(traces_service_graph_request_failed_total{{{BETWEEN}}}[1m]))",
-                        "client",
-                    ),
-                    "{{client}} → {{server}}",
-                ),
+                query(or_quiet(f'label_join({failed_calls}, "call", " → ", "client", "server")', "call"), "{{call}}"),
             )
         )
         .with_panel(
@@ -191,6 +186,7 @@ def dashboard() -> grafana.Dashboard:
                 "Who calls whom",
                 "Counted from the traces. The services call one another through the gateway.",
                 width=WIDTH,
+                height=16,
             )
         )
     )

@@ -133,5 +133,5 @@ def dashboard() -> grafana.Dashboard:
                 width=HALF,
             )
         )
-        .with_panel(note("How to read this", _NOTE, height=5))
+        .with_panel(note("How to read this", _NOTE, height=4))
     )

@@ -189,5 +189,5 @@ def _courses(made: grafana.Dashboard) -> grafana.Dashboard:
                 width=THIRD,
             )
         )
-        .with_panel(note("How the times are taken", _NOTE, height=5))
+        .with_panel(note("How the times are taken", _NOTE, height=4))
     )

@@ -242,14 +242,14 @@ def _called(made: grafana.Dashboard) -> grafana.Dashboard:
         .with_panel(
             rows(
                 "Operations",
-                "What its spans were about in the last minute, whether sampled or not. Time is what all of them took"
-                " together, a second: 2 s means that two were under way at any moment.",
+                "What its spans were about in the last minute, whether sampled or not. All together is what they"
+                " took, a second: 2 s means that two were under way at any moment.",
                 {
                     "span_name": ("Operation", "string"),
                     "Value #A": ("Calls", "reqps"),
                     "Value #B": ("Errors", "percentunit"),
                     "Value #C": ("p99", "ms"),
-                    "Value #D": ("Time", "ms"),
+                    "Value #D": ("All together", "ms"),
                 },
                 latest(total, "A"),
                 latest(f"{failed} / {total} or 0 * {total}", "B"),

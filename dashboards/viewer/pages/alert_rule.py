@@ -82,11 +82,11 @@ class AlertRulePage:
                     on_change=lambda event: ui.navigate.to(self._address(str(event.value))),
                 ).props("outlined dense options-dense")
             self._lanes = ui.html("", sanitize=False).classes("card q-mt-sm").style("width: 100%")
-            with ui.element("div").classes("card q-mt-sm").style("width: 100%"):
+            with ui.element("div").classes("card q-mt-sm").style("width: 100%") as self._yielded:
                 ui.html("<h2>What the expression yielded</h2>", sanitize=False)
                 self._chart = ui.echart({}).style("height: 240px; width: 100%")
             self._episodes = ui.html("", sanitize=False).classes("card scroll-x q-mt-sm").style("width: 100%")
-            ui.html('<h2 class="title q-mb-sm">The rules of this name</h2>', sanitize=False)
+            ui.html('<h2 class="title q-my-sm">The rules of this name</h2>', sanitize=False)
             self._now = ui.html("", sanitize=False).style("width: 100%")
             await self._refresh()
         ui.timer(REFRESH_S, self._refresh, immediate=False)
@@ -134,6 +134,7 @@ class AlertRulePage:
             except PeerError:
                 continue  # the lanes above say what there is to say
             lines += [(_labels(one.labels.items()), with_gaps(one.points, step)) for one in yielded]
+        self._yielded.set_visibility(bool(lines))  # an expression that compares yields nothing while all is well
         bands = [Band(one.start, one.end, COLOURS[one.state]) for one in found if one.state in COLOURS]
         options = marked_chart(
             lines[:MAX_LINES],

@@ -93,7 +93,7 @@ def _rules_table(rules: list[dict[str, Any]]) -> str:
         rows.append(
             f'<tr><td><span class="pill {STATE_STYLES.get(state, "soft")}">{html.escape(state)}</span></td>'
             f'<td><a href="{_rule_page(rule)}"><b>{html.escape(str(rule.get("name")))}</b></a>{error}</td>'
-            f"<td>{html.escape(str((rule.get('labels') or {}).get('service', '')))}</td>"
+            f"<td>{html.escape(_service(rule))}</td>"
             f'<td class="number">{format_value(float(rule.get("duration") or 0), "s")}</td>'
             f'<td><a class="mono wrap" href="/explore?expr={quote(expr)}">{html.escape(expr)}</a></td>'
             f'<td class="number">{took}</td></tr>'
@@ -103,6 +103,12 @@ def _rules_table(rules: list[dict[str, Any]]) -> str:
         "<th class=number>Evaluation</th></tr>"
     )
     return f'<table class="plain cards-on-phone"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _service(rule: dict[str, Any]) -> str:
+    """Whom it is about; a template stands for whoever the expression finds."""
+    named = str((rule.get("labels") or {}).get("service", ""))
+    return "each" if "{{" in named or not named else named
 
 
 def _rule_page(rule: dict[str, Any]) -> str:

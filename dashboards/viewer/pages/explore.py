@@ -14,9 +14,9 @@ from dashboards.viewer.grafana.interpolation import builtin, interpolate
 from dashboards.viewer.grafana.timerange import Span, span_of
 from dashboards.viewer.pages.dashboard import RANGES, SCRAPE_INTERVAL_S
 from dashboards.viewer.pages.shell import is_dark, page
+from dashboards.viewer.panels.chart_view import ChartView
 from dashboards.viewer.panels.frames import Answer, frames_of
 from dashboards.viewer.panels.table_view import TableView
-from dashboards.viewer.panels.view import ChartView
 from dashboards.viewer.peers.prometheus import Prometheus
 
 POINTS = 600

@@ -64,7 +64,7 @@ class ServiceMapPage:
                 ui.select(
                     LOOKBACKS,
                     value=self._lookback_s,
-                    label="Calls of the last",
+                    label="Over the last",
                     on_change=lambda event: ui.navigate.to(f"/map?lookback={event.value}"),
                 ).props("outlined dense options-dense")
             self._error = ui.label("").classes("bad")

@@ -51,7 +51,7 @@ class SearchPage:
                 services or [""], label="Service", value=service, on_change=lambda event: self._go(service=event.value)
             ).props("outlined dense options-dense")
             operation = ui.select(
-                ["", *operations], label="Operation", value=asked.get("operation", ""), with_input=True
+                ["", *operations], label="Operation", value=asked.get("operation") or None, with_input=True
             ).props("outlined dense options-dense clearable")
             tags = ui.input("Tags", value=asked.get("tags", ""), placeholder="http.route=/orders error=true").props(
                 "outlined dense"
@@ -102,7 +102,7 @@ class SearchPage:
         self._scatter(trees)
         cut = f" The newest {LIMIT} are shown; narrow the search to see others." if len(trees) == LIMIT else ""
         ui.label(f"{len(trees)} traces.{cut}").classes("soft")
-        ui.html(_listed(trees), sanitize=False).classes("scroll-x card")
+        ui.html(_listed(trees, service), sanitize=False).classes("scroll-x card")
 
     def _scatter(self, trees: list[Tree]) -> None:
         data = [
@@ -129,7 +129,15 @@ class SearchPage:
         ).style("height: 170px; width: 100%").classes("card q-mb-sm")
 
 
-def _listed(trees: list[Tree]) -> str:
+def _entry(tree: Tree, service: str) -> str:
+    """Where the trace came into the service that is looked for: behind a gateway, all roots are alike."""
+    found = next((node for node in tree.nodes if node.service == service), tree.root)
+    if found is tree.root:
+        return ""
+    return f'<div class="soft">{html.escape(service)}: {html.escape(found.name)}</div>'
+
+
+def _listed(trees: list[Tree], service: str) -> str:
     slowest = max(tree.duration_us for tree in trees)
     rows = []
     for number, tree in enumerate(trees):
@@ -142,7 +150,7 @@ def _listed(trees: list[Tree]) -> str:
             f"{_choice('b', tree, chosen=number == 1)}</td>"
             f'<td class="mono">{began}</td>'
             f'<td><a href="/trace/{html.escape(tree.trace_id)}">'
-            f"{html.escape(root.service)}: {html.escape(root.name)}</a>{errors}</td>"
+            f"{html.escape(root.service)}: {html.escape(root.name)}</a>{errors}{_entry(tree, service)}</td>"
             f'<td class="number">{len(tree.nodes)}</td><td>{html.escape(", ".join(tree.services))}</td>'
             f'<td class="number">{format_value(tree.duration_us / 1e6, "s")}'
             f'<div style="height:3px;border-radius:2px;background:var(--accent);width:{share:.0%};min-width:2px;'

@@ -29,6 +29,7 @@ _FORMATS = {
     "binBps": "(v) => window.steersman.scaled(v, 1024, ['B/s', 'KiB/s', 'MiB/s', 'GiB/s'])",
     "bps": "(v) => window.steersman.scaled(v, 1000, ['b/s', 'kb/s', 'Mb/s', 'Gb/s'])",
 }
+BINARY = ("bytes", "Bps", "binBps")
 _PLAIN = "(v) => window.steersman.scaled(v, 1000, ['', 'K', 'M', 'G', 'T'])"
 # Served once with every page; used by axis labels and tooltips.
 SCRIPT = """
@@ -74,15 +75,16 @@ def chart_options(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, Any]
     series += _exemplar_points(answer)
     if series:
         series[0]["markLine"] = _marks(panel, answer.annotations)
-    axes = [_axis(frames, left_unit, ink, faint, right=False)]
+    axes = [_axis(frames, left_unit, ink, faint, right=False, stacked=stacked)]
     if right:
-        axes.append(_axis(frames, right_unit, ink, faint, right=True))
+        axes.append(_axis(frames, right_unit, ink, faint, right=True, stacked=stacked))
     if series and answer.annotations:
         series.append(_annotation_points(answer.annotations, len(axes)))
         axes.append({"type": "value", "min": 0, "max": 1, "show": False})
     return {
         "animation": False,
         "backgroundColor": "transparent",
+        "title": nothing(ink) if not frames else {"show": False},
         "textStyle": {"fontFamily": "inherit", "color": ink},
         "color": [line["itemStyle"]["color"] for line in series if "itemStyle" in line],
         "grid": {"left": 8, "right": 12 if not right else 8, "top": 14, "bottom": 4, "containLabel": True},
@@ -111,7 +113,13 @@ def chart_options(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, Any]
     }
 
 
-def _axis(frames: Sequence[Frame], unit: str, ink: str, faint: str, *, right: bool) -> dict[str, Any]:
+def nothing(ink: str, words: str = "No data in this range of time") -> dict[str, Any]:
+    """What stands in a chart that has nothing to show: an empty one looks broken."""
+    style = {"color": ink, "fontSize": 13, "fontWeight": "normal", "fontFamily": "inherit"}
+    return {"text": words, "left": "center", "top": "middle", "textStyle": style}
+
+
+def _axis(frames: Sequence[Frame], unit: str, ink: str, faint: str, *, right: bool, stacked: bool) -> dict[str, Any]:
     mine = [frame.config for frame in frames if frame.config.right_axis == right]
     logarithmic = any(_scale(config) == "log" for config in mine)
     axis: dict[str, Any] = {
@@ -128,9 +136,20 @@ def _axis(frames: Sequence[Frame], unit: str, ink: str, faint: str, *, right: bo
         axis["min"] = min(minima)
     if maxima:
         axis["max"] = max(maxima)
-    elif not any(value for frame in frames for _, value in frame.points if frame.config.right_axis == right):
+    values = [value for frame in frames if frame.config.right_axis == right for _, value in frame.points]
+    if not maxima and not any(values):
         axis |= {"max": 1, "interval": 0.5}  # of nothing but zeros, the axis would end at 1.2
+    elif not maxima and not stacked and unit in BINARY and minima == [0.0] * len(minima) and minima:
+        axis |= _binary(max(value for value in values if math.isfinite(value)))
+    elif unit in ("", "none", "short") and all(value == round(value) for value in values if math.isfinite(value)):
+        axis["minInterval"] = 1  # what is counted has no halves
     return axis
+
+
+def _binary(highest: float) -> dict[str, float]:
+    """Ticks at powers of two: at tenths of them, an axis of bytes reads 95.4 MiB, 191 MiB."""
+    interval = 2.0 ** math.ceil(math.log2(max(highest, 1.0) / 4))
+    return {"interval": interval, "max": math.ceil(highest / interval) * interval}
 
 
 def _scale(config: FieldConfig) -> str:

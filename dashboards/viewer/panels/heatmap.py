@@ -9,6 +9,7 @@ from typing import Any
 
 from dashboards.viewer.grafana.dashboard import Panel
 from dashboards.viewer.grafana.units import format_value
+from dashboards.viewer.panels.chart import nothing
 from dashboards.viewer.panels.frames import Answer, Frame
 
 MAX_COLUMNS = 160  # of cells over time; more are narrower than a screen can show
@@ -55,9 +56,16 @@ def _bound(frame: Frame) -> float | None:
 
 
 def _columns(answer: Answer) -> tuple[list[float], dict[float, int]]:
-    times = sorted({at for frame in answer.frames for at, _ in frame.points})
-    every = max(1, math.ceil(len(times) / MAX_COLUMNS))
-    return times[::every], {at: place // every for place, at in enumerate(times)}
+    """Where columns begin, over the whole range as charts beside have it; and the column of each moment."""
+    seen = sorted({at for frame in answer.frames for at, _ in frame.points})
+    if not seen:
+        return [], {}
+    step = answer.step
+    first = min(seen[0], answer.span.start // step * step)
+    count = round((max(seen[-1], answer.span.end // step * step) - first) / step) + 1
+    every = max(1, math.ceil(count / MAX_COLUMNS))
+    times = [first + place * step for place in range(0, count, every)]
+    return times, {at: round((at - first) / step) // every for at in seen}
 
 
 def _buckets(answer: Answer, unit: str) -> Grid:
@@ -132,6 +140,7 @@ def heatmap_options(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, An
     ink, faint = ("#c9d1dc", "#2a313c") if dark else ("#4a5363", "#e3e7ed")
     return {
         "animation": False,
+        "title": {"show": False} if grid.cells else nothing(ink, "Nothing was counted in this range of time"),
         "textStyle": {"fontFamily": "inherit", "color": ink},
         "grid": {"left": 8, "right": 12, "top": 10, "bottom": 26, "containLabel": True},
         "tooltip": {

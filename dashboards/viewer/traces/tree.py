@@ -146,19 +146,18 @@ def _mark_critical(root: Node) -> None:
     """
     Walk back from the root's end: at each moment, the last child to have ended is what the parent waited for.
 
-    Source: Jaeger UI, packages/jaeger-ui/src/components/TracePage/CriticalPath.
+    A child that outlasts its parent, as one does that writes its last byte while its caller is already done, counts
+    up to the parent's end. Nobody waits for who takes a message off a queue.
+    Source: Jaeger UI, packages/jaeger-ui/src/components/TracePage/CriticalPath, sanitizeOverFlowingChildren.
     """
-    waiting = [(root, root.end_us)]
+    waiting = [(root, root.start_us, root.end_us)]
     while waiting:
-        node, moment = waiting.pop()
-        moment = min(moment, node.end_us)
+        node, start, moment = waiting.pop()
         for child in sorted(node.children, key=lambda each: each.end_us, reverse=True):
-            if child.start_us >= moment or child.start_us < node.start_us:
+            low, high = max(child.start_us, start), min(child.end_us, moment)
+            if high <= low or child.tags.get("span.kind") == "consumer":
                 continue
-            end = min(child.end_us, moment)
-            if end <= child.start_us or child.end_us > node.end_us:
-                continue  # it went on after its parent, which did not wait for it
-            node.critical_us += moment - end
-            waiting.append((child, end))
-            moment = child.start_us
-        node.critical_us += max(0, moment - node.start_us)
+            node.critical_us += moment - high
+            waiting.append((child, low, high))
+            moment = low
+        node.critical_us += max(0, moment - start)

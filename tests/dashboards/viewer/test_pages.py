@@ -8,7 +8,7 @@ from dashboards.errors import SettingsError
 from dashboards.viewer.auth.roles import Role
 from dashboards.viewer.pages import drill_report, record
 from dashboards.viewer.pages.alert_rule import Episode, episodes
-from dashboards.viewer.pages.rules import alerts_of
+from dashboards.viewer.pages.rule_outcomes import alerts_of
 from dashboards.viewer.pages.silences import matcher_text, of_labels, parse_matchers
 from dashboards.viewer.panels.marked_chart import Band, Mark, marked_chart, with_gaps
 from dashboards.viewer.peers.prometheus import Series

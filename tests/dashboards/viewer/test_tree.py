@@ -34,9 +34,22 @@ def test_self_time_is_what_no_child_covers_overlaps_once():
 def test_critical_path_is_what_was_waited_for_last():
     tree = tree_of(span("a", 0, 100), span("b", 10, 60, "a"), span("c", 20, 70, "a"), span("late", 95, 50, "a"))
     critical = {node.span_id: node.critical_us for node in tree.nodes}
-    # From the end back: a alone (90-100), c (20-90), and before c, a again but for b, which overlaps c until 20.
-    assert critical == {"a": 20, "b": 10, "c": 70, "late": 0}
+    # From the end back: late (95-100), a alone (90-95), c (20-90), b (10-20), and a.
+    # A child that outlasts its parent counts up to the parent's end.
+    assert critical == {"a": 15, "b": 10, "c": 70, "late": 5}
     assert sum(critical.values()) == 100
+
+
+def test_nobody_waits_for_who_takes_a_message_off_a_queue():
+    consumer = span("b", 10, 500, "a")
+    consumer["tags"] = [*consumer.get("tags", []), {"key": "span.kind", "value": "consumer"}]
+    tree = tree_of(span("a", 0, 100), consumer)
+    assert {node.span_id: node.critical_us for node in tree.nodes} == {"a": 100, "b": 0}
+
+
+def test_a_proxy_that_is_done_a_little_before_its_server_was_waiting_for_it():
+    tree = tree_of(span("proxy", 0, 1000), span("server", 3, 1001, "proxy"), span("wait", 4, 990, "server"))
+    assert {node.span_id: node.critical_us for node in tree.nodes} == {"proxy": 3, "server": 7, "wait": 990}
 
 
 def test_orphans_circles_and_errors_are_shown():

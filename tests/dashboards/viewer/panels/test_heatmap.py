@@ -27,8 +27,14 @@ def test_classic_buckets_become_bands():
     buckets = {"+Inf": [(1.0, 10.0)], "0.1": [(1.0, 4.0)], "0.5": [(1.0, 9.0)], "1": [(1.0, 9.0)]}
     grid = grid_of(panel, answer_of(panel, buckets))
     assert list(grid.bands) == ["≤ 100 ms", "≤ 500 ms", "≤ 1 s", "more"]
-    assert grid.cells == {(0, 0): 4.0, (0, 1): 5.0, (0, 3): 1.0}
+    assert grid.cells == {(1, 0): 4.0, (1, 1): 5.0, (1, 3): 1.0}  # in the second of eleven columns
     assert len(heatmap_options(panel, answer_of(panel, buckets), dark=True)["series"][0]["data"]) == 3
+
+
+def test_columns_cover_the_whole_range_as_the_charts_beside_do():
+    grid = grid_of(panel_of(), answer_of(panel_of(), {"+Inf": [(3.0, 2.0)]}))
+    assert list(grid.times) == [float(at) for at in range(11)]
+    assert grid_of(panel_of(), answer_of(panel_of(), {})).times == []
 
 
 def test_bands_above_and_below_all_that_came_are_left_out():
@@ -37,7 +43,7 @@ def test_bands_above_and_below_all_that_came_are_left_out():
     bounds = ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "+Inf"]
     grid = grid_of(panel, answer_of(panel, {b: [(1.0, c)] for b, c in zip(bounds, counts, strict=True)}))
     assert list(grid.bands) == ["≤ 300 ms", "≤ 400 ms", "≤ 500 ms"]
-    assert grid.cells == {(0, 1): 7.0}
+    assert grid.cells == {(1, 1): 7.0}
 
 
 def test_values_that_are_no_buckets_are_counted_into_bands():
