@@ -30,6 +30,26 @@ class DockerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesSettings:
+    """One namespace of a cluster: REMEDIATION_SCALER=kubernetes. Credentials are never a setting of ours."""
+
+    namespace: str | None  # None: the context's, or that of the pod the worker runs in
+    config_file: Path | None  # a kubeconfig; None: the pod's service account, else the user's own
+    context: str | None  # of the kubeconfig; None: its current one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwsSettings:
+    """ECS and Auto Scaling groups: REMEDIATION_SCALER=aws. Region and credentials are those of boto3's own chain."""
+
+    cluster: str | None  # of ECS; None: only Auto Scaling groups
+    endpoint_url: str | None  # instead of AWS's own
+
+
+ScalerSettings = OrchestratorSettings | DockerSettings | KubernetesSettings | AwsSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     host: str
     port: int
@@ -37,7 +57,7 @@ class Settings:
     data_dir: Path
     policies: Path
     prometheus_url: str
-    scaler: OrchestratorSettings | DockerSettings
+    scaler: ScalerSettings
     grafana_url: str  # where actions are marked on dashboards; empty for nowhere
     grafana_token: str = field(repr=False)
     nats_url: str  # where feature flags are kept; empty: none can be set
@@ -80,7 +100,7 @@ class Settings:
         )
 
 
-def _scaler(environment: Mapping[str, str], ports: Ports) -> OrchestratorSettings | DockerSettings:
+def _scaler(environment: Mapping[str, str], ports: Ports) -> ScalerSettings:
     match environment.get("REMEDIATION_SCALER") or "local":
         case "local":
             url = _url(environment, "REMEDIATION_ORCHESTRATOR_URL", f"http://127.0.0.1:{ports.orchestrator}")
@@ -90,8 +110,19 @@ def _scaler(environment: Mapping[str, str], ports: Ports) -> OrchestratorSetting
             if not url.startswith(("unix://", "tcp://")):
                 raise SettingsError(f"REMEDIATION_DOCKER_URL must begin with unix:// or tcp://, got {url!r}")
             return DockerSettings(url=url, project=_required(environment, "REMEDIATION_DOCKER_PROJECT"))
+        case "kubernetes":
+            return KubernetesSettings(
+                namespace=environment.get("REMEDIATION_KUBERNETES_NAMESPACE") or None,
+                config_file=_path(environment.get("REMEDIATION_KUBERNETES_CONFIG")),
+                context=environment.get("REMEDIATION_KUBERNETES_CONTEXT") or None,
+            )
+        case "aws":
+            return AwsSettings(
+                cluster=environment.get("REMEDIATION_AWS_ECS_CLUSTER") or None,
+                endpoint_url=_url(environment, "REMEDIATION_AWS_ENDPOINT_URL", "") or None,
+            )
         case other:
-            raise SettingsError(f"REMEDIATION_SCALER must be local or docker, got {other!r}")
+            raise SettingsError(f"REMEDIATION_SCALER must be local, docker, kubernetes or aws, got {other!r}")
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

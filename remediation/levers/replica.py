@@ -45,9 +45,14 @@ class ReplaceLever:
             after=None,
             was=replica,
             becomes="another",
-            reason=f"{replica} is replaced; another serves before it goes",
+            reason=f"{replica} is replaced; {self._meanwhile(ready)}",
             thing=replica,
         )
+
+    def _meanwhile(self, ready: int) -> str:
+        if self._scaler.surges:
+            return "another serves before it goes"
+        return f"another follows when it goes: of {ready} that are ready, {max(0, ready - 1)} serve meanwhile"
 
     def pull(self, service: str, move: Move, now_unix_ms: int) -> None:
         """One that started after the intention is another, even under the same name."""

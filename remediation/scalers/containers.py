@@ -24,17 +24,17 @@ from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import RequestException
 
 from remediation.errors import PermanentScalerError, ScalerError, TemporaryScalerError
+from remediation.scalers.bounds import MAXIMUM, Bounds, marked_bounds, require_within
 from remediation.scalers.scaler import Replicas
 
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 NUMBER = "com.docker.compose.container-number"
-MINIMUM, MAXIMUM = "steersman.minimum", "steersman.maximum"
 TIMEOUT_S = 30.0  # longer than a container may take to stop; the engine answers anything else in milliseconds
 STOP_WITHIN_S = 10  # Docker's own default; the shop finishes what it has within 3 s
 READY_WITHIN_S = 60.0
 POLL_S = 0.2
-HIGHEST = 100  # replicas; a label beyond this is a mistake
+HIGHEST = 100  # replicas on one engine; a label beyond this is a mistake
 _LIVE = {"created", "running", "restarting", "paused"}
 # What the engine made up for the one container, and must make up anew for the other.
 _OWN_CONFIG = ("Hostname", "Domainname", "MacAddress")
@@ -48,6 +48,8 @@ class DockerScaler:
             inspect, create, start, stop, restart and remove containers.
         project: The Compose project.
     """
+
+    surges = False
 
     def __init__(self, base_url: str, project: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self._base_url = base_url
@@ -78,10 +80,7 @@ class DockerScaler:
         try:
             containers = self._containers(service)
             now = self._replicas(service, containers)
-            if not now.minimum <= desired <= now.maximum:
-                raise PermanentScalerError(
-                    f"{service}: {desired} replicas are out of bounds, {now.minimum} to {now.maximum}"
-                )
+            require_within(service, desired, Bounds(now.minimum, now.maximum))
             if desired > now.desired:
                 self._add(containers, desired - now.desired)
             elif desired < now.desired:
@@ -127,13 +126,13 @@ class DockerScaler:
     def _replicas(self, service: str, containers: Sequence[dict[str, Any]]) -> Replicas:
         if not containers:
             raise PermanentScalerError(f"the project {self._project!r} has no container of a service {service!r}")
-        labels = containers[0]["Config"]["Labels"]
+        bounds = marked_bounds(service, containers[0]["Config"]["Labels"], kind="label", highest=HIGHEST)
         return Replicas(
             service=service,
             desired=len(containers),
             ready=sum(map(_is_ready, containers)),
-            minimum=_bound(service, labels, MINIMUM, default="1"),
-            maximum=_bound(service, labels, MAXIMUM, default=None),
+            minimum=bounds.minimum,
+            maximum=bounds.maximum,
         )
 
     def _add(self, containers: Sequence[dict[str, Any]], count: int) -> None:
@@ -196,15 +195,6 @@ def _started_unix_ms(container: dict[str, Any]) -> int:
     # RFC 3339 with nanoseconds, which fromisoformat does not take.
     text = re.sub(r"(\.\d{6})\d*", r"\1", container["State"]["StartedAt"])
     return int(dt.datetime.fromisoformat(text).timestamp() * 1000)
-
-
-def _bound(service: str, labels: dict[str, str], name: str, *, default: str | None) -> int:
-    text = labels.get(name, default)
-    if text is None:
-        raise PermanentScalerError(f"{service} has no label {name}, so it is not to be scaled")
-    if not text.isdecimal() or not 1 <= int(text) <= HIGHEST:
-        raise PermanentScalerError(f"{service}: the label {name} must be from 1 to {HIGHEST}, got {text!r}")
-    return int(text)
 
 
 def _copied(model: dict[str, Any], number: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,11 @@ class Scaler(Protocol):
         TemporaryScalerError: no answer, or one that says to come again; it may or may not have been done.
         PermanentScalerError: unknown service, out of bounds, not allowed; nothing was done.
     """
+
+    @property
+    def surges(self) -> bool:
+        """Whether another serves before a single replica that is replaced goes."""
+        ...
 
     def get(self, service: str) -> Replicas: ...
 
@@ -44,3 +49,17 @@ class Scaler(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class ComparesAndSets(Protocol):
+    """A scaler whose system refuses to write over what somebody else has written since."""
+
+    def change_desired(self, service: str, before: int, to: int) -> Replicas:
+        """
+        As `set_desired`, if it is still `before`; nothing happens if it is `to` already.
+
+        Raises:
+            ConflictError: it is neither; nothing was done.
+        """
+        ...

@@ -8,7 +8,8 @@ import pytest
 from container_engine import build_sleeper, running_engine
 
 from remediation.errors import PermanentScalerError, TemporaryScalerError
-from remediation.scalers.containers import MAXIMUM, MINIMUM, NUMBER, PROJECT, SERVICE, DockerScaler
+from remediation.scalers.bounds import MAXIMUM, MINIMUM
+from remediation.scalers.containers import NUMBER, PROJECT, SERVICE, DockerScaler
 from remediation.scalers.local import LocalScaler
 from remediation.scalers.scaler import Replicas
 
