@@ -40,15 +40,17 @@ compose-up: $(RUNTIME)  ## The same stack on real Prometheus, Grafana and Jaeger
 compose-down:  ## Stop it; its data stays
 	docker compose down
 
+# Whole stacks want the machine for themselves; the rest share it, a process for each core, four at most.
 test: $(INSTALLED)  ## Install and run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile -m "not e2e and not chaos"
+	$(BIN)/pytest -m "e2e or chaos"
 
 check: $(INSTALLED)  ## Format, lint, types, import contracts, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m "not e2e and not chaos"
+	$(BIN)/pytest -q -n logical --maxprocesses 4 --dist loadfile -m "not e2e and not chaos"
 
 soak: $(INSTALLED)  ## Long campaigns, by hand: ten demos in a row, kills, differential tests (about an hour)
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(BIN)/steersman demo || exit 1; done

@@ -326,7 +326,11 @@ async def test_a_url_names_targets_and_what_it_cannot_answer_changes_nothing(sho
         assert answer.asked[0]["x-prometheus-refresh-interval-seconds"] == "0.2"
         changed = settings.model_copy(update={"sample_limit": 1000})
         manager.prepare([changed])()
-        await until(lambda: manager._pools["shop"].config == changed, "the other configuration")
+
+        def changed_over() -> bool:  # between the old pool and the new there is none
+            return (pool := manager._pools.get("shop")) is not None and pool.config == changed
+
+        await until(changed_over, "the other configuration")
         assert len(manager.targets()) == 1  # before the URL is asked again
         for body in (b"[{", b'{"targets": []}', b'[{"targets": 5}]'):
             answer.body = body
