@@ -21,8 +21,8 @@ from remediation.workflow.case import REQUESTED_BY
 
 log = logging.getLogger("remediation")
 
-# What an orchestrator may call a service: it becomes part of a URL and of an identifier.
-_TARGET = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
+# What a scaler may call a service, with the kind before it where it has several: it becomes part of a URL.
+_TARGET = re.compile(r"(?:[a-z]{1,32}/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

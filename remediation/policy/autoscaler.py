@@ -18,8 +18,9 @@ from remediation.policy.query import Interval, TargetQuery
 from remediation.policy.schedule import ScheduledMinimum
 
 MAX_POINTS = 11_000  # of one range query: Prometheus refuses more (web/api/v1/api.go, queryRange)
-# What an orchestrator may call a service: it becomes part of a URL and of an identifier.
-ServiceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$")]
+# What a scaler may call a service, with the kind before it where it has several: it becomes part of a URL.
+_SERVICE = r"^(?:[a-z]{1,32}/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
+ServiceName = Annotated[str, StringConstraints(pattern=_SERVICE)]
 
 
 class _Model(BaseModel):

@@ -206,7 +206,7 @@ def _written(
     autoscaler: Autoscaler, service: str, decision: ScalingDecision, now_unix_ms: int
 ) -> tuple[NewRun, Action]:
     # The last part is for a clock that is set back.
-    run_id = f"scaling-{service[:80]}-{now_unix_ms}-{uuid.uuid4().hex[:6]}"
+    run_id = f"scaling-{service[:80].replace('/', '-')}-{now_unix_ms}-{uuid.uuid4().hex[:6]}"
     summary = f"{decision.before} → {decision.to}: {decision.reason}"
     alert = {
         "status": "firing",
