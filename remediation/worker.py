@@ -27,7 +27,7 @@ from remediation.metrics import Metrics
 from remediation.policy.book import PolicyBook, load_policies
 from remediation.policy.limits import Limits
 from remediation.prometheus import Prometheus
-from remediation.scalers.connection import connect
+from remediation.scalers.connection import NAMES, connect, unsupported
 from remediation.scalers.scaler import Scaler
 from remediation.scaling.loop import ScalingLoop
 from remediation.settings import Settings
@@ -104,6 +104,8 @@ class Worker:
         self.intake = AlertIntake(book, self.store, self.metrics, self._begin_soon)
         self.explainer = Explainer(book, self.store, self._scaler, self._prometheus, levers)
         self._looked_after: set[str] = set()  # unfinished runs that are known to have a workflow
+        for told in unsupported(book.policies, NAMES[type(settings.scaler)]):
+            log.warning("%s", told)  # not an error: the steps after it may answer
         log.info("%d policies, %d autoscalers from %s", len(book.policies), len(book.autoscalers), settings.policies)
 
     def _steps(self, book: PolicyBook, settings: Settings, levers: dict[str, Lever], journal: Journal) -> Steps:

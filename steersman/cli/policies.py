@@ -19,10 +19,16 @@ MAX_ALERT_BYTES = 4 << 20  # what the worker's webhook takes too
 FAULTY = 1  # exit code
 
 
-def run_check(paths: list[Path]) -> int:
-    """Every fault on a line of its own, by file and key; the exit code."""
+def run_check(paths: list[Path], *, scaler: str | None = None) -> int:
+    """
+    Every fault on a line of its own, by file and key; the exit code.
+
+    Args:
+        scaler: That the policies are for: what it does not support is a fault too. None: any.
+    """
     from remediation.errors import PolicyError
     from remediation.policy.book import load_policies
+    from remediation.scalers.connection import unsupported
 
     code = 0
     for path in paths:
@@ -32,6 +38,9 @@ def run_check(paths: list[Path]) -> int:
             print(error, file=sys.stderr)
             code = FAULTY
             continue
+        for fault in unsupported(book.policies, scaler) if scaler else ():
+            print(f"{path}: {fault}", file=sys.stderr)
+            code = FAULTY
         autoscalers = f", {len(book.autoscalers)} autoscalers" if book.autoscalers else ""
         print(f"{path}: {len(book.policies)} policies, in the order they are asked{autoscalers}:")
         for policy in book.policies:

@@ -11,6 +11,14 @@ import typer
 from steersman.cli.options import HANDED_OVER, DataDirOption, JsonOption, WorkerOption
 from steersman.runtime.paths import DEFAULT_DATA_DIR
 
+
+class ScalerName(StrEnum):
+    LOCAL = "local"
+    DOCKER = "docker"
+    KUBERNETES = "kubernetes"
+    AWS = "aws"
+
+
 PANEL = "Rules, policies, drills, dashboards"
 app = typer.Typer()
 policy_app = typer.Typer(help="Write policies: policy check | explain | schema.", no_args_is_help=True)
@@ -30,11 +38,15 @@ def rules(context: typer.Context, data_dir: DataDirOption = DEFAULT_DATA_DIR) ->
 @policy_app.command("check")
 def policy_check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Policy files, or folders of them.")],
+    scaler: Annotated[
+        ScalerName | None,
+        typer.Option(envvar="REMEDIATION_SCALER", help="Name the steps too that this scaler does not support."),
+    ] = None,
 ) -> None:
     """Read policies as the worker does, and name what is wrong by file and key; exit code 1 if anything is."""
     from steersman.cli.policies import run_check
 
-    raise typer.Exit(run_check(files))
+    raise typer.Exit(run_check(files, scaler=scaler))
 
 
 @policy_app.command("explain")

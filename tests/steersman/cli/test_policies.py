@@ -27,6 +27,15 @@ def test_check_names_file_key_and_value_of_each_fault_and_goes_on(tmp_path, caps
     assert policies.run_check([tmp_path / "none.yaml"]) == 1
 
 
+def test_check_names_each_step_that_the_scaler_does_not_support(tmp_path, capsys):
+    file = tmp_path / "policies.yaml"
+    file.write_text(POLICY.replace("NAME", "one").replace("restart: {}", "shift_traffic: {}"))
+    assert policies.run_check([file], scaler="local") == 0
+    assert policies.run_check([file], scaler="kubernetes") == 1
+    told = capsys.readouterr().err
+    assert told == f"{file}: policy one, step 'add': the scaler kubernetes does not support shift_traffic\n"
+
+
 @pytest.mark.parametrize(
     "text",
     ['{"labels": {"a": "b"}}', '[{"labels": {"a": "b"}}]', '{"version": "4", "alerts": [{"labels": {"a": "b"}}]}'],
