@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 
 from steersman.orchestrator.gateway import Route, dynamic_configuration
 from steersman.runtime.ports import Ports
@@ -19,6 +21,8 @@ from steersman.stack.parts import binary
 
 TOP = Path(__file__).parents[2]
 COMPOSE = TOP / "deploy" / "compose"
+# The Compose specification's own, as the linter dclint ships it.
+SCHEMA = TOP / "tests" / "interop" / "javascript" / "node_modules" / "dclint" / "schemas" / "compose.schema.json"
 
 
 def loaded(path: Path) -> Any:
@@ -44,6 +48,25 @@ def checker(name: str) -> str:
             pytest.fail(f"{name} is not installed")
         pytest.skip(f"{name} is not installed")
     return path
+
+
+@pytest.fixture(scope="module")
+def schema() -> Draft7Validator:
+    if not SCHEMA.exists():
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("npm ci --prefix tests/interop/javascript")
+    return Draft7Validator(json.loads(SCHEMA.read_text()))
+
+
+@pytest.mark.peer
+def test_compose_yaml_keeps_to_the_compose_specifications_schema(compose, schema):
+    assert [f"{error.json_path}: {error.message}" for error in schema.iter_errors(compose)] == []
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("wrong", [{"comand": []}, {"ports": "8080"}, {"healthcheck": {"test": 1}}])
+def test_a_service_that_is_wrong_would_be_found(compose, schema, wrong):
+    services = {**compose["services"], "catalog": {**compose["services"]["catalog"], **wrong}}
+    assert list(schema.iter_errors({**compose, "services": services}))
 
 
 def test_every_port_is_published_on_the_loopback_and_is_the_embedded_one(compose):

@@ -1,4 +1,4 @@
-"""deploy/kubernetes: rendered by kustomize, held to Kubernetes's schemas, its restricted profile, and the embedded stack."""
+"""deploy/kubernetes: rendered by kustomize, held to Kubernetes's own rules and to the embedded stack."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def documents(file: Path) -> list[dict[str, Any]]:
 
 def rendered(folder: Path) -> list[dict[str, Any]]:
     if shutil.which("kubectl") is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
-            "kubectl, which has kustomize, is not installed"
-        )
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("kubectl is not installed")
     ran = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     return [one for one in yaml.safe_load_all(ran.stdout) if one is not None]
