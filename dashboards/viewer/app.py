@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx
 from fastapi import FastAPI, HTTPException, Request
@@ -13,33 +12,35 @@ from nicegui import ui
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from dashboards.errors import DashboardError, PeerError
+from dashboards.errors import PeerError
 from dashboards.viewer.auth.accounts import Accounts
 from dashboards.viewer.auth.attempts import Attempts
 from dashboards.viewer.auth.audit import AuditLog
 from dashboards.viewer.auth.gate import Gate
-from dashboards.viewer.auth.permission import perform, require
+from dashboards.viewer.auth.permission import require
 from dashboards.viewer.auth.roles import Act
 from dashboards.viewer.auth.sessions import Sessions
 from dashboards.viewer.auth.users import Users
 from dashboards.viewer.grafana_api.router import grafana_router
 from dashboards.viewer.grafana_store import GrafanaStore
 from dashboards.viewer.library import Library
-from dashboards.viewer.pages.acting import act_button
 from dashboards.viewer.pages.alert_rule import AlertRulePage
 from dashboards.viewer.pages.alerts import AlertsPage
 from dashboards.viewer.pages.audit import audit_page
-from dashboards.viewer.pages.dashboard import DashboardPage, State
+from dashboards.viewer.pages.dashboard import DashboardPage
+from dashboards.viewer.pages.dashboard_state import State, chosen_in
 from dashboards.viewer.pages.drills import LIVE_PATH, RUN, DrillsPage, LivePage, ReportPage
+from dashboards.viewer.pages.edit import EditPage
 from dashboards.viewer.pages.explore import ExplorePage
+from dashboards.viewer.pages.home import HomePage
 from dashboards.viewer.pages.remediations import RecordPage, RemediationsPage
 from dashboards.viewer.pages.rules import RulesPage
 from dashboards.viewer.pages.service_map import ServiceMapPage
-from dashboards.viewer.pages.shell import page
 from dashboards.viewer.pages.sign_in import sign_in_router
 from dashboards.viewer.pages.silences import SilencesPage
 from dashboards.viewer.pages.trace import ASSETS, ComparePage, TracePage
 from dashboards.viewer.pages.traces import SearchPage
+from dashboards.viewer.panels.queries import Queries
 from dashboards.viewer.panels.sources import Sources
 from dashboards.viewer.peers.alertmanager import Alertmanager
 from dashboards.viewer.peers.drills import Drills
@@ -94,7 +95,9 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
         return {"status": "ok"}
 
     sources = Sources(client, jaeger_url=settings.jaeger_url, logs_url=settings.prometheus_url)
-    _add_dashboards(library, store, prometheus, sources)
+    remediation = Remediation(client, settings.remediation_url, settings.remediation_token)
+    drills = Drills(client, settings.orchestrator_url, settings.drills_token)
+    _add_dashboards(library, store, prometheus, sources, remediation, drills)
 
     @ui.page("/map", response_timeout=ANSWER_WITHIN_S)
     async def service_map(request: Request) -> None:
@@ -105,13 +108,13 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     app.include_router(trace_data_router(traces, client, logs_url=settings.collector_url))
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
     _add_traces(jaeger, traces)
-    _add_operations(prometheus, Remediation(client, settings.remediation_url, settings.remediation_token), audit)
+    _add_operations(prometheus, remediation, audit)
     _add_alerts(
         prometheus,
         Alertmanager(client, settings.alertmanager_url, settings.alertmanager_token),
         RuleFiles(client, settings.collector_url, settings.collector_token),
     )
-    _add_drills(app, Drills(client, settings.orchestrator_url, settings.drills_token))
+    _add_drills(app, drills)
     ui.run_with(
         app,
         title="Steersman",
@@ -138,21 +141,23 @@ def _accounts(settings: Settings, secret: str) -> Accounts:
     )
 
 
-def _add_dashboards(library: Library, store: GrafanaStore, prometheus: Prometheus, sources: Sources) -> None:
+def _add_dashboards(
+    library: Library,
+    store: GrafanaStore,
+    prometheus: Prometheus,
+    sources: Sources,
+    remediation: Remediation,
+    drills: Drills,
+) -> None:
+    queries = Queries(prometheus, sources)
+
     def tagged(tags: Sequence[str]) -> list[tuple[str, str]]:
         return [(each.title, each.uid) for each in library.all() if set(tags) <= set(each.tags)]
 
     @ui.page("/")
     @ui.page("/dashboards")
-    def dashboards() -> None:
-        with page("Dashboards", "dashboards"):
-            with ui.element("div").classes("bar-top"):
-                ui.html('<h1 class="title">Dashboards</h1>', sanitize=False)
-            with ui.element("div").classes("cards"):
-                for each in library.all():
-                    with ui.link(target=f"/d/{each.uid}").classes("card"):
-                        ui.label(each.title).classes("text-weight-bold")
-                        ui.label(each.description or f"{len(each.panels)} panels").classes("soft")
+    async def dashboards() -> None:
+        await HomePage(library, prometheus, remediation, drills).build()
 
     @ui.page("/d/{uid}", response_timeout=ANSWER_WITHIN_S)
     async def dashboard(uid: str, request: Request) -> None:
@@ -165,29 +170,20 @@ def _add_dashboards(library: Library, store: GrafanaStore, prometheus: Prometheu
             start=asked.get("from") or found.time_from,
             end=asked.get("to") or found.time_to,
             refresh=asked.get("refresh", found.refresh),
-            chosen=_chosen(asked.multi_items()),
+            chosen=chosen_in(asked.multi_items()),
         )
-        await DashboardPage(state, prometheus, store, sources, tagged).build()
+        await DashboardPage(state, prometheus, store, queries, tagged).build()
 
     @ui.page("/d/{uid}/json")
     def as_json(uid: str) -> None:
         found = library.get(uid)
         if found is None:
             raise HTTPException(404, f"no dashboard {uid[:80]!r}")
-        with page(f"{found.title} as JSON", "dashboards"):
-            ui.html('<h1 class="title">Edit as JSON</h1>', sanitize=False)
-            editor = ui.codemirror(json.dumps(found.raw, indent=2, ensure_ascii=False), language="JSON").style(
-                "height: 70vh; width: 100%"
-            )
+        EditPage(library, f"{found.title} as JSON", json.dumps(found.raw, indent=2, ensure_ascii=False)).build()
 
-            async def save() -> None:
-                async def keep(_who: str) -> None:
-                    library.save(_document(editor.value))
-
-                if await perform(Act.SAVE_DASHBOARD, uid, keep):
-                    ui.navigate.to(f"/d/{_document(editor.value).get('uid') or uid}")
-
-            act_button("Save", Act.SAVE_DASHBOARD, save, icon="save", look="good")
+    @ui.page("/import")
+    def import_() -> None:
+        EditPage(library, "Import a dashboard", "").build()
 
 
 def _add_traces(jaeger: Jaeger, traces: Traces) -> None:
@@ -265,21 +261,3 @@ def _add_operations(prometheus: Prometheus, remediation: Remediation, audit: Aud
     @ui.page("/remediation/{run_id}")
     async def record(run_id: str) -> None:
         await RecordPage(remediation, prometheus, run_id).build()
-
-
-def _document(text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise DashboardError(f"not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise DashboardError("not a Grafana dashboard: it needs a title and panels")
-    return document
-
-
-def _chosen(parameters: list[tuple[str, str]] | Mapping[str, str]) -> dict[str, list[str]]:
-    chosen: dict[str, list[str]] = {}
-    for name, value in parameters if isinstance(parameters, list) else parameters.items():
-        if name.startswith("var-"):
-            chosen.setdefault(name.removeprefix("var-"), []).append(value)
-    return chosen

@@ -5,28 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from nicegui import ui
 
-from dashboards.errors import PeerError
-from dashboards.viewer.grafana.dashboard import Dashboard, Panel, Target, Variable
-from dashboards.viewer.grafana.interpolation import ALL, builtin, interpolate
+from dashboards.viewer.grafana.dashboard import Panel, Variable
+from dashboards.viewer.grafana.interpolation import ALL, interpolate
 from dashboards.viewer.grafana.links import panel_links
 from dashboards.viewer.grafana.repeat import Scoped, repeated
 from dashboards.viewer.grafana.timerange import Span, parse_interval, span_of
 from dashboards.viewer.grafana_store import GrafanaStore
+from dashboards.viewer.pages.dashboard_state import State
 from dashboards.viewer.pages.shell import is_dark, page
-from dashboards.viewer.panels.frames import Answer, Frame, frames_of, visible
-from dashboards.viewer.panels.records import Edge
-from dashboards.viewer.panels.sources import Sources
-from dashboards.viewer.panels.transformations import renamed
-from dashboards.viewer.panels.view import TRACE_KINDS, View, make_view
-from dashboards.viewer.peers.prometheus import Exemplar, Prometheus
-from dashboards.viewer.traces.tree import Tree
-from dashboards.viewer.variables import choices, start_values, substituted
+from dashboards.viewer.panels.queries import Queries
+from dashboards.viewer.panels.view import View, make_view
+from dashboards.viewer.peers.prometheus import Prometheus
 
 RANGES = {
     "now-5m": "5 minutes",
@@ -41,10 +36,7 @@ RANGES = {
     "now-7d": "7 days",
 }
 REFRESHES = {"": "off", "1s": "1 s", "5s": "5 s", "10s": "10 s", "30s": "30 s", "1m": "1 min", "5m": "5 min"}
-SCRAPE_INTERVAL_S = 1.0  # of the shop; `$__rate_interval` is at least four of it
 SMALL_ROWS = 5  # grid rows up to which a panel needs little height on a phone
-POINTS_FOR_STATS = 120
-MAX_EXEMPLARS = 2000  # the newest; the chart shows the slowest of each of its columns
 
 
 @dataclass(slots=True)
@@ -56,50 +48,13 @@ class Placed:
     error: ui.label
 
 
-@dataclass(slots=True)
-class _Collected:
-    """What the queries of one panel have brought so far."""
-
-    frames: list[Frame] = field(default_factory=list)
-    exemplars: list[Exemplar] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    traces: list[Tree] = field(default_factory=list)
-    records: list[dict[str, Any]] = field(default_factory=list)
-    edges: list[Edge] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class State:
-    """What one visitor looks at."""
-
-    dashboard: Dashboard
-    start: str
-    end: str
-    refresh: str
-    chosen: dict[str, list[str]] = field(default_factory=dict)
-    offered: dict[str, list[str]] = field(default_factory=dict)
-
-    def values(self) -> dict[str, list[str]]:
-        return {
-            variable.name: substituted(
-                variable, self.chosen.get(variable.name, []), self.offered.get(variable.name, [])
-            )
-            for variable in self.dashboard.variables
-        }
-
-    def address(self) -> str:
-        pairs = [("from", self.start), ("to", self.end), ("refresh", self.refresh)]
-        pairs += [(f"var-{name}", value) for name, values in self.chosen.items() for value in values]
-        return f"/d/{self.dashboard.uid}?{urlencode(pairs)}"
-
-
 class DashboardPage:
     def __init__(
         self,
         state: State,
         prometheus: Prometheus,
         store: GrafanaStore,
-        sources: Sources,
+        queries: Queries,
         tagged: Callable[[Sequence[str]], Sequence[tuple[str, str]]],
     ) -> None:
         """
@@ -107,7 +62,7 @@ class DashboardPage:
             tagged: The titles and uids of the dashboards that have all of these tags.
         """
         self._state = state
-        self._sources = sources
+        self._queries = queries
         self._tagged = tagged
         self._store = store
         self._prometheus = prometheus
@@ -117,7 +72,7 @@ class DashboardPage:
 
     async def build(self) -> None:
         state = self._state
-        await self._offer()
+        await state.offer(self._prometheus, self._span())
         with page(state.dashboard.title, "dashboards"):
             with ui.element("div").classes("bar-top"):
                 ui.html(f"<h1>{_escaped(state.dashboard.title)}</h1>", sanitize=False)
@@ -130,7 +85,7 @@ class DashboardPage:
                 self._time_controls()
             self._links()
             with ui.element("div").classes("grid"):
-                for scoped in repeated(state.dashboard.panels, self._repeats()):
+                for scoped in repeated(state.dashboard.panels, state.repeats()):
                     self._place(scoped)
         ui.timer(0.05, self.refresh, once=True)
         self._restart_timer()
@@ -155,23 +110,6 @@ class DashboardPage:
                     made = ui.link(title, address)
                     if address.partition("?")[0] == f"/d/{state.dashboard.uid}":
                         made.classes("here").props('aria-current="page"')
-
-    def _repeats(self) -> dict[str, list[str]]:
-        """What panels are repeated for: everything that is offered where All is chosen, not what stands for it."""
-        state = self._state
-        return {name: state.offered.get(name, []) if ALL in chosen else chosen for name, chosen in state.chosen.items()}
-
-    async def _offer(self) -> None:
-        """Ask what each variable can be, in order: a later one may depend on an earlier one."""
-        span = self._span()
-        for variable in self._state.dashboard.variables:
-            try:
-                offered = await choices(variable, self._prometheus, self._state.values(), span)
-            except PeerError:
-                offered = list(variable.current)  # the panels will say what is wrong
-            self._state.offered[variable.name] = offered
-            if variable.name not in self._state.chosen:
-                self._state.chosen[variable.name] = start_values(variable, offered)
 
     def _select(self, variable: Variable) -> None:
         state = self._state
@@ -281,69 +219,11 @@ class DashboardPage:
         self, placed: Placed, values: dict[str, list[str]], span: Span, marks: list[dict[str, Any]]
     ) -> None:
         values = {**values, **{name: list(chosen) for name, chosen in placed.scope.items()}}
-        answer = await self._answer(placed.panel, values, span, marks)
+        answer = await self._queries.answer(placed.panel, values, span, marks)
         placed.title.set_text(interpolate(placed.panel.title, values))
         placed.error.set_text("\n".join(answer.errors))
         placed.error.set_visibility(bool(answer.errors))
         placed.view.show(answer, values, dark=is_dark())
-
-    async def _answer(
-        self, panel: Panel, values: dict[str, list[str]], span: Span, marks: list[dict[str, Any]]
-    ) -> Answer:
-        points = POINTS_FOR_STATS if panel.kind in ("stat", "gauge", "bargauge", "piechart") else panel.width * 40
-        step = span.step(points, SCRAPE_INTERVAL_S)
-        all_values = {**values, **builtin(span, step, SCRAPE_INTERVAL_S)}
-        answer = _Collected()
-        for target in panel.targets:
-            try:
-                await self._ask(panel, target, all_values, span, step, answer)
-            except PeerError as error:
-                answer.errors.append(f"{target.ref_id}: {error}")
-        frames = answer.frames
-        if panel.kind not in ("table", "table-old"):  # a table applies them itself, all of them
-            frames, unknown = renamed(panel, frames)
-            if unknown:
-                answer.errors.append(f"The viewer does not apply the transformation “{', '.join(unknown)}” here.")
-            frames = visible(frames)
-        return Answer(
-            frames,
-            sorted(answer.exemplars, key=lambda one: one.at)[-MAX_EXEMPLARS:],
-            answer.errors,
-            span,
-            step,
-            marks,
-            answer.traces,
-            answer.records,
-            answer.edges,
-        )
-
-    async def _ask(
-        self,
-        panel: Panel,
-        target: Target,
-        values: dict[str, list[str]],
-        span: Span,
-        step: float,
-        answer: _Collected,
-    ) -> None:
-        if target.kind in TRACE_KINDS:
-            if panel.kind == "nodeGraph" or target.raw.get("queryType") == "dependencyGraph":
-                answer.edges += await self._sources.dependencies(span)
-            else:
-                answer.traces += await self._sources.traces(target, values, span)
-        elif target.kind == "loki":
-            answer.records += await self._sources.logs(target, values, span)
-        elif target.kind not in ("prometheus", "datasource"):
-            answer.errors.append(f"{target.ref_id}: the viewer asks no data source of type “{target.kind}”")
-        elif target.expr:
-            expr = interpolate(target.expr, values, promql=True)
-            if target.instant or (target.format == "table" and not target.raw.get("range")):
-                series = await self._prometheus.query(expr, span.end)
-            else:
-                series = await self._prometheus.query_range(expr, span, step)
-            answer.frames += frames_of(panel, target, series, values)
-            if target.raw.get("exemplar") and panel.kind != "heatmap":
-                answer.exemplars += await self._prometheus.exemplars(expr, span)
 
     def _annotations(self, span: Span) -> list[dict[str, Any]]:
         bounds = round(span.start * 1000), round(span.end * 1000)

@@ -12,10 +12,11 @@ from dashboards.errors import PeerError
 from dashboards.viewer.grafana.dashboard import Panel, Target, parse_dashboard
 from dashboards.viewer.grafana.interpolation import builtin, interpolate
 from dashboards.viewer.grafana.timerange import Span, span_of
-from dashboards.viewer.pages.dashboard import RANGES, SCRAPE_INTERVAL_S
+from dashboards.viewer.pages.dashboard import RANGES
 from dashboards.viewer.pages.shell import is_dark, page
 from dashboards.viewer.panels.chart_view import ChartView
 from dashboards.viewer.panels.frames import Answer, frames_of
+from dashboards.viewer.panels.queries import SCRAPE_INTERVAL_S
 from dashboards.viewer.panels.table_view import TableView
 from dashboards.viewer.peers.prometheus import Prometheus
 

@@ -116,15 +116,27 @@ def _linked(text: str) -> str:
 
 def actions(record: Json) -> str:
     began = record.get("started_at_unix_ms")
-    rows = "".join(
-        f"<tr><td class=soft>{since(action.get('at_unix_ms'), began)}</td>"
-        f"<td><b>{html.escape(change(action))}</b> "
-        f'<span class="{"bad" if action.get("status") in ("failed", "conflict", "unknown") else "soft"}">'
-        f"{html.escape(str(action.get('status') or ''))}</span>"
-        f"<div>{html.escape(str(action.get('reason') or ''))}</div></td></tr>"
-        for action in record.get("actions") or []
+    taken = record.get("actions") or []
+    rows = [(since(action.get("at_unix_ms"), began), _action(action)) for action in taken]
+    return _two_columns(rows) or "<div class=soft>None was taken.</div>"
+
+
+def _action(action: Json) -> str:
+    status = str(action.get("status") or "")
+    look = "bad" if status in ("failed", "conflict", "unknown") else "soft"
+    return (
+        f'<b>{html.escape(change(action))}</b> <span class="{look}">{html.escape(status)}</span>'
+        f"<div>{html.escape(str(action.get('reason') or ''))}</div>"
     )
-    return f'<table class="plain">{rows}</table>' if rows else "<div class=soft>None was taken.</div>"
+
+
+def _two_columns(rows: Sequence[tuple[str, str]], look: str = "plain") -> str:
+    """
+    Args:
+        rows: When, or of what, as text; and what, as HTML. None: no table at all.
+    """
+    cells = "".join(f"<tr><td class=soft>{html.escape(first)}</td><td>{second}</td></tr>" for first, second in rows)
+    return f'<table class="{look}">{cells}</table>' if cells else ""
 
 
 def evidence(record: Json) -> str:
@@ -197,26 +209,26 @@ def traces(record: Json) -> str:
 
 
 def approvals(record: Json) -> str:
-    rows = "".join(
-        f"<tr><td class=soft>{moment(one.get('asked_at_unix_ms'))}</td><td>{html.escape(str(one.get('question')))}"
-        f"<div><b>{html.escape(str(one.get('verdict') or 'open'))}</b> "
-        f"{html.escape(' by ' + str(one['by']) if one.get('by') else '')}"
-        f"{html.escape(': ' + str(one['reason']) if one.get('reason') else '')}</div></td></tr>"
-        for one in record.get("approvals") or []
+    asked = record.get("approvals") or []
+    return _two_columns([(moment(one.get("asked_at_unix_ms")), _approval(one)) for one in asked])
+
+
+def _approval(one: Json) -> str:
+    by = f" by {one['by']}" if one.get("by") else ""
+    why = f": {one['reason']}" if one.get("reason") else ""
+    return (
+        f"{html.escape(str(one.get('question')))}"
+        f"<div><b>{html.escape(str(one.get('verdict') or 'open'))}</b>{html.escape(by + why)}</div>"
     )
-    return f'<table class="plain">{rows}</table>' if rows else ""
 
 
 def alert(record: Json) -> str:
     found = record.get("alert") or {}
     annotations = found.get("annotations") or {}
-    facts = "".join(
-        f'<tr><td class="soft">{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>'
-        for k, v in (found.get("labels") or {}).items()
-    )
+    facts = [(str(name), html.escape(str(value))) for name, value in (found.get("labels") or {}).items()]
     runbook = str(annotations.get("runbook") or annotations.get("runbook_url") or "")
     told = f'<div class="soft q-mt-sm"><b>Runbook</b> {html.escape(runbook)}</div>' if runbook else ""
-    return f'<table class="pairs">{facts}</table>{told}'
+    return _two_columns(facts, look="pairs") + told
 
 
 def open_question(record: Json) -> str | None:

@@ -15,11 +15,10 @@ from dashboards.viewer.panels.frames import Answer
 from dashboards.viewer.panels.gauge_view import BarGaugeView, GaugeView, PieView
 from dashboards.viewer.panels.heatmap import heatmap_options
 from dashboards.viewer.panels.histogram import histogram_options
+from dashboards.viewer.panels.queries import TRACE_KINDS
 from dashboards.viewer.panels.records import logs_html, traces_html
 from dashboards.viewer.panels.stat_view import StatView
 from dashboards.viewer.panels.table_view import TableView
-
-TRACE_KINDS = ("jaeger", "tempo")
 
 
 class View(Protocol):

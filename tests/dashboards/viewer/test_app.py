@@ -73,6 +73,8 @@ def browser(viewer) -> Iterator[httpx.Client]:
     [
         "/",
         "/d/steersman-fleet",
+        "/d/steersman-fleet/json",
+        "/import",
         "/map",
         "/explore",
         "/traces",
@@ -80,6 +82,7 @@ def browser(viewer) -> Iterator[httpx.Client]:
         "/alerts/rule?name=x",
         "/silences",
         "/rules",
+        "/rules?new=hosts",
         "/remediations",
         "/remediation/x",
         "/drills",
