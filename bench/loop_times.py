@@ -49,8 +49,8 @@ from stacks.own import own_stack, running_state
 
 from remediation.drills.breaker import Breaker
 from remediation.drills.capacity import replica_capacity_query
+from remediation.drills.disturbances import SetLoad
 from remediation.drills.endpoints import Endpoints
-from remediation.drills.steps import SetLoad
 from steersman.cli.handover import drill_environment
 from steersman.runtime.paths import DataDir
 from steersman.stack.settings import Urls

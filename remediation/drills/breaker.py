@@ -8,13 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from remediation.drills import exhaustion, processes, records
-from remediation.drills.endpoints import Endpoints
-from remediation.drills.errors import BrokenAnswerError, RefusedError
-from remediation.drills.injection import Victim
-from remediation.drills.seams import read
-from remediation.drills.stack import Stack
-from remediation.drills.steps import (
+from remediation.drills.disturbances import (
     Burn,
+    Disturbance,
     Freeze,
     Kill,
     Send,
@@ -22,10 +18,14 @@ from remediation.drills.steps import (
     SetFlag,
     SetLoad,
     SetVersion,
-    Step,
     Storm,
     Tighten,
 )
+from remediation.drills.endpoints import Endpoints
+from remediation.drills.errors import BrokenAnswerError, RefusedError
+from remediation.drills.injection import Victim
+from remediation.drills.seams import read
+from remediation.drills.stack import Stack
 from remediation.drills.storm import AT_ONCE, notifications
 from remediation.drills.undo import Undo
 
@@ -43,90 +43,100 @@ class Breaker(Stack):
         self._chosen: dict[Freeze | Tighten | Burn, Undo] = {}  # the process of each
         self._storms: dict[Storm, Undo] = {}
 
-    async def undo_of(self, steps: Sequence[Step]) -> list[Undo]:
+    async def undo_of(self, disturbances: Sequence[Disturbance]) -> list[Undo]:
         """
-        What brings back the state of now, to be kept safe before anything is broken. Call `inject` with each of `steps`
+        What brings back the state of now, to be kept safe before anything is broken. Call `inject` with each of them
         next: a process that is to be frozen is chosen here.
 
         Raises:
             DrillError: the load generator does not say its rates; there is no such process, or it is not ours.
         """
-        undo = [Undo.fault(step.fault.service, step.fault.kind) for step in steps if isinstance(step, SetFault)]
-        for step in steps:
-            match step:
+        faults = [one.fault for one in disturbances if isinstance(one, SetFault)]
+        undo = [Undo.fault(fault.service, fault.kind) for fault in faults]
+        for disturbance in disturbances:
+            match disturbance:
                 case Freeze() | Tighten() | Burn():
-                    undo.append(self._chosen.get(step) or await self._choose(step))
+                    undo.append(self._chosen.get(disturbance) or await self._choose(disturbance))
                 case SetVersion():
-                    service = step.deploy.service
+                    service = disturbance.deploy.service
                     undo.append(Undo(service=service, version=await self._version(service)))
                 case Storm():
-                    undo.append(self._storms.setdefault(step, _storm(step)))
+                    undo.append(self._storms.setdefault(disturbance, _storm(disturbance)))
                 case SetFlag():
-                    undo.append(Undo(name=step.flag.flag, value=await self._flag(step.flag.flag)))
+                    undo.append(Undo(name=disturbance.flag.flag, value=await self._flag(disturbance.flag.flag)))
                 case _:
                     pass
-        loads = [step for step in steps if isinstance(step, SetLoad)]
+        loads = [one for one in disturbances if isinstance(one, SetLoad)]
         if loads:
             rates = await self._rates()
-            missing = [step.journey for step in loads if step.journey not in rates]
+            missing = [one.journey for one in loads if one.journey not in rates]
             if missing:
                 raise BrokenAnswerError(f"load generator: GET /rate names {sorted(rates)}, not {missing}")
-            undo.append(Undo.load({step.journey: rates[step.journey] for step in loads}))
+            undo.append(Undo.load({one.journey: rates[one.journey] for one in loads}))
         return undo
 
-    async def inject(self, step: Step) -> str:
-        """Carry out one step; the answer tells it in words."""
-        if isinstance(step, SetLoad):
-            await self._send("PUT", "load", "/rate", "load", {step.journey: step.rate, "ttl_s": step.ttl_s})
-        elif isinstance(step, SetFault):
-            fault = step.fault.model_dump(exclude_none=True, exclude={"service"})
-            path = f"/{step.fault.service}/admin/faults"
-            await self._send("PUT", "mesh", path, "faults", {**fault, "ttl_s": step.ttl_s})
-        elif isinstance(step, Kill):
-            name, pid = await self._victim(step.victim)
+    async def inject(self, disturbance: Disturbance) -> str:
+        """Carry out one disturbance; the answer tells it in words."""
+        if isinstance(disturbance, SetLoad):
+            await self._send(
+                "PUT", "load", "/rate", "load", {disturbance.journey: disturbance.rate, "ttl_s": disturbance.ttl_s}
+            )
+        elif isinstance(disturbance, SetFault):
+            fault = disturbance.fault.model_dump(exclude_none=True, exclude={"service"})
+            path = f"/{disturbance.fault.service}/admin/faults"
+            await self._send("PUT", "mesh", path, "faults", {**fault, "ttl_s": disturbance.ttl_s})
+        elif isinstance(disturbance, Kill):
+            name, pid = await self._victim(disturbance.victim)
             processes.kill(pid, await self._supervisor())
-            return f"{step.words} ({name}, pid {pid})"
-        elif isinstance(step, Freeze | Tighten | Burn):
-            return self._exhaust(step)
-        elif isinstance(step, SetVersion):
-            until = time.time_ns() // 1_000_000 + round(step.ttl_s * 1000)
-            body = {"version": step.deploy.version, "by": "drill", "reason": step.words, "until_unix_ms": until}
-            await self._deploy(step.deploy.service, body)
-        elif isinstance(step, Storm):
-            return await self._tell_worker(self._storms[step], "firing")
-        elif isinstance(step, SetFlag):
+            return f"{disturbance.words} ({name}, pid {pid})"
+        elif isinstance(disturbance, Freeze | Tighten | Burn):
+            return self._exhaust(disturbance)
+        elif isinstance(disturbance, SetVersion):
+            until = time.time_ns() // 1_000_000 + round(disturbance.ttl_s * 1000)
+            body = {
+                "version": disturbance.deploy.version,
+                "by": "drill",
+                "reason": disturbance.words,
+                "until_unix_ms": until,
+            }
+            await self._deploy(disturbance.deploy.service, body)
+        elif isinstance(disturbance, Storm):
+            return await self._tell_worker(self._storms[disturbance], "firing")
+        elif isinstance(disturbance, SetFlag):
             from remediation.drills.bus import set_flag
 
-            await set_flag(self._at.nats, self._at.token("nats"), step.flag.flag, step.flag.value, step.ttl_s)
+            await set_flag(
+                self._at.nats, self._at.token("nats"), disturbance.flag.flag, disturbance.flag.value, disturbance.ttl_s
+            )
         else:
-            await self._publish(step)
-        return step.words
+            await self._publish(disturbance)
+        return disturbance.words
 
-    def _exhaust(self, step: Freeze | Tighten | Burn) -> str:
-        chosen = self._chosen[step]
-        if isinstance(step, Burn):
+    def _exhaust(self, disturbance: Freeze | Tighten | Burn) -> str:
+        chosen = self._chosen[disturbance]
+        if isinstance(disturbance, Burn):
             exhaustion.ignite(chosen.pid)
-        elif isinstance(step, Freeze):
-            processes.freeze(chosen.pid, chosen.create_time, step.ttl_s)
+        elif isinstance(disturbance, Freeze):
+            processes.freeze(chosen.pid, chosen.create_time, disturbance.ttl_s)
         else:
-            exhaustion.tighten(chosen.pid, chosen.create_time, step.what, step.ttl_s)
-        return f"{step.words} ({chosen.name}, pid {chosen.pid})"
+            exhaustion.tighten(chosen.pid, chosen.create_time, disturbance.what, disturbance.ttl_s)
+        return f"{disturbance.words} ({chosen.name}, pid {chosen.pid})"
 
-    async def _choose(self, step: Freeze | Tighten | Burn) -> Undo:
-        chosen = self._chosen[step] = await self._undo_of_process(step)
+    async def _choose(self, disturbance: Freeze | Tighten | Burn) -> Undo:
+        chosen = self._chosen[disturbance] = await self._undo_of_process(disturbance)
         return chosen
 
-    async def _undo_of_process(self, step: Freeze | Tighten | Burn) -> Undo:
-        if isinstance(step, Burn):
+    async def _undo_of_process(self, disturbance: Freeze | Tighten | Burn) -> Undo:
+        if isinstance(disturbance, Burn):
             self._require_here()
-            pid, created = exhaustion.lay_fire(step.cores, step.ttl_s)
+            pid, created = exhaustion.lay_fire(disturbance.cores, disturbance.ttl_s)
             return Undo(name="the processors", pid=pid, create_time=created, resource="cpu")
-        name, pid = await self._victim(step.victim)
+        name, pid = await self._victim(disturbance.victim)
         created = processes.create_time(pid, await self._supervisor())
-        if isinstance(step, Freeze):
+        if isinstance(disturbance, Freeze):
             return Undo.frozen(name, pid, created)
-        limit = exhaustion.limit_of(pid, step.what)
-        return Undo(name=name, pid=pid, create_time=created, resource=step.what, limit=limit)
+        limit = exhaustion.limit_of(pid, disturbance.what)
+        return Undo(name=name, pid=pid, create_time=created, resource=disturbance.what, limit=limit)
 
     async def _version(self, service: str) -> str:
         body = await self._get("orchestrator", f"/api/v1/services/{service}/version", audience="orchestrator")
@@ -151,10 +161,10 @@ class Breaker(Stack):
 
         return await flag(self._at.nats, self._at.token("nats"), name)
 
-    async def _publish(self, step: Send) -> None:
+    async def _publish(self, disturbance: Send) -> None:
         from remediation.drills.bus import publish  # nats-py, for who needs it
 
-        await publish(self._at.nats, self._at.token("nats"), step.message)
+        await publish(self._at.nats, self._at.token("nats"), disturbance.message)
 
     async def _victim(self, victim: Victim) -> tuple[str, int]:
         """
@@ -226,8 +236,8 @@ class Breaker(Stack):
         return f"fault: {undo.fault_kind} on {undo.service} ended"
 
 
-def _storm(step: Storm) -> Undo:
-    alerts, now = step.alerts, time.time_ns() // 1_000_000
+def _storm(disturbance: Storm) -> Undo:
+    alerts, now = disturbance.alerts, time.time_ns() // 1_000_000
     return Undo(
         service=alerts.service,
         alertname=alerts.alertname,

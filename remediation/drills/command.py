@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from remediation.drills.steps import Step
+from remediation.drills.disturbances import Disturbance
 
 
 @dataclass(frozen=True, slots=True)
 class Inject:
     """Carry these out, then call `injected`."""
 
-    steps: tuple[Step, ...]
+    disturbances: tuple[Disturbance, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ from remediation.drills.bounds import number
 from remediation.drills.changes import Changes
 from remediation.drills.command import Command, EndTheInjection, Inject
 from remediation.drills.definition import END_INJECTION, INJECTION, Definition
+from remediation.drills.disturbances import Disturbance, SetLoad
 from remediation.drills.facts import Baseline, Facts, mark
 from remediation.drills.fleet_checks import Restarted
 from remediation.drills.injection import MAX_ARRIVALS_PER_S, Injection
 from remediation.drills.observation import Observation
 from remediation.drills.schedule import Schedule
 from remediation.drills.steadiness import Steadiness
-from remediation.drills.steps import SetLoad, Step
 from remediation.drills.telemetry_checks import AlertCheck, ChangeOf, PromQL
 from remediation.drills.timeline import Timeline
 from remediation.drills.tracker import Status, Tracker, Watch, event_words
@@ -118,10 +118,10 @@ class Engine:
         """The service's capacity in requests a second, from `queries` before the injection; None if it is not known."""
         return capacity.of(service, seen)
 
-    def step(self, injection: Injection, seen: Observation) -> Step:
+    def disturbance(self, injection: Injection, seen: Observation) -> Disturbance:
         """What would be injected now."""
         capacities = {name: self.would_serve(name, seen) or 0.0 for name in self._steady.services}
-        return self._schedule.step(injection, capacities)
+        return self._schedule.disturbance(injection, capacities)
 
     # ── what the edge tells ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -175,20 +175,20 @@ class Engine:
             self._finish(now)
 
     def _start_injecting(self, facts: Facts, capacities: dict[str, float], now: float) -> Command | None:
-        steps = self._schedule.start(capacities)
+        disturbances = self._schedule.start(capacities)
         if (rate := self._schedule.highest_rate()) > MAX_ARRIVALS_PER_S:
             self.abort(f"a load of {number(rate)}/s is above the limit of {number(MAX_ARRIVALS_PER_S)}/s", now)
             return None
-        self._baseline = self._taken_from(facts.now, capacities, steps)
+        self._baseline = self._taken_from(facts.now, capacities, disturbances)
         self.phase = Phase.INJECTING
         self.timeline.add(now, "drill", "the steady state holds", capacity.in_words(capacities))
-        return Inject(tuple(steps))
+        return Inject(tuple(disturbances))
 
-    def _taken_from(self, seen: Observation, capacities: dict[str, float], steps: list[Step]) -> Baseline:
+    def _taken_from(self, seen: Observation, capacities: dict[str, float], disturbances: list[Disturbance]) -> Baseline:
         variables = {}
         if self.definition.service in capacities:
             variables["capacity"] = capacities[self.definition.service]
-        loads = [step for step in steps if isinstance(step, SetLoad)]
+        loads = [disturbance for disturbance in disturbances if isinstance(disturbance, SetLoad)]
         if loads:
             variables["rate"] = loads[0].rate
         return Baseline(

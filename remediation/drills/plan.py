@@ -82,7 +82,7 @@ def _injection(injection: Injection, engine: Engine, seen: Observation) -> str:
     if load and load.service and not engine.would_serve(load.service, seen):
         words = f"load: {load.journey} at {load.times_capacity:g} times the capacity of {load.service}, unknown now"
     else:
-        words = engine.step(injection, seen).words
+        words = engine.disturbance(injection, seen).words
     if load and load.alternate:
         words += f", every {load.alternate.every:g}s in turn with {load.alternate.rate:g}/s"
     return words + (f"; after {event_words(injection.after_events)}" if injection.after_events else "")

@@ -13,13 +13,13 @@ from remediation.drills.breaker import Breaker
 from remediation.drills.charts import AFTER_S, BEFORE_S, charts
 from remediation.drills.command import EndTheInjection, Inject
 from remediation.drills.definition import Definition
+from remediation.drills.disturbances import SetLoad
 from remediation.drills.endpoints import Endpoints
 from remediation.drills.engine import Engine
 from remediation.drills.errors import DrillError
 from remediation.drills.live import LIVE_FILE, LiveReport
 from remediation.drills.lock import LOCK_FILE, DrillLock
 from remediation.drills.report import Report, report_of
-from remediation.drills.steps import SetLoad
 from remediation.drills.undo import Undo
 
 # Rules are evaluated and metrics scraped every second; four looks in that time keep the error of a measured time small.
@@ -105,13 +105,13 @@ class DrillRun:
     async def _inject(self, command: Inject) -> None:
         # A load that changes again is undone to what was before its first change.
         known = {journey for undo in self._undo for journey in undo.rates}
-        new = [step for step in command.steps if not (isinstance(step, SetLoad) and step.journey in known)]
+        new = [one for one in command.disturbances if not (isinstance(one, SetLoad) and one.journey in known)]
         undo = [*self._undo, *await self._stack.undo_of(new)]
-        self._until_unix_s = max(self._until_unix_s, time.time() + max(step.ttl_s for step in command.steps))
+        self._until_unix_s = max(self._until_unix_s, time.time() + max(one.ttl_s for one in command.disturbances))
         self._lock.remember(undo, self._until_unix_s)
         self._undo = undo  # from here on, whatever happens, `_roll_back` undoes it
         injected = time.monotonic()
-        details = [await self._stack.inject(step) for step in command.steps]
+        details = [await self._stack.inject(one) for one in command.disturbances]
         self.engine.injected(injected, details)
 
     async def _take_back(self) -> list[str]:

@@ -1,12 +1,12 @@
-"""Which steps of the injection are due when: the first ones, those that wait for an event, loads that alternate."""
+"""Which disturbances are due when: the first ones, those that wait for an event, loads that alternate."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 
-from remediation.drills.injection import Injection, Load, Victim
-from remediation.drills.steps import (
+from remediation.drills.disturbances import (
     Burn,
+    Disturbance,
     Freeze,
     Kill,
     Send,
@@ -14,10 +14,10 @@ from remediation.drills.steps import (
     SetFlag,
     SetLoad,
     SetVersion,
-    Step,
     Storm,
     Tighten,
 )
+from remediation.drills.injection import Injection, Load, Victim
 
 
 class Schedule:
@@ -36,22 +36,22 @@ class Schedule:
         self._began: dict[int, float] = {}  # by the place in `inject`, of loads that alternate
         self._turns: dict[int, int] = {}
 
-    def start(self, capacity: Mapping[str, float]) -> list[Step]:
+    def start(self, capacity: Mapping[str, float]) -> list[Disturbance]:
         """What comes first. `capacity` in requests a second, by service, sizes all loads, those that wait too."""
         self._capacity = capacity
-        return [self.step(each, capacity) for each in self._injections if not each.after_events]
+        return [self.disturbance(each, capacity) for each in self._injections if not each.after_events]
 
     def highest_rate(self) -> float:
         """Arrivals a second of the largest load, whenever it comes; 0 without one. After `start`."""
         return max((self._rate(each.load, self._capacity) for each in self._injections if each.load), default=0.0)
 
-    def due(self, events: Container[str], now: float) -> list[Step]:
+    def due(self, events: Container[str], now: float) -> list[Disturbance]:
         """Those whose events have all come, once; and the loads whose turn it is to change."""
         due = [each for each in self._waiting if all(event in events for event in each.after_events)]
         self._waiting = [each for each in self._waiting if each not in due]
-        return [self.step(each, self._capacity) for each in due] + list(self._turned(now))
+        return [self.disturbance(each, self._capacity) for each in due] + list(self._turned(now))
 
-    def _turned(self, now: float) -> Iterator[Step]:
+    def _turned(self, now: float) -> Iterator[Disturbance]:
         for index, injection in enumerate(self._injections):
             load = injection.load
             if load is None or load.alternate is None or injection in self._waiting:
@@ -63,7 +63,7 @@ class Schedule:
                 rate = load.alternate.rate if turns % 2 else self._rate(load, self._capacity)
                 yield SetLoad(load.journey, rate, injection.ttl or self._ttl_s)
 
-    def step(self, injection: Injection, capacity: Mapping[str, float]) -> Step:
+    def disturbance(self, injection: Injection, capacity: Mapping[str, float]) -> Disturbance:
         """What one injection is at that capacity."""
         ttl_s = injection.ttl or self._ttl_s
         if injection.load:

@@ -127,7 +127,7 @@ class World:
         while not self.engine.done:
             command = self.engine.observe(self.see(), self.now)
             if isinstance(command, Inject):
-                self.engine.injected(self.now, [step.words for step in command.steps])
+                self.engine.injected(self.now, [each.words for each in command.disturbances])
             elif isinstance(command, EndTheInjection):
                 self.engine.ended(self.now, [])
             self.now += 0.5

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from remediation.drills.command import EndTheInjection, Inject
+from remediation.drills.disturbances import SetFault, SetLoad
 from remediation.drills.engine import PATIENCE_S, TTL_MARGIN_S, Phase
 from remediation.drills.report import report_of
-from remediation.drills.steps import SetFault, SetLoad
 
 
 def surge_lands(course) -> None:
@@ -48,8 +48,8 @@ def test_grades_are_measured_from_the_events_they_follow(course, firing, catalog
 def test_load_is_sized_by_the_live_capacity_and_outlives_the_drill_by_a_margin_only(course, catalog):
     course.look(services=catalog(2))
     course.inject()
-    (step,) = course.commands[0].steps
-    assert step == SetLoad("browse", 3 * 20.0 * 2, 100 + TTL_MARGIN_S)
+    (disturbance,) = course.commands[0].disturbances
+    assert disturbance == SetLoad("browse", 3 * 20.0 * 2, 100 + TTL_MARGIN_S)
 
 
 def test_a_load_beyond_the_limit_is_refused_before_anything_is_injected(course, catalog):
@@ -63,10 +63,10 @@ def test_a_fault_is_injected_with_its_fields(make_course):
     fault = {"service": "checkout", "kind": "slow_dependency", "dependency": "payment", "latency_ms": 1500}
     course = make_course(inject=[{"fault": fault, "ttl": "30s"}])
     course.inject()
-    (step,) = course.commands[0].steps
-    assert isinstance(step, SetFault)
-    assert step.fault.latency_ms == 1500
-    assert step.ttl_s == 30
+    (disturbance,) = course.commands[0].disturbances
+    assert isinstance(disturbance, SetFault)
+    assert disturbance.fault.latency_ms == 1500
+    assert disturbance.ttl_s == 30
 
 
 def test_an_unsteady_stack_is_not_touched(course):

@@ -7,9 +7,9 @@ import yaml
 
 from remediation.drills.command import Inject
 from remediation.drills.definition import parse
+from remediation.drills.disturbances import Freeze, Kill, Send, SetLoad
 from remediation.drills.engine import TTL_MARGIN_S
 from remediation.drills.errors import DefinitionError
-from remediation.drills.steps import Freeze, Kill, Send, SetLoad
 
 BROWSE = {"load": {"journey": "browse", "rate": 60}}
 
@@ -61,7 +61,7 @@ def test_a_kill_a_freeze_and_a_message_become_steps(make_course):
     ]
     course = make_course(inject=inject)
     course.inject()
-    kill, freeze, message = course.commands[0].steps
+    kill, freeze, message = course.commands[0].disturbances
     assert isinstance(kill, Kill)
     assert isinstance(freeze, Freeze)
     assert freeze.ttl_s == 100 + TTL_MARGIN_S
@@ -79,7 +79,7 @@ def test_what_is_exhausted_deployed_and_flagged_becomes_steps_with_a_time_to_liv
     ]
     course = make_course(inject=inject)
     course.inject()
-    assert [step.words for step in course.commands[0].steps] == [
+    assert [disturbance.words for disturbance in course.commands[0].disturbances] == [
         "exhaust: 2 processors of this machine are kept busy, for 115s at most",
         "exhaust: no more memory for a replica of catalog, for 5s at most",
         "exhaust: no new connections to nats, for 115s at most",
@@ -93,11 +93,11 @@ def test_an_injection_with_after_waits_for_its_event(make_course, firing):
     course.inject()
     course.look(samples={"arrivals / 20.0": (3.0,)})
     course.run(5)
-    assert [len(each.steps) for each in course.commands] == [1]
+    assert [len(each.disturbances) for each in course.commands] == [1]
     injected_at = course.engine.injected_at
     course.look(alerts=(firing,))
     course.run(5)
-    assert [type(each.steps[0]) for each in course.commands] == [SetLoad, Kill]
+    assert [type(each.disturbances[0]) for each in course.commands] == [SetLoad, Kill]
     assert course.engine.injected_at == injected_at
 
 
@@ -106,7 +106,9 @@ def test_an_injection_whose_event_never_comes_is_never_carried_out(make_course):
     course.inject()
     course.look(samples={"arrivals / 20.0": (3.0,)})
     course.run(200)
-    kinds = [type(step) for each in course.commands if isinstance(each, Inject) for step in each.steps]
+    kinds = [
+        type(disturbance) for each in course.commands if isinstance(each, Inject) for disturbance in each.disturbances
+    ]
     assert kinds == [SetLoad]
     assert not course.engine.passed
 
@@ -117,8 +119,10 @@ def test_a_load_that_alternates_changes_at_each_turn(make_course):
     course.inject()
     course.look(samples={"arrivals / 20.0": (3.0,)})
     course.run(13)
-    steps = [step for each in course.commands if isinstance(each, Inject) for step in each.steps]
-    assert [step.rate for step in steps] == [60.0, 8.0, 60.0, 8.0]
+    disturbances = [
+        disturbance for each in course.commands if isinstance(each, Inject) for disturbance in each.disturbances
+    ]
+    assert [disturbance.rate for disturbance in disturbances] == [60.0, 8.0, 60.0, 8.0]
 
 
 @pytest.mark.parametrize(("value", "status"), [(5.0, "waiting"), (7.0, "waiting"), (8.0, "met")])

@@ -17,12 +17,12 @@ import yaml
 from remediation.drills import run as run_module
 from remediation.drills.breaker import Breaker
 from remediation.drills.definition import parse
+from remediation.drills.disturbances import Kill
 from remediation.drills.engine import Engine
 from remediation.drills.errors import DrillRunningError, RefusedError, StackUnreachableError
 from remediation.drills.injection import Victim
 from remediation.drills.lock import LOCK_FILE, DrillLock
 from remediation.drills.run import DrillRun, run_drill
-from remediation.drills.steps import Kill
 from remediation.drills.undo import Undo
 
 # The definition's waits, shortened to the stand-in's pace.

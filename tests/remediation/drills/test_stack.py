@@ -9,11 +9,11 @@ import pytest
 
 from remediation.drills import breaker, seams
 from remediation.drills.breaker import Breaker
+from remediation.drills.disturbances import SetFault, SetLoad, SetVersion, Storm
 from remediation.drills.endpoints import Endpoints
 from remediation.drills.errors import BrokenAnswerError, DrillError, RefusedError, StackUnreachableError
 from remediation.drills.injection import Alerts, Deploy, Fault
 from remediation.drills.observation import Service
-from remediation.drills.steps import SetFault, SetLoad, SetVersion, Storm
 from remediation.drills.undo import Undo
 from remediation.webhook import Notification
 from steersman.runtime.tokens import read_token
@@ -65,9 +65,9 @@ async def test_a_body_beyond_the_limit_is_refused(stack, monkeypatch):
 
 
 async def test_load_is_set_with_a_ttl_and_a_token_and_taken_back(stack, stand_in):
-    steps = [SetLoad("browse", 60.0, 115.0)]
-    undo = await stack.undo_of(steps)
-    assert await stack.inject(steps[0]) == "load: browse at 60/s, for 115s at most"
+    disturbances = [SetLoad("browse", 60.0, 115.0)]
+    undo = await stack.undo_of(disturbances)
+    assert await stack.inject(disturbances[0]) == "load: browse at 60/s, for 115s at most"
     assert await stack.undo(undo[0]) == "load: browse back at 8/s"
     bearer = "Bearer " + read_token(stand_in.endpoints.data_dir.token_file("load"))
     assert stand_in.seams.changes() == [
@@ -78,9 +78,9 @@ async def test_load_is_set_with_a_ttl_and_a_token_and_taken_back(stack, stand_in
 
 async def test_a_fault_is_set_through_the_mesh_and_ended(stack, stand_in):
     fault = Fault(service="checkout", kind="slow_dependency", dependency="payment", latency_ms=1500)
-    step = SetFault(fault, 30.0)
-    undo = await stack.undo_of([step])
-    await stack.inject(step)
+    disturbance = SetFault(fault, 30.0)
+    undo = await stack.undo_of([disturbance])
+    await stack.inject(disturbance)
     await stack.undo(undo[0])
     bearer = "Bearer " + read_token(stand_in.endpoints.data_dir.token_file("faults"))
     body = {"kind": "slow_dependency", "latency_ms": 1500, "dependency": "payment", "ttl_s": 30.0}
@@ -142,10 +142,10 @@ def test_what_the_environment_does_not_say_is_at_the_standard_ports():
 
 
 async def test_a_version_is_deployed_for_a_time_and_the_former_one_comes_back(stack, stand_in):
-    step = SetVersion(Deploy(service="catalog", version="1.1.0"), 115.0)
-    (undo,) = await stack.undo_of([step])
+    disturbance = SetVersion(Deploy(service="catalog", version="1.1.0"), 115.0)
+    (undo,) = await stack.undo_of([disturbance])
     assert Undo.from_json(undo.to_json()) == undo
-    assert await stack.inject(step) == "deploy: 1.1.0 of catalog, for 115s at most"
+    assert await stack.inject(disturbance) == "deploy: 1.1.0 of catalog, for 115s at most"
     assert await stack.undo(undo) == "deploy: 1.0.0 of catalog is back"
     (_, path, _, deployed), (_, _, _, back) = stand_in.seams.changes()
     assert path == "/api/v1/services/catalog/version"
@@ -154,9 +154,9 @@ async def test_a_version_is_deployed_for_a_time_and_the_former_one_comes_back(st
 
 
 async def test_a_storm_tells_of_each_alert_once_and_resolves_the_same_ones(stack, stand_in):
-    step = Storm(Alerts(service="catalog", alertname="Slow", count=120), 115.0)
-    (undo,) = await stack.undo_of([step])
-    assert (await stack.inject(step)).startswith("alerts: 120 of Slow for catalog: firing, accepted in ")
+    disturbance = Storm(Alerts(service="catalog", alertname="Slow", count=120), 115.0)
+    (undo,) = await stack.undo_of([disturbance])
+    assert (await stack.inject(disturbance)).startswith("alerts: 120 of Slow for catalog: firing, accepted in ")
     assert Undo.from_json(undo.to_json()) == undo
     await stack.undo(undo)
     told = {"firing": [], "resolved": []}
@@ -171,7 +171,7 @@ async def test_a_storm_tells_of_each_alert_once_and_resolves_the_same_ones(stack
 
 async def test_a_storm_that_the_worker_does_not_take_is_an_error_by_name(stack, stand_in):
     stand_in.seams.down.add("/api/v1/webhook")
-    step = Storm(Alerts(service="catalog", alertname="Slow", count=1), 115.0)
-    await stack.undo_of([step])
+    disturbance = Storm(Alerts(service="catalog", alertname="Slow", count=1), 115.0)
+    await stack.undo_of([disturbance])
     with pytest.raises(BrokenAnswerError, match=r"remediation at .* with 503: starting"):
-        await stack.inject(step)
+        await stack.inject(disturbance)

@@ -116,4 +116,4 @@ class Storm:
         return f"alerts: {self.alerts.count} of {self.alerts.alertname} for {self.alerts.service}"
 
 
-Step = SetLoad | SetFault | Kill | Freeze | Tighten | Burn | SetVersion | SetFlag | Send | Storm
+Disturbance = SetLoad | SetFault | Kill | Freeze | Tighten | Burn | SetVersion | SetFlag | Send | Storm
