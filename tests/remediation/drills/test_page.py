@@ -100,6 +100,14 @@ def test_alert_action_and_recovery_are_marked_where_they_were(report):
     assert x == pytest.approx(drawing.LEFT + share * (drawing.WIDTH - drawing.LEFT - drawing.RIGHT), abs=0.1)
 
 
+def test_a_moment_stands_at_the_same_place_in_every_chart(report):
+    late = Drawn(title="late", series=[Line(name="a", points=[(6.0, 1.0), (14.0, 1.0)])])
+    both = report.model_copy(update={"charts": [*report.charts, late]})
+    places = {tuple(re.findall(r'class="mk" x1="([\d.]+)"', drawing.svg(both, chart))) for chart in both.charts}
+    assert len(places) == 1
+    assert places != {()}
+
+
 def test_a_line_is_broken_where_there_is_no_sample(report):
     points = [(0.0, 1.0), (1.0, 1.0), (2.0, None), (3.0, 1.0), (4.0, 1.0), (20.0, 1.0), (21.0, 1.0)]
     svg = drawing.svg(report, Drawn(title="gaps", series=[Line(name="a", points=points)]))

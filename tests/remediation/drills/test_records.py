@@ -35,6 +35,12 @@ def test_final_states_are_not_open(state):
     assert not read.open
 
 
+def test_a_query_that_gave_no_sample_has_no_value():
+    evidence = [{"name": "the alert's expression", "query": "up == 0", "value": None, "at_unix_ms": 1}]
+    (read,) = records.remediations({"remediations": [{**RECORD, "evidence": evidence}]})
+    assert read.evidence == ("the alert's expression = no value",)
+
+
 def test_long_evidence_is_shortened():
     evidence = [{"name": "trace", "query": "", "value": "x" * 500, "at_unix_ms": 1}]
     (read,) = records.remediations({"remediations": [{**RECORD, "evidence": evidence}]})
