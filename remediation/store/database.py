@@ -18,6 +18,8 @@ from remediation.store.tables import audit_head, metadata, timeline
 
 CACHE_KIB = 256  # a connection's pages: a run's rows are a few KiB, and SQLite's own default is eight times as much
 BUSY_TIMEOUT_MS = 10_000  # longer than any transaction of ours; beyond it the sender is told to come again
+# PostgreSQL ends the transaction of who was frozen in its middle, and with it its locks: the others need them.
+_SESSION = f"-c idle_in_transaction_session_timeout={BUSY_TIMEOUT_MS}"
 
 
 class Lock(IntEnum):
@@ -92,7 +94,8 @@ class Database:
 
     @classmethod
     def at_url(cls, url: str) -> Self:
-        return cls(sa.create_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True))
+        options = {"options": _SESSION}
+        return cls(sa.create_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True, connect_args=options))
 
     @property
     def shared(self) -> bool:

@@ -48,7 +48,11 @@ class Lease:
             renewed = sa.update(workers).where(self._mine()).values(expires_at_unix_ms=self._end())
             if connection.execute(renewed).rowcount != 1:
                 raise self._found_lost()
-            connection.execute(sa.delete(workers).where(workers.c.expires_at_unix_ms < now_by_database()))
+        # Apart from the renewal, and leaving out who writes at this moment: nobody waits for anybody who waits for him.
+        ended = sa.select(workers.c.name).where(workers.c.expires_at_unix_ms < now_by_database())
+        with self._database.engine.begin() as connection:
+            free = ended.with_for_update(skip_locked=True)
+            connection.execute(sa.delete(workers).where(workers.c.name.in_(free)))
             return set(connection.execute(sa.select(workers.c.name)).scalars())
 
     def require(self, connection: sa.Connection) -> None:

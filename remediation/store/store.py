@@ -31,7 +31,7 @@ from remediation.store.record import (
     Waiting,
 )
 from remediation.store.scalings import under_way
-from remediation.store.tables import actions, alerts, approvals, evidence, kill_switch, runs, scalings
+from remediation.store.tables import actions, alerts, approvals, evidence, kill_switch, runs, scalings, timeline
 
 OF_AN_ALERT = ~sa.exists().where(scalings.c.run_id == runs.c.id)
 
@@ -152,6 +152,12 @@ class Store:
                     "value_json": json.dumps(found.value, allow_nan=False),
                 }
                 transaction.connection.execute(transaction.insert(evidence).values(row).on_conflict_do_nothing())
+
+    def noted(self, run_id: str, keys: Sequence[str]) -> bool:
+        """Whether the run's timeline has a line under one of these keys."""
+        query = sa.select(timeline.c.sequence).where(timeline.c.run_id == run_id, timeline.c.key.in_(keys)).limit(1)
+        with self.database.reading() as connection:
+            return connection.execute(query).first() is not None
 
     def _enter(self, connection: sa.Connection, run_id: str, state: State) -> None:
         unfinished = (runs.c.id == run_id) & runs.c.finished_at_unix_ms.is_(None)

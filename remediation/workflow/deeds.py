@@ -24,6 +24,7 @@ from remediation.workflow.gate import Admitted
 from remediation.workflow.journal import Journal, now_unix_ms
 
 POLL_S = 0.5  # how soon a person's answer is seen
+TOLD = {"done": "notified", "failed": "notify_failed"}  # status → event
 
 
 class Answer(TypedDict):
@@ -105,22 +106,32 @@ class Deeds:
     # People
 
     def tell_people(self, run_id: str, key: str, index: int) -> None:
-        """Whom the step names is told; who cannot be told is in the record, and holds nothing up."""
+        """
+        Whom the step names is told; who cannot be told is in the record, and holds nothing up. Nobody who is known to
+        have been told is told again; a worker that died in between tells twice, since a page that comes twice is better
+        than one that is lost. Both name the run.
+        """
         case = self._journal.case(run_id)
         step = case.policy.steps[index].notify
         if step is None:
             raise ValueError(f"step {index} tells nobody")
         for name in step.to:
+            if self._store.noted(run_id, [f"{key}:{name}:{event}" for event in TOLD.values()]):
+                continue
             outcome = self._told(case, name, step.title, step.body)
-            event = "notified" if outcome.status == "done" else "notify_failed"
-            self._journal.tell(run_id, f"{key}:{name}", event, outcome.detail)
+            self._journal.tell(run_id, f"{key}:{name}", TOLD[outcome.status], outcome.detail)
 
     def _told(self, case: Case, name: str, title: str, body: str) -> Outcome:
         notifier = self._notifiers.get(name)
         if notifier is None:
             return Outcome("failed", f"there is no notifier {name!r} any more")
         try:
-            return notify(name, notifier.url_file, title=case.told(title), body=case.told(body))
+            return notify(
+                name,
+                notifier.url_file,
+                title=case.told(title),
+                body=f"{case.told(body)}\n\nsteersman remediation show {case.run.id}",
+            )
         except TemplateError as error:
             return Outcome("failed", str(error))
 

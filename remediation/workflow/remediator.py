@@ -22,6 +22,7 @@ from remediation.workflow.ending import Ending
 from remediation.workflow.homecoming import Homecoming, Next
 from remediation.workflow.journal import Journal
 from remediation.workflow.moves import Aim, Moves
+from remediation.workflow.patience import patiently
 from remediation.workflow.planning import Plan, Planning
 from remediation.workflow.scale import Scaling
 from remediation.workflow.verification import Verdict, Verification
@@ -37,7 +38,11 @@ R = TypeVar("R")
 
 def durable(step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run `step` once in the life of the workflow; a resumed workflow gets the result that was stored."""
-    return DBOS.run_step({"name": step.__name__}, step, *args, **kwargs)
+
+    def patient() -> R:
+        return patiently(step, *args, **kwargs)
+
+    return DBOS.run_step({"name": step.__name__}, patient)
 
 
 @dataclass(slots=True)
@@ -90,7 +95,7 @@ class Remediator(DBOSConfiguredInstance):
         return state.value
 
     def _remediate(self, run_id: str) -> State:
-        policy = Policy.model_validate_json(self._journal.policy_json(run_id))
+        policy = Policy.model_validate_json(patiently(self._journal.policy_json, run_id))
         reasons: list[str] = []
         acted = False
         for index, step in enumerate(policy.steps):

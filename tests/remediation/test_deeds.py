@@ -206,7 +206,7 @@ def test_people_are_told_only_when_the_repair_has_failed(deeds, peer, slow_until
     ((path, _, body),) = peer.seen
     assert path == "/pager"
     assert json.loads(body)["title"] == "HighRequestLatency on cart"
-    assert json.loads(body)["message"] == "cart is slow"
+    assert json.loads(body)["message"] == f"cart is slow\n\nsteersman remediation show {run_id}"
     assert events(record).index("restart") < events(record).index("notified")
 
 

@@ -53,3 +53,18 @@ def test_newcomer_of_the_same_name_takes_it_from_the_former(store):
     with pytest.raises(LeaseLostError):
         former.stop_all(SWITCH)
     assert newcomer.stop_all(SWITCH) == SWITCH
+
+
+def test_worker_that_is_late_is_not_ended_in_the_middle_of_a_write_and_nobody_waits_for_it(store):
+    late, alive = Lease(store().database, "late", seconds=-1), Lease(store().database, "alive", seconds=60)
+    for lease in (late, alive):
+        lease.take()
+    with late._database.writing():
+        assert alive.renew() == {"alive", "late"}
+    assert alive.renew() == {"alive"}
+
+
+def test_transaction_of_a_frozen_worker_is_ended_so_that_the_others_get_its_locks(store):
+    with store().database.reading() as connection:
+        told = connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout").scalar()
+    assert told == "10s"
