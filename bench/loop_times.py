@@ -45,7 +45,7 @@ from typing import Any
 
 import httpx
 from stacks.arms import ARMS, Arm
-from stacks.own import own_stack, running_state
+from stacks.own import NotReadyError, own_stack, running_state
 
 from remediation.drills.breaker import Breaker
 from remediation.drills.capacity import replica_capacity_query
@@ -102,7 +102,7 @@ class Times:
 
 
 class Watched(Breaker):
-    """One stack of one arm."""
+    """One stack of one arm. `measure` raises NotReadyError if it does not come to rest."""
 
     def __init__(self, endpoints: Endpoints, collector: str, arm: Arm) -> None:
         super().__init__(endpoints)
@@ -154,7 +154,7 @@ class Watched(Breaker):
                 if not why:
                     return TIMES_CAPACITY * seen.samples[per_replica][0] * service.desired
             await asyncio.sleep(1.0)
-        raise SystemExit(f"{self._arm.name}: the stack did not come to rest: {why}")
+        raise NotReadyError(f"{self._arm.name}: the stack did not come to rest: {why}")
 
     async def _watch(self, began: float) -> Times:
         record: dict[str, Any] | None = None
@@ -209,8 +209,11 @@ def run_arm(arm: Arm, runs: int) -> list[Times]:
     with tempfile.TemporaryDirectory(prefix="steersman-arm-") as folder:
         code = arm.code(Path(folder) / "copy")
         for each in [1] * runs if arm.fresh else [runs]:
-            with own_stack(code=code, backend=arm.backend) as data_dir:
-                asyncio.run(measured(data_dir, arm, each, report))
+            try:
+                with own_stack(code=code, backend=arm.backend) as data_dir:
+                    asyncio.run(measured(data_dir, arm, each, report))
+            except NotReadyError as error:  # the other runs and arms are worth their table
+                report(Times(outcome=f"not measured: {error}"))
     return found
 
 

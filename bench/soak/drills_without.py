@@ -23,8 +23,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from stacks.checkout import copy_into
-from stacks.drill import run_drill
-from stacks.own import own_stack
+from stacks.drill import not_run, run_drill
+from stacks.own import NotReadyError, own_stack
 from stacks.removals import REMOVALS, Removal
 
 
@@ -55,8 +55,11 @@ def main() -> int:
 def _without(removal: Removal) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="steersman-without-") as folder:
         code = copy_into(Path(folder) / "copy", removal.edits)
-        with own_stack(code=code) as data_dir:
-            return run_drill(removal.drill, data_dir, code=code)
+        try:
+            with own_stack(code=code) as data_dir:
+                return run_drill(removal.drill, data_dir, code=code)
+        except NotReadyError as error:
+            return not_run(removal.drill, str(error))
 
 
 def noticed(removal: Removal, report: dict[str, Any]) -> bool:

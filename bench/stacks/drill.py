@@ -38,5 +38,9 @@ def run_drill(drill: str, data_dir: DataDir, *, code: Path = CHECKOUT) -> dict[s
         if file.exists():
             report: dict[str, Any] = json.loads(file.read_text())
             return report
-    why = ended.stderr.strip() or ended.stdout.strip()
+    return not_run(drill, ended.stderr.strip() or ended.stdout.strip())
+
+
+def not_run(drill: str, why: str) -> dict[str, Any]:
+    """In place of a report."""
     return {"drill": drill, "verdict": "NOT RUN", "reasons": [why], "grades": [], "duration_s": 0.0}

@@ -25,6 +25,10 @@ POLL_S = 0.2
 PORTS_TRIED = range(5000, 30000, 500)
 
 
+class NotReadyError(SystemExit):
+    """The stack did not start; its last words. It ends whoever does not want to go on without."""
+
+
 @contextlib.contextmanager
 def own_stack(port_offset: int | None = None, *, code: Path = CHECKOUT, backend: str = EMBEDDED) -> Iterator[DataDir]:
     """
@@ -35,7 +39,7 @@ def own_stack(port_offset: int | None = None, *, code: Path = CHECKOUT, backend:
         code: What is run: this checkout, or a copy of it.
 
     Raises:
-        SystemExit: it does not become ready; tells its last words.
+        NotReadyError: it does not become ready.
     """
     offset = free_offset() if port_offset is None else port_offset
     with tempfile.TemporaryDirectory(prefix="steersman-bench-", ignore_cleanup_errors=True) as folder:
@@ -97,4 +101,4 @@ def _wait_ready(data_dir: DataDir, process: subprocess.Popen[bytes], log: Path) 
         if state is not None and state.phase == "ready":
             return
         time.sleep(POLL_S)
-    raise SystemExit(f"the stack did not become ready:\n{log.read_text(errors='replace')[-2000:]}")
+    raise NotReadyError(f"the stack did not become ready:\n{log.read_text(errors='replace')[-2000:]}")
