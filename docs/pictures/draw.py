@@ -6,6 +6,7 @@ Draws the guides' pictures of a drill's report and of a remediation's record, fr
     python docs/pictures/draw.py report.json record.json      writes drill-report.png and remediation-record.png here
 
 Needs playwright (in constraints-dev.txt) and a Chromium: the one of `CHROMIUM`, by default Debian's.
+The record that is committed has gone through a quantizer (128 colours), which makes it a third as large.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from remediation.drills.report import Report
 from steersman.cli.incidents import report as told
 
 HERE = Path(__file__).parent
-REPORT_SIZE = {"width": 1080, "height": 1328}  # the verdict, the grades and the first three charts
+REPORT_SIZE = {"width": 1080, "height": 1316}  # the verdict, the grades and the first three charts
 COLUMNS = 124  # of the terminal that the record is shown in
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body{margin:0;padding:26px;background:#eef0f3;width:max-content}
