@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dashboards.errors import DashboardError
+from dashboards.viewer.grafana.legacy import modern
 
 MAX_PANELS = 500
 COLUMNS = 24
@@ -144,15 +145,12 @@ def _of_old_rows(rows: Sequence[Any]) -> list[Mapping[str, Any]]:
     return found
 
 
-def _panel(raw: Mapping[str, Any], number: int, inputs: Mapping[str, Mapping[str, Any]]) -> Panel:
+def _panel(found: Mapping[str, Any], number: int, inputs: Mapping[str, Mapping[str, Any]]) -> Panel:
+    raw = modern(found)
     grid = _mapping(raw.get("gridPos"))
     kind = str(raw.get("type") or "text")
     config = _mapping(raw.get("fieldConfig"))
     source = raw.get("datasource")
-    defaults = dict(_mapping(config.get("defaults")))
-    if kind in ("graph", "singlestat") and "unit" not in defaults:  # their units stood elsewhere
-        axes = _list(raw.get("yaxes"))
-        defaults["unit"] = str(axes[0].get("format") if axes else raw.get("format") or "")
     return Panel(
         id=int(_number(raw.get("id"), number)),
         kind=kind,
@@ -168,7 +166,7 @@ def _panel(raw: Mapping[str, Any], number: int, inputs: Mapping[str, Mapping[str
             if not each.get("hide")
         ),
         options=_mapping(raw.get("options")),
-        defaults=defaults,
+        defaults=dict(_mapping(config.get("defaults"))),
         overrides=tuple(_list(config.get("overrides"))),
         transformations=tuple(_list(raw.get("transformations"))),
         links=tuple(_list(raw.get("links"))),

@@ -32,7 +32,20 @@ def repeated(panels: Sequence[Panel], values: Mapping[str, Sequence[str]]) -> li
         values: What is chosen, ALL already replaced by everything there is.
     """
     scoped = _of_panels(_of_rows([Scoped(panel, {}) for panel in panels], values), values)
-    return scoped[:MAX_PANELS]
+    return _compacted(scoped[:MAX_PANELS])
+
+
+def _compacted(panels: Sequence[Scoped]) -> list[Scoped]:
+    """Each as far up as it goes, in the order of rows: as Grafana's grid does it, so that nothing gapes."""
+    reached = [0] * COLUMNS  # the first free grid row of each column
+    found = []
+    for each in sorted(panels, key=lambda one: (one.panel.y, one.panel.x)):
+        panel = each.panel
+        across = slice(0, COLUMNS) if panel.kind == "row" else slice(panel.x, min(COLUMNS, panel.x + panel.width))
+        y = max(reached[across])
+        reached[across] = [y + panel.height] * len(reached[across])
+        found.append(Scoped(dataclasses.replace(panel, y=y), each.scope) if y != panel.y else each)
+    return found
 
 
 def _of_rows(panels: Sequence[Scoped], values: Mapping[str, Sequence[str]]) -> list[Scoped]:

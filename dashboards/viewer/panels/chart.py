@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dashboards.viewer.grafana.dashboard import Panel
@@ -65,22 +66,22 @@ def formatter(unit: str) -> str:
 
 
 def chart_options(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, Any]:
-    frames = answer.frames
     stacked = _stacking(panel)
+    frames = [_turned(frame) for frame in (_shares(answer.frames) if stacked == "percent" else answer.frames)]
     right = any(frame.config.right_axis for frame in frames)
     left_unit = next((frame.config.unit for frame in frames if not frame.config.right_axis), "")
     right_unit = next((frame.config.unit for frame in frames if frame.config.right_axis), "")
     ink, faint = ("#c9d1dc", "#2a313c") if dark else ("#4a5363", "#e3e7ed")
-    series = [_line(frame, number, answer.step, stacked) for number, frame in enumerate(frames)]
+    series = [_line(frame, number, answer.step, stacked=bool(stacked)) for number, frame in enumerate(frames)]
     series += _exemplar_points(answer)
     if series:
         series[0]["markLine"] = _marks(panel, answer.annotations)
-    axes = [_axis(frames, left_unit, ink, faint, right=False, stacked=stacked)]
+    axes = [_axis(frames, left_unit, ink, faint, right=False, stacked=bool(stacked))]
     if right:
-        axes.append(_axis(frames, right_unit, ink, faint, right=True, stacked=stacked))
+        axes.append(_axis(frames, right_unit, ink, faint, right=True, stacked=bool(stacked)))
     if series and answer.annotations:
         series.append(_annotation_points(answer.annotations, len(axes)))
-        axes.append({"type": "value", "min": 0, "max": 1, "show": False})
+        axes.append({"type": "value", "min": 0, "max": 1, "show": False, "axisLabel": {"show": False}})
     return {
         "animation": False,
         "backgroundColor": "transparent",
@@ -125,7 +126,7 @@ def _axis(frames: Sequence[Frame], unit: str, ink: str, faint: str, *, right: bo
     axis: dict[str, Any] = {
         "type": "log" if logarithmic else "value",
         "position": "right" if right else "left",
-        "scale": not any(config.minimum == 0 for config in mine),
+        "scale": not (stacked or any(config.minimum == 0 or _style(config) == "bars" for config in mine)),
         "axisLabel": {"color": ink, "fontSize": 11, ":formatter": formatter(unit)},
         "splitLine": {"show": not right, "lineStyle": {"color": faint}},
         "splitNumber": 4,
@@ -152,21 +153,51 @@ def _binary(highest: float) -> dict[str, float]:
     return {"interval": interval, "max": math.ceil(highest / interval) * interval}
 
 
+def _style(config: FieldConfig) -> str:
+    return str(config.custom.get("drawStyle") or "line")
+
+
 def _scale(config: FieldConfig) -> str:
     distribution = config.custom.get("scaleDistribution")
     return str(distribution.get("type")) if isinstance(distribution, dict) else "linear"
 
 
-def _stacking(panel: Panel) -> bool:
+def _stacking(panel: Panel) -> str:
+    """`normal`, `percent`, or nothing."""
     stacking = panel.custom.get("stacking")
     mode = stacking.get("mode") if isinstance(stacking, dict) else None
-    return mode in ("normal", "percent") or bool(panel.raw.get("stack"))
+    return str(mode) if mode in ("normal", "percent") else ""
 
 
-def _line(frame: Frame, number: int, step: float, stacked: bool) -> dict[str, Any]:
+def _shares(frames: Sequence[Frame]) -> list[Frame]:
+    """Of what all of them come to at each moment."""
+    totals: dict[float, float] = {}
+    for frame in frames:
+        for at, value in frame.points:
+            totals[at] = totals.get(at, 0.0) + (value if math.isfinite(value) else 0.0)
+    return [
+        replace(
+            frame,
+            points=[(at, value / totals[at] if totals[at] else 0.0) for at, value in frame.points],
+            config=replace(frame.config, unit="percentunit", minimum=0.0, maximum=1.0),
+        )
+        for frame in frames
+    ]
+
+
+def _turned(frame: Frame) -> Frame:
+    """Downwards, what goes out beside what comes in."""
+    if frame.config.custom.get("transform") != "negative-Y":
+        return frame
+    return replace(
+        frame, points=[(at, -value) for at, value in frame.points], config=replace(frame.config, minimum=None)
+    )
+
+
+def _line(frame: Frame, number: int, step: float, *, stacked: bool) -> dict[str, Any]:
     config = frame.config
     shade = config.colour or of_series(number)
-    style = str(config.custom.get("drawStyle") or "line")
+    style = _style(config)
     fill = config.custom.get("fillOpacity")
     opacity = (float(fill) if isinstance(fill, int | float) else 8.0) / 100
     line: dict[str, Any] = {

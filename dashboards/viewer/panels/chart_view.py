@@ -13,7 +13,7 @@ from dashboards.viewer.grafana.interpolation import Values
 from dashboards.viewer.grafana.links import Pointed, link_of
 from dashboards.viewer.grafana.units import format_value
 from dashboards.viewer.panels import reduction
-from dashboards.viewer.panels.chart import chart_options
+from dashboards.viewer.panels.chart import chart_options, nothing
 from dashboards.viewer.panels.frames import Answer, Frame
 from dashboards.viewer.panels.written import shade_of, written
 from dashboards.viewer.peers.prometheus import Exemplar
@@ -28,7 +28,7 @@ class ChartView:
     def __init__(self, panel: Panel, open_trace: Callable[[str], None]) -> None:
         self._panel = panel
         self._open_trace = open_trace
-        self._chart = ui.echart({}, on_point_click=self._clicked).classes("panel-chart")
+        self._chart = ui.echart({"title": nothing("#7f8ea3", "…")}, on_point_click=self._clicked).classes("panel-chart")
         self._legend = ui.html("", sanitize=False).classes("legend")
         self._links: dict[str, str] = {}  # where a click on a series leads, by its name
 

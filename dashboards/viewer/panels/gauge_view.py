@@ -11,6 +11,7 @@ from nicegui import ui
 from dashboards.viewer.grafana.dashboard import Panel
 from dashboards.viewer.grafana.interpolation import Values
 from dashboards.viewer.panels import reduction
+from dashboards.viewer.panels.chart import formatter, nothing
 from dashboards.viewer.panels.colours import of_series, steps_of, threshold_colour
 from dashboards.viewer.panels.frames import Answer, Frame
 from dashboards.viewer.panels.written import shade_of, written
@@ -91,17 +92,69 @@ def _dial(frame: Frame, value: float | None, place: int, count: int, *, dark: bo
         "radius": f"{86 / max(columns, rows):.0f}%",
         "startAngle": 210,
         "endAngle": -30,
-        "progress": {"show": True, "width": 14, "itemStyle": {"color": shade}},
-        "axisLine": {"lineStyle": {"width": 14, "color": [[1, "#2a313c" if dark else "#e3e7ed"]]}},
+        "progress": {"show": True, "width": 14 if count == 1 else 9, "itemStyle": {"color": shade}},
+        "axisLine": {"lineStyle": {"width": 14 if count == 1 else 9, "color": [[1, "#2a313c" if dark else "#e3e7ed"]]}},
         "axisTick": {"show": False},
         "axisLabel": {"show": False},
         "splitLine": {"show": False},
         "pointer": {"show": False},
         "anchor": {"show": False},
         "title": {"show": count > 1, "offsetCenter": [0, "62%"], "color": ink, "fontSize": 12},
-        "detail": {"formatter": written(frame, value), "color": shade, "fontSize": 22, "offsetCenter": [0, "5%"]},
+        "detail": {
+            "formatter": written(frame, value),
+            "color": shade,
+            "fontSize": 22 if count == 1 else 14,
+            "offsetCenter": [0, "5%"],
+        },
         "data": [{"value": low if value is None else value, "name": config.name}],
         "steps": bands,
+    }
+
+
+class BarChartView:
+    """A bar for each series, beside one another."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._panel = panel
+        self._chart = ui.echart({}).classes("panel-chart")
+
+    def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
+        self._chart.options.clear()
+        self._chart.options.update(_side_by_side(self._panel, answer, dark=dark))
+        self._chart.update()
+
+
+def _side_by_side(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, Any]:
+    calculation = reduction.wanted(panel.options.get("reduceOptions"))
+    ink, faint = ("#c9d1dc", "#2a313c") if dark else ("#4a5363", "#e3e7ed")
+    frames = list(answer.frames)
+    unit = frames[0].config.unit if frames else ""
+    data = [
+        {"value": reduction.reduced(frame.points, calculation), "itemStyle": {"color": shade_of(frame, number)}}
+        for number, frame in enumerate(frames)
+    ]
+    names = {
+        "type": "category",
+        "data": [frame.config.name for frame in frames],
+        "axisLabel": {"color": ink, "fontSize": 11, "hideOverlap": True},
+        "axisTick": {"show": False},
+        "axisLine": {"lineStyle": {"color": faint}},
+    }
+    numbers = {
+        "type": "value",
+        "splitNumber": 4,
+        "axisLabel": {"color": ink, "fontSize": 11, ":formatter": formatter(unit)},
+        "splitLine": {"lineStyle": {"color": faint}},
+    }
+    lying = panel.options.get("orientation") == "horizontal"
+    return {
+        "animation": False,
+        "title": {"show": False} if frames else nothing(ink),
+        "grid": {"left": 8, "right": 16, "top": 14, "bottom": 4, "containLabel": True},
+        "tooltip": {"trigger": "item", "confine": True, ":valueFormatter": formatter(unit)},
+        "xAxis": numbers if lying else names,
+        "yAxis": {**names, "inverse": True} if lying else numbers,
+        "series": [{"type": "bar", "data": data, "barMaxWidth": 40}],
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from dashboards.errors import PeerError
 from dashboards.viewer.grafana.dashboard import Panel, Target
 from dashboards.viewer.grafana.interpolation import builtin, interpolate
-from dashboards.viewer.grafana.timerange import Span
+from dashboards.viewer.grafana.timerange import Span, parse_interval
 from dashboards.viewer.panels.frames import Answer, Frame, frames_of, visible
 from dashboards.viewer.panels.records import Edge
 from dashboards.viewer.panels.sources import Sources
@@ -43,9 +43,14 @@ class Queries:
         self, panel: Panel, values: dict[str, list[str]], span: Span, marks: list[dict[str, Any]]
     ) -> Answer:
         """What could not be asked or is not understood is named in `errors`; nothing is raised."""
-        points = POINTS_FOR_STATS if panel.kind in ("stat", "gauge", "bargauge", "piechart") else panel.width * 40
-        step = span.step(points, SCRAPE_INTERVAL_S)
-        all_values = {**values, **builtin(span, step, SCRAPE_INTERVAL_S)}
+        points = (
+            POINTS_FOR_STATS
+            if panel.kind in ("stat", "gauge", "bargauge", "barchart", "piechart")
+            else panel.width * 40
+        )
+        least = max(SCRAPE_INTERVAL_S, parse_interval(str(panel.raw.get("interval") or "").lstrip(">=")) or 0.0)
+        step = span.step(points, least)
+        all_values = {**values, **builtin(span, step, least)}
         answer = _Collected()
         for target in panel.targets:
             try:
@@ -53,7 +58,7 @@ class Queries:
             except PeerError as error:
                 answer.errors.append(f"{target.ref_id}: {error}")
         frames = answer.frames
-        if panel.kind not in ("table", "table-old"):  # a table applies them itself, all of them
+        if panel.kind != "table":  # a table applies them itself, all of them
             frames, unknown = renamed(panel, frames)
             if unknown:
                 answer.errors.append(f"The viewer does not apply the transformation “{', '.join(unknown)}” here.")

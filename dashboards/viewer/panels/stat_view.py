@@ -50,6 +50,7 @@ def _stat(frame: Frame, value: float | None, *, whole: bool, named: bool, graph:
     number = html.escape(text if text is not None else format_value(value, frame.config.unit, frame.config.decimals))
     name = f'<div class="name">{html.escape(frame.config.name)}</div>' if named else ""
     style = f"background:{shade};color:#fff" if whole else f"color:{shade}"
+    style += f";--chars:{max(4, len(number))}"
     line = sparkline(frame.points, "#ffffff" if whole else shade) if graph else ""
     return f'<div class="stat" style="{style}">{line}{name}<div class="value">{number}</div></div>'
 

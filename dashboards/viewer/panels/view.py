@@ -12,7 +12,7 @@ from dashboards.viewer.grafana.interpolation import Values, interpolate
 from dashboards.viewer.panels import service_graph, states
 from dashboards.viewer.panels.chart_view import ChartView
 from dashboards.viewer.panels.frames import Answer
-from dashboards.viewer.panels.gauge_view import BarGaugeView, GaugeView, PieView
+from dashboards.viewer.panels.gauge_view import BarChartView, BarGaugeView, GaugeView, PieView
 from dashboards.viewer.panels.heatmap import heatmap_options
 from dashboards.viewer.panels.histogram import histogram_options
 from dashboards.viewer.panels.queries import TRACE_KINDS
@@ -104,17 +104,19 @@ class UnknownView:
 
 def make_view(panel: Panel, open_trace: Callable[[str], None]) -> View:
     match panel.kind:
-        case "timeseries" | "graph" | "barchart" | "trend":
+        case "timeseries" | "trend":
             return ChartView(panel, open_trace)
-        case "stat" | "singlestat":
+        case "barchart":
+            return BarChartView(panel)
+        case "stat":
             return StatView(panel)
         case "gauge":
             return GaugeView(panel)
         case "bargauge":
             return BarGaugeView(panel)
-        case "table" | "table-old" if any(target.kind in TRACE_KINDS for target in panel.targets):
+        case "table" if any(target.kind in TRACE_KINDS for target in panel.targets):
             return RecordsView(panel)
-        case "table" | "table-old":
+        case "table":
             return TableView(panel)
         case "heatmap":
             return EChartView(panel, heatmap_options)
@@ -126,7 +128,7 @@ def make_view(panel: Panel, open_trace: Callable[[str], None]) -> View:
             return RecordsView(panel)
         case "nodeGraph":
             return GraphView(panel)
-        case "piechart" | "grafana-piechart-panel":
+        case "piechart":
             return PieView(panel)
         case "text":
             return TextView(panel)

@@ -35,7 +35,7 @@ def test_strangers_leavings_get_defaults():
         }
     )
     row, graph, last = dashboard.panels
-    assert (row.kind, graph.kind, graph.defaults["unit"], graph.width) == ("row", "graph", "bytes", 24)
+    assert (row.kind, graph.kind, graph.defaults["unit"], graph.width) == ("row", "timeseries", "bytes", 24)
     assert [target.expr for target in last.targets] == ["up"]
     assert [variable.query for variable in dashboard.variables] == ["label_values(job)"]
 

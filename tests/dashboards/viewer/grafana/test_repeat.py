@@ -60,3 +60,15 @@ def test_row_is_repeated_with_what_stands_in_it():
 def test_without_a_value_the_panel_stands_once():
     panels = panels_of(("stat", 0, 0, 24, 4, {"repeat": "job"}))
     assert places(repeated(panels, {})) == [("0", 0, 0, 24, {})]
+
+
+def test_nothing_gapes_where_a_dashboard_left_rows_empty():
+    panels = panels_of(
+        ("stat", 0, 3, 12, 4, {}), ("stat", 12, 9, 12, 2, {}), ("row", 0, 30, 24, 1, {}), ("stat", 0, 31, 6, 2, {})
+    )
+    assert places(repeated(panels, {})) == [
+        ("0", 0, 0, 12, {}),
+        ("1", 12, 0, 12, {}),
+        ("2", 0, 4, 24, {}),
+        ("3", 0, 5, 6, {}),
+    ]
