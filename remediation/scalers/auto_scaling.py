@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from boto3.session import Session
 from botocore.exceptions import ClientError
 
 from remediation.errors import PermanentScalerError
@@ -25,8 +26,8 @@ _REFRESHING = frozenset({"Pending", "InProgress", "Baking"})
 
 
 class AutoScalingGroups:
-    def __init__(self, endpoint_url: str | None) -> None:
-        self._client = make_client("autoscaling", endpoint_url)
+    def __init__(self, session: Session, endpoint_url: str | None) -> None:
+        self._client = make_client(session, "autoscaling", endpoint_url)
 
     def close(self) -> None:
         self._client.close()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from boto3.session import Session
+
 from remediation.errors import PermanentScalerError
 from remediation.scalers.auto_scaling import AutoScalingGroups
 from remediation.scalers.ecs import EcsServices
@@ -37,8 +39,9 @@ class AwsScaler:
     surges = False
 
     def __init__(self, *, cluster: str | None, endpoint_url: str | None = None) -> None:
-        self._groups = AutoScalingGroups(endpoint_url)
-        self._services = EcsServices(endpoint_url, cluster) if cluster else None
+        session = Session()  # of our own: boto3's default one belongs to the whole process
+        self._groups = AutoScalingGroups(session, endpoint_url)
+        self._services = EcsServices(session, endpoint_url, cluster) if cluster else None
 
     def close(self) -> None:
         self._groups.close()

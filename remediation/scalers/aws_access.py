@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import boto3
+from boto3.session import Session
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -21,6 +21,7 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
 )
+from botocore.parsers import ResponseParserError
 
 from remediation.errors import PermanentScalerError, ScalerError, SettingsError, TemporaryScalerError
 
@@ -68,7 +69,7 @@ _UNKNOWN_CREDENTIALS = frozenset(
 LONGEST_MESSAGE = 400
 
 
-def make_client(service: str, endpoint_url: str | None) -> Any:
+def make_client(session: Session, service: str, endpoint_url: str | None) -> Any:
     """
     A client of one of AWS's services; asks nothing yet.
 
@@ -76,7 +77,7 @@ def make_client(service: str, endpoint_url: str | None) -> Any:
         SettingsError: no region is set anywhere, or a profile is wrong.
     """
     try:
-        return boto3.session.Session().client(service, endpoint_url=endpoint_url, config=_CONFIG)
+        return session.client(service, endpoint_url=endpoint_url, config=_CONFIG)
     except NoRegionError as error:
         raise SettingsError("REMEDIATION_SCALER=aws: no region; set AWS_REGION, or one in the profile") from error
     except (BotoCoreError, ValueError) as error:
@@ -99,7 +100,7 @@ def asking(what: str) -> Iterator[None]:
         raise PermanentScalerError(f"{what}: {error}: give the worker a role, or a profile") from error
     except ParamValidationError as error:
         raise PermanentScalerError(f"{what}: {_brief(error)}") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ResponseParserError) as error:
         raise TemporaryScalerError(f"{what}: no answer: {_brief(error)}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise TemporaryScalerError(f"{what}: unexpected answer: {error!r}") from error

@@ -35,6 +35,7 @@ STOP_WITHIN_S = 10  # Docker's own default; the shop finishes what it has within
 READY_WITHIN_S = 60.0
 POLL_S = 0.2
 HIGHEST = 100  # replicas on one engine; a label beyond this is a mistake
+_NAME = re.compile(r"[a-zA-Z0-9._-]{1,255}")  # as the Compose specification has it
 _LIVE = {"created", "running", "restarting", "paused"}
 # What the engine made up for the one container, and must make up anew for the other.
 _OWN_CONFIG = ("Hostname", "Domainname", "MacAddress")
@@ -112,6 +113,8 @@ class DockerScaler:
 
     def _containers(self, service: str) -> list[dict[str, Any]]:
         """What lives of the service, as the engine inspects it, by number."""
+        if not _NAME.fullmatch(service):  # an engine may take a filter for nothing as one for anything
+            raise PermanentScalerError(f"{service[:120]!r} is no name of a service")
         labels = [f"{PROJECT}={self._project}", f"{SERVICE}={service}"]
         found = []
         for listed in self._docker.api.containers(all=True, filters={"label": labels}):

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from boto3.session import Session
+
 from remediation.errors import PermanentScalerError
 from remediation.scalers.aws_access import asking, make_client
 from remediation.scalers.bounds import MAXIMUM, Bounds, marked_bounds, require_within
@@ -22,8 +24,8 @@ _TASK = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class EcsServices:
-    def __init__(self, endpoint_url: str | None, cluster: str) -> None:
-        self._client = make_client("ecs", endpoint_url)
+    def __init__(self, session: Session, endpoint_url: str | None, cluster: str) -> None:
+        self._client = make_client(session, "ecs", endpoint_url)
         self._cluster = cluster
 
     def close(self) -> None:
