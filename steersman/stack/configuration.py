@@ -20,6 +20,7 @@ DIAL_TIMEOUT = "1s"  # on the loopback a live server accepts in microseconds
 STREAM_FILE_LIMIT = 2 * 1024**3  # all streams of the shop; a day of heavy load is tens of megabytes
 STREAM_MEMORY_LIMIT = 64 * 1024**2
 INFRASTRUCTURE_SCRAPE = "5s"  # nobody scales on these, so they need not cost what the shop's second does
+INFRASTRUCTURE_TIMEOUT = "3s"  # a worker in a storm of alerts is slow to answer, and not down
 # What rules/*.yml, the policies and the drills read of what comes by OTLP; a test holds it to them.
 RULES_BY_OTLP = "http_server_request_duration_seconds_(bucket|count|sum)"
 # Seconds; the shop answers within 5 ms when idle and is saturated long before 10 s.
@@ -189,4 +190,9 @@ def _scrapes(settings: Settings) -> list[dict[str, Any]]:
 
 def _static(job: str, port: int) -> dict[str, Any]:
     group = {"targets": [f"{HOST}:{port}"], "labels": {"instance": f"{job}-1"}}
-    return {"job_name": job, "scrape_interval": INFRASTRUCTURE_SCRAPE, "static_configs": [group]}
+    return {
+        "job_name": job,
+        "scrape_interval": INFRASTRUCTURE_SCRAPE,
+        "scrape_timeout": INFRASTRUCTURE_TIMEOUT,
+        "static_configs": [group],
+    }
