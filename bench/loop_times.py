@@ -51,6 +51,7 @@ from remediation.drills.breaker import Breaker
 from remediation.drills.capacity import replica_capacity_query
 from remediation.drills.disturbances import SetLoad
 from remediation.drills.endpoints import Endpoints
+from remediation.drills.errors import BrokenAnswerError, DrillError
 from steersman.cli.handover import drill_environment
 from steersman.runtime.paths import DataDir
 from steersman.stack.settings import Urls
@@ -123,9 +124,11 @@ class Watched(Breaker):
         load = SetLoad(JOURNEY, rate, self._arm.within_s + TTL_MARGIN_S)
         (undo,) = await self.undo_of([load])
         began = time.time()
-        await self.inject(load)
         try:
+            await self.inject(load)
             return await self._watch(began)
+        except DrillError as error:
+            return Times(outcome=f"not measured: {error}")
         finally:
             await self.undo(undo)
 
@@ -176,15 +179,21 @@ class Watched(Breaker):
         return times
 
     async def _record(self, began: float) -> dict[str, Any] | None:
-        """The first run about the fault."""
-        answer = await self._get("remediation", "/api/v1/remediations", {"service": SERVICE, "limit": "10"})
+        """The first run about the fault; None if there is none yet, or nobody answers."""
+        try:
+            answer = await self._get("remediation", "/api/v1/remediations", {"service": SERVICE, "limit": "10"})
+        except BrokenAnswerError:
+            return None
         runs = [one for one in answer["remediations"] if one["alertname"] == ALERT]
         since = [one for one in runs if one["started_at_unix_ms"] >= began * 1000]
         return since[-1] if since else None
 
     async def _p99(self) -> float | None:
-        answer = await self._collector.get("/api/v1/query", params={"query": P99})
-        result = answer.raise_for_status().json()["data"]["result"]
+        try:
+            answer = await self._collector.get("/api/v1/query", params={"query": P99})
+            result = answer.raise_for_status().json()["data"]["result"]
+        except httpx.HTTPError:  # asked again in a moment
+            return None
         value = float(result[0]["value"][1]) if result else math.nan
         return None if math.isnan(value) else value
 

@@ -93,3 +93,30 @@ def test_own_defaults_means_that_nothing_is_set(tmp_path, monkeypatch):
     kept = {"receiver": "remediation", "group_by": ["alertname"]}
     assert yaml.safe_load((data_dir.run / "alertmanager.yml").read_text()) == {"route": kept}
     assert told == [11, 12]
+
+
+async def test_customers_count_as_served_once_they_stay_so(tmp_path, monkeypatch):
+    import loop_times
+    from loop_times import Watched
+
+    from remediation.drills.endpoints import Endpoints
+    from steersman.runtime.paths import DataDir
+
+    p99s = [0.1, 2.0, None, 0.2, 0.7, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]
+    polls: list[float | None] = []  # one a second
+    monkeypatch.setattr(loop_times.time, "time", lambda: float(len(polls)))
+    monkeypatch.setattr(loop_times, "POLL_S", 0)
+
+    class Scripted(Watched):
+        async def _p99(self):
+            polls.append(p99s[len(polls)])
+            return polls[-1]
+
+        async def _record(self, began):
+            return RECORD | {"finished_at_unix_ms": None}
+
+    endpoints = Endpoints(data_dir=DataDir.at(tmp_path))
+    async with Scripted(endpoints, "http://127.0.0.1:1", arm("embedded")) as stack:
+        times = await stack._watch(0.0)
+    assert times.served == 6.0
+    assert len(polls) == times.served + loop_times.SERVED_FOR_S
