@@ -113,7 +113,7 @@ class Explainer:
 
     def _verdicts(self, case: Case, now_unix_ms: int) -> Iterator[Verdict]:
         guards, service, limits = case.policy.guards, case.run.service, self._book.limits
-        history = self._store.history(service, NO_RUN, now_unix_ms)
+        history = self._store.history(service, NO_RUN, now_unix_ms, looking_back_ms=guards.looking_back_ms)
         yield from history_verdicts(guards, history, service=service, now_unix_ms=now_unix_ms)
         fleet = self._store.fleet(NO_RUN, case.policy.name, now_unix_ms, limits.blast_radius.within * 1000)
         try:
@@ -154,7 +154,8 @@ class Explainer:
         except RemediationError as error:
             return Refusal("telemetry", str(error))
         now, guards = now_unix_ms(), case.policy.guards
-        undone = undone_lately(guards, self._store.history(case.run.service, NO_RUN, now), now)
+        history = self._store.history(case.run.service, NO_RUN, now, looking_back_ms=guards.looking_back_ms)
+        undone = undone_lately(guards, history, now)
         return target_replicas(step.scaling, guards, wanted=wanted, replicas=replicas, undone=undone)
 
     def _planned(self, case: Case, step: Step) -> dict[str, Any]:

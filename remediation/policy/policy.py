@@ -177,6 +177,11 @@ class Guards(_Model):
     # an alert that waits longer is better refused with its reason than answered on yesterday's numbers.
     patience: Duration = 15.0
 
+    @property
+    def looking_back_ms(self) -> float:
+        """What was done to a target longer ago is none of these guards' concern; rates are always by the hour."""
+        return 1000 * max(self.breaker.within, self.cooldown, self.escalation_hold_off, self.undo_hold_off)
+
 
 class ScaleIn(_Model):
     """The way back, once the alert has resolved and the load allows it. Without it the replicas stay."""

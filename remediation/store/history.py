@@ -31,14 +31,20 @@ _COUNTED_IN_ALL = actions.c.action.notin_(RETURNING) & sa.or_(_DONE, _REPAIR & _
 
 
 def target_history(
-    connection: sa.Connection, service: str, run_id: str, now_unix_ms: int, repairs_within_ms: float = DAY_MS
+    connection: sa.Connection, service: str, run_id: str, now_unix_ms: int, looking_back_ms: float = DAY_MS
 ) -> TargetHistory:
-    """Args: repairs_within_ms: how far back repairs are told."""
+    """
+    Args:
+        looking_back_ms: What was before is not told; without a bound, the search for the last of what never happened
+            would read all that was ever done to the target.
+    """
+    since_unix_ms = now_unix_ms - looking_back_ms
     here = _COUNTED & (actions.c.target == service)
     # Putting back changes the target as much: who acted right after it would swing it by the worker's own hand.
     undone = (actions.c.action == "undo") & (actions.c.target == service) & _MAY_BE_DONE
     # Not max(): it would read all that was ever done here.
     latest = sa.select(actions.c.at_unix_ms).order_by(actions.c.at_unix_ms.desc()).limit(1)
+    latest = latest.where(actions.c.at_unix_ms > since_unix_ms)
     # One list of what is left out, not two alternatives: of those SQLite would read everything, and sort it.
     left_out = (RETURNING | AUTOSCALING) - {"undo"}
     done_here = _MAY_BE_DONE & (actions.c.target == service) & actions.c.action.notin_(left_out)
@@ -49,13 +55,11 @@ def target_history(
     others = (runs.c.service == service) & (runs.c.id != run_id)
     # Only of a run that acted: one that was itself held off must not prolong the hold-off.
     others &= sa.exists().where(actions.c.run_id == runs.c.id, actions.c.action.notin_(AUTOSCALING))
-    ended = sa.select(runs.c.id, runs.c.finished_at_unix_ms).where(others)
+    ended = sa.select(runs.c.id, runs.c.finished_at_unix_ms).where(others, runs.c.finished_at_unix_ms > since_unix_ms)
     escalated = connection.execute(
         ended.where(runs.c.state == State.ESCALATED.value).order_by(runs.c.finished_at_unix_ms.desc()).limit(1)
     ).first()
-    repairs = connection.execute(
-        ended.where(runs.c.state == State.RESOLVED.value, runs.c.finished_at_unix_ms > now_unix_ms - repairs_within_ms)
-    )
+    repairs = connection.execute(ended.where(runs.c.state == State.RESOLVED.value))
     return TargetHistory(
         last_action_unix_ms=connection.execute(last).scalar_one_or_none(),
         actions_last_hour=connection.execute(recent).scalar_one(),

@@ -230,12 +230,10 @@ class Store:
             transaction.connection.execute(sa.update(actions).where(where).values(status=status))
             transaction.note(run_id, note, at_unix_ms)
 
-    def history(
-        self, service: str, run_id: str, now_unix_ms: int, *, repairs_within_ms: float = DAY_MS
-    ) -> TargetHistory:
-        """What was done to `service` before; `run_id` is the run that asks. Repairs are told as far back as asked."""
+    def history(self, service: str, run_id: str, now_unix_ms: int, *, looking_back_ms: float = DAY_MS) -> TargetHistory:
+        """What was done to `service` of late; `run_id` is the run that asks."""
         with self.database.reading() as connection:
-            return target_history(connection, service, run_id, now_unix_ms, repairs_within_ms)
+            return target_history(connection, service, run_id, now_unix_ms, looking_back_ms)
 
     def replaced(self, service: str, since_unix_ms: float) -> int:
         """How many of its replicas were replaced one by one since then."""

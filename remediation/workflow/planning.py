@@ -118,8 +118,8 @@ class Planning:
             time.sleep(RETRY_S)
 
     def _history(self, case: Case) -> TargetHistory:
-        within_ms = case.policy.guards.breaker.within * 1000
-        return self._store.history(case.run.service, case.run.id, now_unix_ms(), repairs_within_ms=within_ms)
+        looking_back_ms = case.policy.guards.looking_back_ms
+        return self._store.history(case.run.service, case.run.id, now_unix_ms(), looking_back_ms=looking_back_ms)
 
     def _guarded(self, case: Case, step: Step, *, again: bool) -> tuple[Target | Refusal | None, int]:
         """What to do, None for the step as it stands; and the minimum of the target's replicas, 0 if nobody asks."""

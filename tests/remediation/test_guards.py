@@ -186,3 +186,10 @@ def test_after_an_undo_step_scaling_does_not_try_the_same_again(undone_ago_s, as
     else:
         assert isinstance(decision, Target)
         assert decision.to == to
+
+
+def test_guards_look_back_as_far_as_the_longest_of_them():
+    assert Guards().looking_back_ms == 3_600_000
+    assert Guards(cooldown="2d").looking_back_ms == 2 * 86_400_000
+    assert Guards(breaker={"repairs": 3, "within": "7d"}).looking_back_ms == 7 * 86_400_000
+    assert Guards(escalation_hold_off="3h", undo_hold_off="4h").looking_back_ms == 4 * 3_600_000

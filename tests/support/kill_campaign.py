@@ -63,7 +63,7 @@ class Case:
     cell: Cell
     service: str
     scenario: Scenario
-    starts: str
+    starts: str = ""
     posted: bool = False
     over: bool = False  # its alerts were told to be
     ended: list[dict[str, Any]] | None = None  # its records, once they have ended
@@ -103,7 +103,11 @@ class Campaign:
         self._urls = [""] * len(self._pids)
         self._missed_s = [0.0] * len(self._pids)
         self.lives = 0  # workers that were started
-        self._stack = contextlib.ExitStack()
+        with contextlib.ExitStack() as self._stack:
+            self._open()
+            self._stack = self._stack.pop_all()  # it came so far: from here on `close` closes
+
+    def _open(self) -> None:
         self.orchestrator, self.prometheus = OrchestratorStandIn(), PrometheusStandIn()
         self._stack.callback(self.orchestrator.close)
         self._stack.callback(self.prometheus.close)
@@ -113,7 +117,7 @@ class Campaign:
         threading.Thread(target=self._peer.serve_forever, args=(0.05,)).start()
         self._stack.callback(self._peer.server_close)
         self._stack.callback(self._peer.shutdown)
-        self._nats = NatsServer(folder, free_port())
+        self._nats = NatsServer(self._folder, free_port())
         self._nats.start()
         self._stack.callback(self._nats.kill)
         asyncio.run(self._flags(""))
@@ -216,7 +220,7 @@ class Campaign:
                 while waiting and len(under_way) < at_once:
                     case = waiting.pop(0)
                     prepare(self.world, case.scenario, case.service)
-                    case.since_s = time.monotonic()
+                    case.since_s, case.starts = time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
                     self._cases[case.service] = case
                     under_way.append(case)
                 self._keep_alive()
@@ -253,8 +257,7 @@ class Campaign:
         return cells, wrong
 
     def _case(self, cell: Cell) -> Case:
-        starts = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return Case(cell, f"{cell.scenario}-{next(self._numbers)}", SCENARIOS[cell.scenario], starts)
+        return Case(cell, f"{cell.scenario}-{next(self._numbers)}", SCENARIOS[cell.scenario])
 
     def _url(self, case: Case) -> str:
         """Of a worker that lives, a different one for each case."""

@@ -4,7 +4,19 @@ from dataclasses import replace
 import pytest
 
 from remediation.store.history import DAY_MS, HOUR_MS
-from remediation.store.record import Action, Denied, Finding, Firing, Intake, KillSwitch, NewRun, Note, Resolved, State
+from remediation.store.record import (
+    Action,
+    Denied,
+    Finding,
+    Firing,
+    Intake,
+    KillSwitch,
+    NewRun,
+    Note,
+    Resolved,
+    State,
+    TargetHistory,
+)
 from remediation.store.store import Store
 
 
@@ -179,13 +191,24 @@ def test_action_that_failed_may_have_had_its_effect_and_counts(store, status):
     assert fleet.other_services_acted_on == {"cart"}
 
 
-def test_repairs_are_told_as_far_back_as_a_breaker_asks(store):
+def test_history_is_told_as_far_back_as_the_guards_look(store):
     now = 10 * DAY_MS
-    accept(store, new_run())
-    intend(store, "f1-1000", State.ACTING, action(at=now - 3 * DAY_MS))
-    store.finish("f1-1000", State.RESOLVED, "x", now - 3 * DAY_MS)
-    assert store.history("cart", "another", now).repairs_unix_ms == ()
-    assert store.history("cart", "another", now, repairs_within_ms=4 * DAY_MS).repairs_unix_ms == (now - 3 * DAY_MS,)
+    at = now - 3 * DAY_MS
+    for number, state in enumerate((State.RESOLVED, State.ESCALATED)):
+        run_id = f"f{number}-1000"
+        accept(store, new_run(f"f{number}"))
+        intend(store, run_id, State.ACTING, action(at=at))
+        intend(store, run_id, State.ACTING, action("0.undo", kind="undo", to=0, at=at))
+        store.finish(run_id, state, "x", at)
+    nothing = TargetHistory(last_action_unix_ms=None, actions_last_hour=0, last_escalation=None)
+    assert store.history("cart", "another", now) == nothing
+    assert store.history("cart", "another", now, looking_back_ms=4 * DAY_MS) == TargetHistory(
+        last_action_unix_ms=at,
+        actions_last_hour=0,
+        last_escalation=("f1-1000", at),
+        repairs_unix_ms=(at,),
+        last_undo=(at, 1),
+    )
 
 
 def test_alert_that_is_not_the_run_s_concern_waits_for_its_end(store, opened):
