@@ -12,7 +12,8 @@ RUN python3 -m venv /opt/steersman \
 COPY . .
 RUN /opt/steersman/bin/pip install --quiet --no-cache-dir --no-deps --no-build-isolation . \
  && mkdir -p /opt/steersman/share \
- && ln -s "$(/opt/steersman/bin/python -c 'import steersman; print(*steersman.__path__)')/share" /opt/steersman/share/steersman
+ && purelib=$(/opt/steersman/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') \
+ && ln -s "$purelib/steersman/share" /opt/steersman/share/steersman
 
 FROM ${PYTHON}
 # The link: rules, policies and drills at a path without Python's version in it.

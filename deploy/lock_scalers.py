@@ -1,7 +1,7 @@
 """
 What the image has beside constraints.txt: the clients of Kubernetes and AWS, as constraints-dev.txt pins them.
 
-`python deploy/lock_scalers.py` writes deploy/constraints-scalers.txt, in an environment that has both: it follows what the
+`python deploy/lock_scalers.py` writes deploy/constraints-scalers.txt, where both are installed: it follows what the
 installed packages require.
 """
 

@@ -38,8 +38,13 @@ def require_engine() -> None:
 
 
 @contextmanager
-def running_engine() -> Iterator[str]:
-    """Yields its address, `unix://…`. Containers in it can only use the host's network."""
+def running_engine(driver: str = "vfs") -> Iterator[str]:
+    """
+    Yields its address, `unix://…`. Containers in it can only use the host's network.
+
+    Args:
+        driver: How layers are stored: `vfs` works everywhere and copies them; `overlay` is for large images.
+    """
     require_engine()
     folder = Path(tempfile.mkdtemp(prefix="engine-"))  # a socket's path must be short, and pytest's are not
     configuration = folder / "containers.conf"
@@ -54,7 +59,7 @@ def running_engine() -> Iterator[str]:
         """)
     )
     socket = folder / "engine.sock"
-    command = ["podman", "--storage-driver=vfs", "--root", str(folder / "root"), "--runroot", str(folder / "run")]
+    command = ["podman", f"--storage-driver={driver}", "--root", str(folder / "root"), "--runroot", str(folder / "run")]
     command += ["system", "service", "--time=0", f"unix://{socket}"]
     with (folder / "engine.log").open("wb") as log:
         process = subprocess.Popen(
