@@ -112,10 +112,10 @@ def refusal(what: str, error: ClientError) -> ScalerError:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     message = " ".join(str(error.response.get("Error", {}).get("Message", "")).split())[:LONGEST_MESSAGE]
     told = f"{what}: {code}: {message}"
-    if code in _DENIED:
-        return PermanentScalerError(f"{told}: the worker's role does not allow it, see docs/scalers.md")
     if code in _UNKNOWN_CREDENTIALS:
         return PermanentScalerError(f"{told}: the worker's credentials are not taken")
+    if code in _DENIED or status == 403:
+        return PermanentScalerError(f"{told}: the worker's role does not allow it, see docs/scalers.md")
     passing = code in _PASSING or status == 429 or status >= 500
     return TemporaryScalerError(told) if passing else PermanentScalerError(told)
 

@@ -135,13 +135,8 @@ class AwsServer:
             self.ecs.delete_service(cluster=CLUSTER, service=name, force=True)
         refreshes.clear()
 
-    def user_with(self, policy: dict[str, Any]) -> dict[str, str]:
-        """Credentials, as the environment has them, of somebody who may do what the policy allows."""
-        name = f"worker-{uuid.uuid4().hex[:8]}"
-        self._iam.create_user(UserName=name)
-        self._iam.put_user_policy(UserName=name, PolicyName="scale", PolicyDocument=json.dumps(policy))
-        key = self._iam.create_access_key(UserName=name)["AccessKey"]
-        return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    def user(self) -> User:
+        return User(self._iam, f"worker-{uuid.uuid4().hex[:8]}")
 
     @contextmanager
     def require(self) -> Iterator[None]:
@@ -155,6 +150,24 @@ class AwsServer:
             yield
         finally:
             settings.INITIAL_NO_AUTH_ACTION_COUNT = former
+
+
+class User:
+    """Somebody with rights of his own; he has none at first."""
+
+    def __init__(self, iam: Any, name: str) -> None:
+        self._iam, self._name = iam, name
+        iam.create_user(UserName=name)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        self.credentials = {  # as the environment has them
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        }
+
+    def allow(self, actions: list[str]) -> None:
+        """Of all resources: these, and nothing else any more."""
+        policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
+        self._iam.put_user_policy(UserName=self._name, PolicyName="scale", PolicyDocument=json.dumps(policy))
 
 
 refreshes: dict[str, list[dict[str, Any]]] = {}  # by group, the newest first

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from aws_server import CLUSTER, CREDENTIALS, AwsServer, running_aws
 from container_engine import build_sleeper, running_engine
+from fixed_answer import FixedAnswer
 from kubernetes_api import EVERYTHING, KubernetesStandIn
 from scaler_subject import Subject
 
@@ -106,6 +107,20 @@ users: [{{name: worker, user: {{token: {token}}}}}]
     yield connect
     for scaler in made:
         scaler.close()
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[..., FixedAnswer]]:
+    """Starts a server that answers everything alike: status, content type, body."""
+    made: list[FixedAnswer] = []
+
+    def start(status: int, content_type: str, body: str) -> FixedAnswer:
+        made.append(FixedAnswer(status, content_type, body))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.close()
 
 
 @pytest.fixture(scope="session")
