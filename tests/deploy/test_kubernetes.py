@@ -128,6 +128,23 @@ def test_only_the_worker_has_a_token_for_the_cluster(demo):
     assert binding["subjects"] == [subject]
 
 
+def test_the_workers_role_is_the_one_that_the_scaler_was_found_to_need():
+    """docs/scalers.md has that; tests/remediation/scalers finds each of its verbs used, and no other."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", (TOP / "docs" / "scalers.md").read_text(), re.DOTALL)
+
+    def rights(role: dict[str, Any]) -> set[tuple[str, str, str]]:
+        return {
+            (group, resource, verb)
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    (role,) = [one for one in documents(MANIFESTS / "base" / "worker" / "rbac.yaml") if one["kind"] == "Role"]
+    assert rights(role) == rights(yaml.safe_load(text))
+
+
 @pytest.mark.peer
 def test_the_worker_may_write_to_the_shops_services_alone(demo, services):
     (role,) = of_kind(demo, "Role").values()
