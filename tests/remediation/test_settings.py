@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 
 from remediation.errors import SettingsError
-from remediation.settings import DockerSettings, OrchestratorSettings, Settings
+from remediation.settings import AwsSettings, DockerSettings, KubernetesSettings, OrchestratorSettings, Settings
 
 
 @pytest.fixture
@@ -32,6 +34,28 @@ def test_scaler_of_containers_needs_no_orchestrator(environment):
     environment |= {"REMEDIATION_SCALER": "docker", "REMEDIATION_DOCKER_PROJECT": "shop"}
     wanted = DockerSettings(url="unix:///var/run/docker.sock", project="shop")
     assert Settings.from_environment(environment).scaler == wanted
+
+
+def test_scalers_elsewhere_have_no_secret_among_their_settings(environment):
+    del environment["REMEDIATION_ORCHESTRATOR_TOKEN_FILE"]
+    kubernetes = environment | {"REMEDIATION_SCALER": "kubernetes"}
+    wanted = KubernetesSettings(namespace=None, config_file=None, context=None)
+    assert Settings.from_environment(kubernetes).scaler == wanted
+    kubernetes |= {
+        "REMEDIATION_KUBERNETES_NAMESPACE": "shop",
+        "REMEDIATION_KUBERNETES_CONFIG": "/etc/kubeconfig",
+        "REMEDIATION_KUBERNETES_CONTEXT": "night",
+    }
+    wanted = KubernetesSettings(namespace="shop", config_file=Path("/etc/kubeconfig"), context="night")
+    assert Settings.from_environment(kubernetes).scaler == wanted
+    aws = environment | {"REMEDIATION_SCALER": "aws"}
+    assert Settings.from_environment(aws).scaler == AwsSettings(cluster=None, endpoint_url=None)
+    aws |= {"REMEDIATION_AWS_ECS_CLUSTER": "demo", "REMEDIATION_AWS_ENDPOINT_URL": "http://127.0.0.1:5000/"}
+    wanted = AwsSettings(cluster="demo", endpoint_url="http://127.0.0.1:5000")
+    assert Settings.from_environment(aws).scaler == wanted
+    aws["REMEDIATION_AWS_ENDPOINT_URL"] = "127.0.0.1:5000"
+    with pytest.raises(SettingsError, match="REMEDIATION_AWS_ENDPOINT_URL"):
+        Settings.from_environment(aws)
 
 
 def test_database_url_gets_the_driver_that_is_installed(environment):
