@@ -57,7 +57,6 @@ class Engine:
         self._stops = tuple(Watch(each) for each in definition.stop_conditions)
         self._steady = Steadiness(definition, [tracker.check for tracker in self.trackers])
         self._changes = Changes(_alertnames(definition))
-        self._started_at = 0.0
         self._events: dict[str, float] = {}
         self._baseline = Baseline()
         self._unreadable_since: float | None = None
@@ -114,19 +113,14 @@ class Engine:
         """As if the injection came now."""
         return Facts(seen, self._taken_from(seen, {}, []), {}, {})
 
-    def would_serve(self, service: str, seen: Observation) -> float | None:
-        """The service's capacity in requests a second, from `queries` before the injection; None if it is not known."""
-        return capacity.of(service, seen)
-
     def disturbance(self, injection: Injection, seen: Observation) -> Disturbance:
         """What would be injected now."""
-        capacities = {name: self.would_serve(name, seen) or 0.0 for name in self._steady.services}
+        capacities = {name: capacity.of(name, seen) or 0.0 for name in self._steady.services}
         return self._schedule.disturbance(injection, capacities)
 
     # ── what the edge tells ─────────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, now: float) -> None:
-        self._started_at = now
         self._steady.begin(now)
         self.timeline.add(now, "drill", f"{self.definition.name} begins", "checking the steady state")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from remediation.drills import capacity
 from remediation.drills.definition import Definition
 from remediation.drills.endpoints import Endpoints
 from remediation.drills.engine import Engine
@@ -79,7 +80,7 @@ def _line(name: str, wanted: str, judgement: tuple[bool | None, str, float | Non
 
 def _injection(injection: Injection, engine: Engine, seen: Observation) -> str:
     load = injection.load
-    if load and load.service and not engine.would_serve(load.service, seen):
+    if load and load.service and not capacity.of(load.service, seen):
         words = f"load: {load.journey} at {load.times_capacity:g} times the capacity of {load.service}, unknown now"
     else:
         words = engine.disturbance(injection, seen).words
