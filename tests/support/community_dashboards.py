@@ -614,6 +614,31 @@ def write_samples(url: str) -> None:
     httpx.post(f"{url}/api/v1/write", content=body, headers=headers, trust_env=False).raise_for_status()
 
 
+def write_call(otlp_url: str) -> None:
+    """One service calls another, so that there is a graph of services."""
+    now = time.time_ns()
+    spans = [
+        {
+            "traceId": "5b8efff798038103d269b633813fc60c",
+            "spanId": f"00f067aa0ba902b{number}",
+            "name": "GET /",
+            "kind": kind,
+            "startTimeUnixNano": str(now - 50_000_000),
+            "endTimeUnixNano": str(now - 10_000_000),
+            **({"parentSpanId": "00f067aa0ba902b0"} if number else {}),
+        }
+        for number, kind in enumerate((3, 2))  # a client, a server
+    ]
+    groups = [
+        {
+            "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+            "scopeSpans": [{"spans": [span]}],
+        }
+        for service, span in zip(("shop", "till"), spans, strict=True)
+    ]
+    httpx.post(f"{otlp_url}/v1/traces", json={"resourceSpans": groups}, trust_env=False).raise_for_status()
+
+
 def panels_of(board: Mapping[str, Any]) -> Iterator[Json]:
     """All that stand for themselves, those of collapsed rows and of old rows among them."""
     for panel in [*board.get("panels", []), *(one for row in board.get("rows", []) for one in row["panels"])]:

@@ -137,6 +137,8 @@ def _axis(frames: Sequence[Frame], unit: str, ink: str, faint: str, *, right: bo
         axis["min"] = min(minima)
     if maxima:
         axis["max"] = max(maxima)
+    if unit == "percentunit" and axis.get("min") == 0 and axis.get("max") == 1:
+        axis["interval"] = 0.25  # by itself: 30, 60, 90 and 100 %
     values = [value for frame in frames if frame.config.right_axis == right for _, value in frame.points]
     if not maxima and not any(values):
         axis |= {"max": 1, "interval": 0.5}  # of nothing but zeros, the axis would end at 1.2

@@ -2,64 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+import viewer_process
+from viewer_process import TOKEN
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-TOKEN = "the-owners-token"
 PEERS = ("PROMETHEUS", "JAEGER", "ALERTMANAGER", "REMEDIATION", "ORCHESTRATOR", "COLLECTOR")
-STARTS_WITHIN_S = 60  # 2 s on a free core
 
 
 @pytest.fixture(scope="module")
 def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("viewer")
-    token = folder / "token"
-    token.write_text(TOKEN)
-    with socket.socket() as taken, socket.socket() as free:
+    with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: whoever asks is refused
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
         nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        environment = os.environ | {
-            "PORT": str(port),
-            "VIEWER_DATA_DIR": str(folder / "data"),
-            "VIEWER_TOKEN_FILE": str(token),
-            **{f"VIEWER_{peer}_URL": nobody for peer in PEERS},
-            **{f"VIEWER_{peer}_TOKEN_FILE": str(token) for peer in ("REMEDIATION", "ALERTMANAGER", "DRILLS")},
-        }
-        environment.pop("PYTEST_CURRENT_TEST", None)  # the page framework behaves otherwise when it is tested
-        log = (folder / "log").open("wb")
-        process = subprocess.Popen([sys.executable, "-m", "dashboards.viewer"], env=environment, stdout=log, stderr=log)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait(url, process, folder / "log")
+        with viewer_process.viewer(tmp_path_factory.mktemp("viewer"), **dict.fromkeys(PEERS, nobody)) as url:
             yield url
-        finally:
-            process.terminate()
-            process.wait(20)
-            log.close()
-
-
-def _wait(url, process, log):
-    deadline = time.monotonic() + STARTS_WITHIN_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{url}/-/ready", trust_env=False).is_success:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.05)
-    raise AssertionError(log.read_text())
 
 
 @pytest.fixture

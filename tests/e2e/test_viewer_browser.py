@@ -1,0 +1,165 @@
+"""
+The viewer in a browser, on the running stack, during a drill: what a person finds, and how each page looks.
+
+Pictures of every page, wide and narrow, stay under .steersman/pictures (or STEERSMAN_PICTURES).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+from viewer_browser import DESKTOP, PHONE, Visit, browser, window
+
+from embedded_stack import Stack, eventually
+from steersman.runtime.tokens import read_token
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+SERVICE, DRILL, ALERT = "checkout", "A slow dependency that no replica can cure", "HighRequestLatency"
+BOARDS = ("fleet", "service", "events", "remediations", "objectives", "hosts", "stack")
+SLOW_S = 1.0  # checkout's threshold; the drill's fault adds 1.5 s
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as launched:
+        yield launched
+
+
+@pytest.fixture(scope="module")
+def drill(stack: Stack, chromium: Browser) -> Iterator[Visit]:
+    """A slow dependency, begun and ended by hand in the viewer, as an operator does it."""
+    eventually(stack.healthy, within_s=60, what="the stack is healthy before the drill")
+    with window(chromium, stack.url("dashboards")) as operator:
+        sign_in(operator, stack)
+        operator.go("/drills", shows=f"text={DRILL}")
+        operator.page.locator("section.drill", has_text=DRILL).get_by_role("button", name="Start").click()
+        operator.page.wait_for_url("**/drills/live")
+        expect(operator.page.get_by_role("heading", name=DRILL)).to_be_visible()
+        try:
+            yield operator
+        finally:
+            operator.go("/drills/live")
+            stop = operator.page.get_by_role("button", name="Stop and roll back")
+            if stop.is_visible():
+                stop.click()
+            eventually(lambda: not running(stack), within_s=60, what="the drill has ended")
+
+
+def sign_in(visit: Visit, stack: Stack) -> None:
+    visit.go("/sign-in", shows="#password")
+    visit.page.fill("#password", read_token(stack.data.token_file("dashboards")))
+    visit.page.get_by_role("button", name="Sign in").click()
+    visit.page.get_by_label("Signed in as").wait_for()
+
+
+def running(stack: Stack) -> str | None:
+    found: str | None = stack.http.get(stack.url("orchestrator", "/api/v1/drills/running")).json()["running"]
+    return found
+
+
+def fires(stack: Stack) -> list[Any]:
+    return stack.query(f'ALERTS{{alertname="{ALERT}",service="{SERVICE}",alertstate="firing"}}')
+
+
+def test_a_person_finds_the_slow_service_its_trace_its_alert_and_what_was_done(
+    stack: Stack, chromium: Browser, drill: Visit
+) -> None:
+    eventually(lambda: fires(stack), within_s=60, what=f"{ALERT} fires")
+    with window(chromium, stack.url("dashboards")) as visit:
+        page = visit.page
+        # What is wrong, on the first page; and the slow service, on the overview.
+        visit.go("/")
+        expect(page.get_by_role("status", name="Now")).to_contain_text(f"{ALERT} {SERVICE}")
+        page.get_by_role("link", name="Fleet overview").click()
+        visit.all_panels_filled()
+        slowest = page.locator("section.panel", has=page.get_by_text("Services", exact=True)).locator("tbody tr")
+        expect(slowest.filter(has_text=SERVICE)).to_contain_text(re.compile(r"\d s"))
+        visit.keep("drill-fleet")
+
+        # Into the service, and by a diamond to the trace of a slow request.
+        page.get_by_role("link", name=SERVICE, exact=True).first.click()
+        page.wait_for_url(f"**/d/steersman-service?var-service={SERVICE}*")
+        chosen = eventually(lambda: slow_exemplar(visit), within_s=40, what="a slow request's diamond", every_s=0.5)
+        page.mouse.click(chosen["x"], chosen["y"])
+        page.wait_for_url(re.compile(r"/trace/[0-9a-f]{32}$"))
+
+        # The span that waited.
+        expect(page.get_by_text("The critical path spent most in")).to_contain_text("payment")
+        page.locator("trace-view .fall-row").first.wait_for()
+        visit.keep("drill-trace")
+
+        # The alert, with what it says; from there, what the worker did and why.
+        page.get_by_role("navigation", name="Main").get_by_role("link", name="Alerts").click()
+        card = page.locator(".card", has=page.get_by_text("firing", exact=True)).filter(has_text=ALERT)
+        card = card.filter(has_text=f"service={SERVICE}").first
+        expect(card).to_contain_text("p99 latency of checkout")
+        visit.keep("drill-alerts")
+        card.get_by_role("link", name="what was done").click()
+        page.get_by_role("link", name=ALERT).first.click()
+        page.wait_for_url("**/remediation/*")
+        expect(page.get_by_role("heading", name=f"{ALERT} on {SERVICE}")).to_be_visible()
+        expect(page.locator(".card", has_text="Actions").last).to_be_visible()
+        story = page.locator("main").inner_text()
+        assert "scale out checkout" in story
+        assert "p99 latency in seconds" in story
+        assert "HighRequestLatency" in story
+        visit.keep("drill-record")
+        assert visit.complaints == []
+
+
+def slow_exemplar(visit: Visit) -> dict[str, Any] | None:
+    found = visit.slowest_exemplar("Latency by route")
+    return found if found and found["seconds"] > SLOW_S else None
+
+
+def pages(stack: Stack) -> dict[str, tuple[str, str]]:
+    """Name → address, and what must be seen there."""
+    traces = stack.http.get(stack.url("jaeger", "/api/traces"), params={"service": SERVICE, "limit": 2}).json()["data"]
+    first, second = (each["traceID"] for each in traces)
+    run = stack.remediations()[0]["id"]
+    expr = "sum%20by%20(job)%20(rate(http_server_request_duration_seconds_count%5B1m%5D))"
+    return {
+        "home": ("/", ".now .card"),
+        **{name: (f"/d/steersman-{name}", "section.panel") for name in BOARDS},
+        "json": ("/d/steersman-fleet/json", ".cm-content"),
+        "import": ("/import", ".cm-content"),
+        "map": ("/map", "svg.map"),
+        "explore": (f"/explore?expr={expr}", "canvas"),
+        "traces": (f"/traces?service={SERVICE}", "table.plain"),
+        "trace": (f"/trace/{first}", "trace-view .fall-row"),
+        "compare": (f"/compare?a={first}&b={second}", "table.compare"),
+        "alerts": ("/alerts", "table.plain"),
+        "rule": (f"/alerts/rule?name={ALERT}&service={SERVICE}", "main .card"),
+        "silences": ("/silences", "main .card"),
+        "rules": ("/rules", ".cm-content"),
+        "remediations-list": ("/remediations", "table.plain"),
+        "record": (f"/remediation/{run}", ".timeline"),
+        "drills": ("/drills", "section.drill"),
+        "live": ("/drills/live", "main .card, main .none"),
+        "audit": ("/audit", "main.page"),
+        "sign-in": ("/sign-in", "#password"),
+    }
+
+
+@pytest.mark.parametrize(("size", "dark"), [(DESKTOP, True), (PHONE, False)], ids=["wide and dark", "narrow and light"])
+def test_every_page_is_whole_and_has_no_grave_fault_of_accessibility(
+    stack: Stack, chromium: Browser, drill: Visit, size: tuple[int, int], dark: bool
+) -> None:
+    faults: dict[str, Any] = {}
+    with window(chromium, stack.url("dashboards"), size, dark=dark) as visit:
+        sign_in(visit, stack)
+        for name, (address, shows) in pages(stack).items():
+            visit.go(address, shows=shows)
+            if name in BOARDS:
+                visit.all_panels_filled()
+            visit.keep(f"{'wide' if size == DESKTOP else 'narrow'}-{name}")
+            found = {"axe": visit.grave_faults(), "console": visit.complaints[:], "too wide by": visit.too_wide()}
+            visit.complaints.clear()
+            if any(found.values()):
+                faults[name] = found
+    assert faults == {}
