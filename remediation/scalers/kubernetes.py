@@ -157,7 +157,12 @@ class KubernetesScaler:
 
     def _read(self, service: str) -> Workload:
         kind, name = kind_and_name(service)
-        found = self._asked(f"read_namespaced_{kind.method}", f"{kind.word} {name}", name)
+        what = f"{kind.word} {name}"
+        found = self._asked(f"read_namespaced_{kind.method}", what, name)
+        if found.metadata is None or found.spec is None:
+            raise TemporaryScalerError(
+                f"{self._access.where}: {what}: unexpected answer: it has no metadata or no spec"
+            )
         return Workload(kind, service, found)
 
     def _pods(self, workload: Workload) -> list[Any]:

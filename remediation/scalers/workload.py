@@ -144,7 +144,7 @@ def surely_started_before(pod: Any, unix_ms: int) -> bool:
     Not if it may have started in that very second: a StatefulSet's pod has its former one's name, and what was replaced
     once must not be replaced again. One that is on its way out does not count.
     """
-    if pod.metadata.deletion_timestamp is not None:
+    if pod.metadata.deletion_timestamp is not None or pod.metadata.creation_timestamp is None:
         return False
     return _unix_ms(pod.metadata.creation_timestamp) + _TIMESTAMPS_ARE_EXACT_TO_MS <= unix_ms
 

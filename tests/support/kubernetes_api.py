@@ -67,7 +67,9 @@ class KubernetesStandIn:
         self.requests: list[tuple[str, str, str]] = []  # method, path, content type
         self.budget_exhausted = False  # no pod may be evicted
         self.before_write: Callable[[], None] = lambda: None  # somebody else comes first
-        self.faults: list[int | str] = []  # each is for one request: a status, "hang", or "lost" (done, unanswered)
+        self.faults: list[
+            int | str
+        ] = []  # each is for one request: a status, "hang", "lost" (done, unanswered), "stuck" (done, then hangs)
         self.faulty: Callable[[str], bool] = lambda method: True  # which methods meet them
         self._lock = threading.RLock()
         self._version = 1
@@ -409,7 +411,9 @@ def _handler(stand_in: KubernetesStandIn) -> type[BaseHTTPRequestHandler]:
                 status, answer = stand_in.answer(self.command, self.path, content_type, token, body)
             except RefusedError as error:
                 status, answer = error.status["code"], error.status
-            if fault == "lost":
+            if fault in ("lost", "stuck"):
+                if fault == "stuck":
+                    stand_in.hang()
                 self.close_connection = True
                 return
             data = json.dumps(answer).encode()

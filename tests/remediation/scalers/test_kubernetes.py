@@ -256,7 +256,7 @@ def test_deployment_has_one_name_only(cluster, scaler):
     assert scaler.services() == ["shop", "statefulset/ledger"]
 
 
-@pytest.mark.parametrize("body", ["[1]", '{"spec": 7}', '{"metadata": {"annotations": []}}', "<html></html>"])
+@pytest.mark.parametrize("body", ["[1]", "{}", '{"spec": 7}', '{"metadata": {"annotations": []}}', "<html></html>"])
 def test_answer_of_something_else_is_a_temporary_error(connect_to, answering, body):
     with pytest.raises(TemporaryScalerError, match="deployment shop: unexpected answer"):
         connect_to(answering(200, "application/json", body).url).get("shop")
