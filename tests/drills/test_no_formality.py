@@ -177,7 +177,8 @@ GOOD = {
         values={
             "customers browse": 8,
             "nothing fails": 0,
-            "the gateway finds no replica": [(0, 0), (1, 5)],
+            "no replica answers": [(0, 1), (1, 0), (3, 1)],
+            "catalog's replica is not a new one": 300,
             "another replica serves": [(0, 300), (3, 2)],
             "no request fails any more": [(0, 0), (1, 2), (6, 0)],
             "every order is handled by all who should hear of it": -40,  # as counted before, by replicas that have gone
