@@ -19,7 +19,7 @@ policies:
         verify: {within: 2s, hold: 200ms, every: 50ms}
       - name: add replicas
         scale: {replicas: 'wanted{job="{{ target }}"}'}
-        verify: {within: 10s, hold: 200ms, every: 50ms}
+        verify: {within: 30s, hold: 200ms, every: 50ms}
     guards: &guards {cooldown: 0s, patience: 3s, telemetry: 'telemetry{job="{{ labels.service }}"}'}
     scale_in: {replicas: 'wanted{job="{{ target }}"}', stabilisation: 200ms, every: 50ms, settle: 100ms}
   - name: replace
@@ -28,14 +28,14 @@ policies:
     steps:
       - name: another pod
         replace: {replica: '{{ annotations.pod }}'}
-        verify: {within: 10s, hold: 200ms, every: 50ms}
+        verify: {within: 30s, hold: 200ms, every: 50ms}
     guards: *guards
 """
 MOST_BYTES = 250 << 20  # of a worker with a client of Kubernetes; the collector and a worker without it aim at as much
 
 
 @pytest.fixture
-def worker(mortal_worker_with, cluster, tmp_path):
+def worker(worker_process, orchestrator, prometheus, cluster, tmp_path):
     cluster.roles["of-the-worker"] = EVERYTHING
     (tmp_path / "kubeconfig").write_text(f"""\
 apiVersion: v1
@@ -45,13 +45,24 @@ contexts: [{{name: test, context: {{cluster: test, user: worker, namespace: shop
 clusters: [{{name: test, cluster: {{server: '{cluster.url}'}}}}]
 users: [{{name: worker, user: {{token: of-the-worker}}}}]
 """)
-    environment = {
+    (tmp_path / "policies.yaml").write_text(POLICIES)
+    running = worker_process(tmp_path, orchestrator, prometheus)
+    running.environment = {
         "REMEDIATION_SCALER": "kubernetes",
         "REMEDIATION_KUBERNETES_CONFIG": str(tmp_path / "kubeconfig"),
     }
-    return mortal_worker_with(POLICIES, environment)
+    begin(running)
+    yield running
+    running.kill()
 
 
+def begin(worker) -> None:
+    """It loads Kubernetes' client, which takes its time on a machine that is busy."""
+    worker.launch()
+    worker.wait_for(worker._ready, "the worker is ready", within_s=100)
+
+
+@pytest.mark.timeout(240)
 def test_alerts_become_replicas_once_and_the_record_says_which(worker, cluster, slow_until, alert):
     cluster.add("deployments", "web", annotations={MAXIMUM: "6"}, replicas=1)
     cluster.add("statefulsets", "ledger", annotations={MAXIMUM: "6"}, replicas=2)
@@ -64,17 +75,17 @@ def test_alerts_become_replicas_once_and_the_record_says_which(worker, cluster, 
     ails = alert("ledger")
     ails["annotations"]["pod"] = old["name"]
     (replacing,) = worker.post(ails)
-    told = worker.wait_for_state(replacing, "resolved")
+    told = worker.wait_for_state(replacing, "resolved", within_s=60)
     (action,) = told["actions"]
     assert (action["action"], action["target"], action["status"]) == ("replace", "statefulset/ledger", "done")
     assert action["reason"].endswith("another follows when it goes: of 2 that are ready, 1 serve meanwhile")
 
     cluster.faulty, cluster.faults = (lambda method: method == "PATCH"), ["stuck"]
     (scaling,) = worker.post(alert("web"))
-    worker.wait_for(lambda: cluster.found("deployments", "web")["spec"]["replicas"] == 3, "it is scaled")
+    worker.wait_for(lambda: cluster.found("deployments", "web")["spec"]["replicas"] == 3, "it is scaled", within_s=60)
     worker.kill()  # before it has had an answer
-    worker.start()
-    told = worker.wait_for_state(scaling, "resolved_pending")
+    begin(worker)
+    told = worker.wait_for_state(scaling, "resolved_pending", within_s=60)
     assert [(one["from"], one["to"], one["status"]) for one in told["actions"]] == [(1, 3, "done")]
     assert [method for method, _, _ in cluster.requests].count("PATCH") == 1
     refusals = [one["detail"] for one in told["timeline"] if one["event"] == "refused"]
