@@ -109,11 +109,7 @@ def fleet_verdicts(
 ) -> Iterator[Refusal | Passed]:
     """What each limit over everything says; all of them, also after one that refuses."""
     yield check_kill_switch(fleet.kill_switch) or Passed("kill_switch", "off")
-    freeze = limits.frozen_by(dt.datetime.fromtimestamp(now_unix_ms / 1000, dt.UTC))
-    if freeze is not None:
-        yield Refusal("freeze", f"nothing is changed during {freeze.name!r}")
-    else:
-        yield Passed("freeze", f"none of {len(limits.freezes)} is in force")
+    yield check_freeze(limits, now_unix_ms) or Passed("freeze", f"none of {len(limits.freezes)} is in force")
     yield _rate(fleet.actions_last_hour, limits.max_actions_per_hour, "all policies acted")
     if guards.policy_max_actions_per_hour is not None:
         yield _rate(fleet.policy_actions_last_hour, guards.policy_max_actions_per_hour, "this policy acted")
@@ -136,6 +132,11 @@ def check_kill_switch(switch: KillSwitch | None) -> Refusal | None:
         return None
     at = dt.datetime.fromtimestamp(switch.at_unix_ms / 1000, dt.UTC).isoformat(timespec="seconds")
     return Refusal("kill_switch", f"{switch.by} has stopped every automatic action since {at}: {switch.reason}")
+
+
+def check_freeze(limits: Limits, now_unix_ms: int) -> Refusal | None:
+    freeze = limits.frozen_by(dt.datetime.fromtimestamp(now_unix_ms / 1000, dt.UTC))
+    return None if freeze is None else Refusal("freeze", f"nothing is changed during {freeze.name!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,9 +186,10 @@ class FleetHistory:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """An action that was not let in; nothing was written."""
+    """An action that was not let in."""
 
     reason: str
+    again: bool = False  # it was written before, and may have been done: the worker died before it knew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -185,7 +185,8 @@ class Store:
         admit: Callable[[FleetHistory, bool], str | None],
     ) -> Action | Denied:
         """
-        Enter `state` and write the action down before it is done. A repetition returns what was written first.
+        Enter `state` and write the action down before it is done. A repetition returns what was written first; one of
+        which it is known what became of it is not asked about again.
 
         Args:
             admit: Given what is done elsewhere, and whether this action was written before, why it must not be done.
@@ -209,13 +210,15 @@ class Store:
             connection = transaction.connection
             policy = connection.execute(sa.select(runs.c.policy).where(runs.c.id == run_id)).scalar_one()
             known = connection.execute(sa.select(actions).where(where)).mappings().first()
+            if known is not None and known["status"] != "intended":
+                return _action(known)
             fleet = fleet_history(connection, run_id, policy, action.at_unix_ms, radius_ms)
             told = {name: row[name] for name in ("key", "action", "target", "from_replicas", "to_replicas", "reason")}
             if action.after is not None:
                 told |= {"before": action.before, "after": action.after}
             if (reason := admit(fleet, known is not None)) is not None:
                 transaction.audit("denied", action.at_unix_ms, run_id, told | {"denied": reason})
-                return Denied(reason)
+                return Denied(reason, again=known is not None)
             self._enter(connection, run_id, state)
             if known is not None:
                 return _action(known)

@@ -51,6 +51,10 @@ class Acting:
         """
         run_id, key, kind = case.run.id, intention.key, intention.action
         admitted = self._gate.intend(case, intention, state)
+        if isinstance(admitted, Denied) and admitted.again:
+            outcome = Outcome("unknown", f"{admitted.reason}; whether it was done before the worker died is not known")
+            self._conclude(case, name, intention, outcome)
+            return Deed(status=outcome.status, detail=outcome.detail, at_unix_ms=now_unix_ms())
         if isinstance(admitted, Denied):
             self._journal.tell(run_id, key, f"{kind}_refused", f"{name}: {admitted.reason}")
             return Deed(status="refused", detail=admitted.reason, at_unix_ms=now_unix_ms())

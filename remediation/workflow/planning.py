@@ -134,7 +134,7 @@ class Planning:
         end_s = time.monotonic() + guards.patience
         decision: Target | Refusal | None
         while True:
-            decision, minimum = self._gate.refusal(case, now_unix_ms()), 0
+            decision, minimum = self._gate.refusal(case), 0
             if decision is None:
                 decision, minimum = self._target(case, step, undone_lately(guards, history, now))
             passing = isinstance(decision, Refusal) and decision.guard in ("telemetry", "unreachable")

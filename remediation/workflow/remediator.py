@@ -190,7 +190,7 @@ class Remediator(DBOSConfiguredInstance):
         if done["status"] == "refused" and index == 0:
             return self._finish(run_id, State.REFUSED, done["detail"]), False
         durable(self._steps.ending.explain, run_id, f"{key}.explain")
-        if done["status"] == "conflict":
+        if done["status"] in ("conflict", "unknown"):
             return self._escalate(run_id, "; ".join([*reasons, f"{step.name}: {done['detail']}"])), True
         if done["status"] != "done":
             reasons.append(f"{step.name}: {done['status']}: {done['detail']}")

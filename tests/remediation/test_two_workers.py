@@ -1,4 +1,4 @@
-"""Two workers on one PostgreSQL: they share the runs, one's death is the other's work, and guards hold across both."""
+"""Two workers on one PostgreSQL: they share the runs, and guards hold across both. Deaths: test_kill_campaign.py."""
 
 import os
 import signal
@@ -24,42 +24,6 @@ def test_whole_run_on_postgresql_comes_home_and_either_worker_tells_of_it(
     record = other.wait_for_state(run_id, "resolved")
     assert orchestrator.changes("pg-catalog") == [3, 1]
     assert record == one.record(run_id)
-
-
-class LostError(ConnectionError):
-    """The request is dropped: the orchestrator never acts on it."""
-
-
-@pytest.mark.parametrize("lost", [True, False], ids=["before-the-effect", "after-the-effect"])
-def test_run_of_a_killed_worker_is_finished_by_the_other_and_acts_once(
-    two_workers, orchestrator, prometheus, slow_until, alert, lost
-):
-    one, other = two_workers
-    service = f"pg-{lost}".lower()
-    slow_until(service, wanted=2.4, cured_by=99)
-    prometheus.set("wanted", service, lambda: 2.4 if orchestrator.desired(service) == 1 else 0.2)
-    reached, go_on = threading.Event(), threading.Event()
-
-    def hold(_service):
-        reached.set()
-        assert go_on.wait(30)
-        if lost:
-            raise LostError
-
-    orchestrator.before_put = hold
-    try:
-        (run_id,) = one.post(alert(service))
-        assert reached.wait(10)
-        one.kill()
-    finally:
-        orchestrator.before_put = lambda service: None
-        go_on.set()
-    record = other.wait_for_state(run_id, "escalated", within_s=40)
-    assert orchestrator.changes(service) == [3, 1]
-    assert [(one["action"], one["from"], one["to"], one["status"]) for one in record["actions"]] == [
-        ("scale_out", 1, 3, "done"),
-        ("undo", 3, 1, "done"),
-    ]
 
 
 def test_worker_that_was_frozen_past_its_lease_ends_when_it_wakes_and_does_nothing_twice(

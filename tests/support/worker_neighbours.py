@@ -30,7 +30,10 @@ class StandIn:
         class Handler(BaseHTTPRequestHandler):
             def _answer(self) -> None:
                 size = int(self.headers.get("Content-Length") or 0)
-                body = json.loads(self.rfile.read(size)) if size else None
+                data = self.rfile.read(size)
+                if len(data) < size:
+                    return  # the worker was killed in the middle of it
+                body = json.loads(data) if size else None
                 status, answer = stand_in.handle(self.command, self.path, body, self.headers.get("Authorization"))
                 data = json.dumps(answer).encode()
                 self.send_response(status)
