@@ -33,7 +33,7 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def drill(stack: Stack, chromium: Browser) -> Iterator[Visit]:
     """A slow dependency, begun and ended by hand in the viewer, as an operator does it."""
-    eventually(stack.healthy, within_s=60, what="the stack is healthy before the drill")
+    eventually(stack.healthy, within_s=120, what="the stack is healthy before the drill")
     with window(chromium, stack.url("dashboards")) as operator:
         sign_in(operator, stack)
         operator.go("/drills", shows=f"text={DRILL}")
@@ -141,7 +141,7 @@ def pages(stack: Stack) -> dict[str, tuple[str, str]]:
         "record": (f"/remediation/{run}", ".timeline"),
         "drills": ("/drills", "section.drill"),
         "live": ("/drills/live", "main .card, main .none"),
-        "audit": ("/audit", "main.page"),
+        "audit": ("/audit", "main .page"),
         "sign-in": ("/sign-in", "#password"),
     }
 

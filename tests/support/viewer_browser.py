@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = "chromium"
 DESKTOP, PHONE = (1440, 900), (390, 844)
@@ -59,7 +59,7 @@ class Visit:
     url: str
     complaints: list[str] = field(default_factory=list)
 
-    def go(self, path: str, *, shows: str = "main.page") -> None:
+    def go(self, path: str, *, shows: str = "main .page") -> None:
         """
         Args:
             shows: A selector of what must be seen before the page counts as shown.
@@ -118,6 +118,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail("CI must have Debian's chromium")
         pytest.skip("there is no chromium on this machine")
+    expect.set_options(timeout=WITHIN_MS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         try:

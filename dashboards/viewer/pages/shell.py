@@ -60,7 +60,7 @@ def page(title: str, here: str) -> Iterator[None]:
             'flat round dense aria-label="Light or dark"'
         )
         _account(visitor())
-    with ui.element("main").classes("page"):
+    with ui.element("div").classes("page"):  # the framework puts it into a main of its own
         yield
 
 

@@ -148,8 +148,8 @@ def _arrow(
         y1, y2 = source.middle[1] + shift, target.middle[1] + shift
         bend = (x2 - x1) / 2
         path = f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
-        where = 0.74 if forward else 0.3
-        label = (x1 + (x2 - x1) * where, y1 + (y2 - y1) * (0.9 if forward else 0.1) - 4)
+        # Near where it ends, above what leads there and below what leads back: the two have the same places.
+        label = (x1 + (x2 - x1) * 0.74, y1 + (y2 - y1) * 0.9 + (-4 if forward else 14))
     kind, state = "tall" if tall else "wide", services[edge.target].health
     told = f"{edge.source} calls {edge.target}: {edge.calls} calls, {format_value(rate, 'reqps')}"
     return (
