@@ -63,11 +63,13 @@ def started_engine(tmp_path_factory) -> Iterator[Engine]:
     with running_engine() as url:
         engine = Engine(url, tmp_path_factory.mktemp("image"))
         yield engine
+        engine.clear()
         engine.client.close()
 
 
 @pytest.fixture
 def engine(started_engine) -> Iterator[Engine]:
+    started_engine.clear()
     yield started_engine
     started_engine.clear()
 
@@ -205,11 +207,14 @@ def _local(started_orchestrator) -> Subject:
 
 
 @pytest.fixture
-def _docker(engine) -> Subject:
-    for number in (1, 2):
-        engine.run("shop", number, **{MINIMUM: "1", MAXIMUM: "6"})
+def _docker(started_engine) -> Subject:
+    engine, scaler = started_engine, DockerScaler(started_engine.url, "demo")
+    if not engine.running():  # to begin and end a container takes a while
+        for number in (1, 2):
+            engine.run("shop", number, **{MINIMUM: "1", MAXIMUM: "6"})
+    scaler.set_desired("shop", 2)
     return Subject(
-        scaler=DockerScaler(engine.url, "demo"),
+        scaler=scaler,
         kind="docker",
         name="shop",
         unknown="nothing",

@@ -25,6 +25,11 @@ def test_replicas_are_told_with_their_bounds_and_the_service_by_name(subject):
     assert subject.unknown not in services
 
 
+def test_policy_check_knows_what_it_supports(subject):
+    assert isinstance(subject.scaler, Controls) == ("rollback" in ABILITIES[subject.kind])
+    assert {"scale", "restart", "replace"} <= ABILITIES[subject.kind]
+
+
 def test_replicas_come_and_go_and_a_number_may_be_set_twice(subject):
     assert subject.scaler.set_desired(subject.name, 4).desired == 4
     assert subject.scaler.set_desired(subject.name, 4).desired == 4
@@ -107,8 +112,3 @@ def test_system_that_is_not_there_is_a_temporary_error(subject):
     status, why = change_replicas(absent, subject.name, 2, 3, patience_s=0.0)
     assert status == "failed", why
     absent.close()
-
-
-def test_what_the_policy_check_says_of_a_scaler_is_so(subject):
-    assert isinstance(subject.scaler, Controls) == ("rollback" in ABILITIES[subject.kind])
-    assert {"scale", "restart", "replace"} <= ABILITIES[subject.kind]
