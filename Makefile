@@ -52,7 +52,7 @@ check: $(INSTALLED)  ## Format, lint, types, import contracts, fast tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n logical --maxprocesses 4 --dist loadfile -m "not e2e and not chaos"
 
-soak: $(INSTALLED)  ## Long campaigns, by hand: ten demos in a row, kills, differential tests (about an hour)
+soak: $(INSTALLED)  ## Long campaigns, by hand: ten demos in a row, kills, drills with and without, differential tests (hours)
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(BIN)/steersman demo || exit 1; done
 	$(BIN)/python bench/loop.py --runs 10 --drill slow-dependency
 	STEERSMAN_ALERT_KILLS=50 $(BIN)/pytest -q tests/collector/alerts/test_kill_in_a_storm.py
@@ -62,7 +62,7 @@ soak: $(INSTALLED)  ## Long campaigns, by hand: ten demos in a row, kills, diffe
 	@for campaign in bench/soak/*.py; do echo "$$campaign"; PYTHONPATH=. $(BIN)/python "$$campaign" || exit 1; done
 
 bench: $(INSTALLED)  ## Measure, by hand, on a machine that does nothing else: what docs/benchmarks.md tells
-	@for bench in $(filter-out bench/autoscaling.py,$(wildcard bench/*.py)); do echo "$$bench"; PYTHONPATH=. $(BIN)/python "$$bench" || exit 1; done
+	@for bench in $(filter-out bench/autoscaling.py bench/loop_times.py,$(wildcard bench/*.py)); do echo "$$bench"; PYTHONPATH=. $(BIN)/python "$$bench" || exit 1; done
 
 ci:  ## What continuous integration runs
 	bash .ci/run
