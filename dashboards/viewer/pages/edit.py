@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import html
 import json
-from typing import Any, Literal
+from typing import Any
 
 from nicegui import events, ui
 
 from dashboards.errors import DashboardError
-from dashboards.folder import MAX_BYTES
 from dashboards.viewer.auth.permission import perform
 from dashboards.viewer.auth.roles import Act
 from dashboards.viewer.grafana.dashboard import Dashboard
 from dashboards.viewer.library import Library
 from dashboards.viewer.pages.acting import act_button
-from dashboards.viewer.pages.shell import is_dark, page
+from dashboards.viewer.pages.editor import editor
+from dashboards.viewer.pages.shell import page
+
+MAX_FILE = 900_000  # what one message of the page's socket carries is a million
+_READ = (
+    "async (event) => { const file = event.target.files[0]; "
+    f"if (file) emit(file.size > {MAX_FILE} ? null : await file.text()); }}"
+)
 
 
 class EditPage:
@@ -29,7 +35,6 @@ class EditPage:
         self._text = text
 
     def build(self) -> None:
-        theme: Literal["vscodeDark", "vscodeLight"] = "vscodeDark" if is_dark() else "vscodeLight"
         with page(self._title, "dashboards"):
             with ui.element("div").classes("bar-top"):
                 ui.html(f'<h1 class="title">{html.escape(self._title)}</h1>', sanitize=False)
@@ -37,21 +42,16 @@ class EditPage:
                 act_button("Save", Act.SAVE_DASHBOARD, self._save, icon="save", look="good")
             if not self._text:
                 ui.label("Grafana's JSON, exported or downloaded: as a file, or pasted below.").classes("soft q-mb-sm")
-                ui.upload(
-                    label="A file",
-                    auto_upload=True,
-                    max_file_size=MAX_BYTES,
-                    on_upload=self._take,
-                    on_rejected=lambda: ui.notify(f"A dashboard has at most {MAX_BYTES} bytes.", type="warning"),
-                ).props('accept=".json" flat bordered')
-            self._editor = ui.codemirror(self._text, language="JSON", theme=theme).classes("editor-text q-mt-sm")
-            self._editor.props('aria-label="JSON of the dashboard"')
+                ui.element("input").props('type=file accept=".json" aria-label="A file with a dashboard"').on(
+                    "change", self._take, js_handler=_READ
+                )
+            self._editor = editor(self._text, "JSON", "JSON of the dashboard").classes("q-mt-sm")
 
-    async def _take(self, event: events.UploadEventArguments) -> None:
-        try:
-            self._editor.value = (await event.file.read()).decode("utf-8")
-        except UnicodeDecodeError:
-            ui.notify("The file is no text in UTF-8.", type="negative")
+    def _take(self, event: events.GenericEventArguments) -> None:
+        if isinstance(event.args, str):
+            self._editor.value = event.args
+        else:
+            ui.notify(f"A file has at most {MAX_FILE} bytes here; send a larger one by the API.", type="warning")
 
     async def _save(self) -> None:
         kept: list[Dashboard] = []

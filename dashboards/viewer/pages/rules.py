@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlencode
 
 from nicegui import ui
@@ -24,6 +24,7 @@ from dashboards.viewer.grafana.timerange import Span
 from dashboards.viewer.pages import rule_outcomes as told
 from dashboards.viewer.pages.acting import act_button
 from dashboards.viewer.pages.alert_tabs import alert_tabs
+from dashboards.viewer.pages.editor import editor
 from dashboards.viewer.pages.rule_draft import NAME, begun, opened
 from dashboards.viewer.pages.shell import is_dark, page
 from dashboards.viewer.panels.marked_chart import marked_chart, with_gaps
@@ -112,17 +113,14 @@ class RulesPage:
             ui.navigate.to(f"/rules?{urlencode({'new': answer})}")
 
     def _texts(self) -> None:
-        theme: Literal["vscodeDark", "vscodeLight"] = "vscodeDark" if is_dark() else "vscodeLight"
         with ui.tabs().props("dense no-caps align=left inline-label") as tabs:
             rules_tab = ui.tab("Rules")
             tests_tab = ui.tab("Unit tests")
         with ui.tab_panels(tabs, value=rules_tab, animated=False).classes("card editor-panels"):
             with ui.tab_panel(rules_tab):
-                self._text = ui.codemirror(self._draft.text, language="YAML", theme=theme, on_change=self._changed)
-                self._text.classes("editor-text").props('aria-label="Rules"')
+                self._text = editor(self._draft.text, "YAML", "Rules", on_change=self._changed)
             with ui.tab_panel(tests_tab):
-                self._tests = ui.codemirror(self._draft.tests, language="YAML", theme=theme)
-                self._tests.classes("editor-text").props('aria-label="Unit tests"')
+                self._tests = editor(self._draft.tests, "YAML", "Unit tests")
         if not visitor().may(Act.TRY_RULES):
             self._text.disable()
 
