@@ -85,7 +85,9 @@ class AlertRulePage:
             with ui.element("div").classes("card q-mt-sm").style("width: 100%") as self._yielded:
                 ui.html("<h2>What the expression yielded</h2>", sanitize=False)
                 self._chart = ui.echart({}).style("height: 240px; width: 100%")
-            self._episodes = ui.html("", sanitize=False).classes("card scroll-x q-mt-sm").style("width: 100%")
+            self._episodes = (
+                ui.html("", sanitize=False).classes("card scroll-x q-mt-sm").props("tabindex=0").style("width: 100%")
+            )
             ui.html('<h2 class="title q-my-sm">The rules of this name</h2>', sanitize=False)
             self._now = ui.html("", sanitize=False).style("width: 100%")
             await self._refresh()

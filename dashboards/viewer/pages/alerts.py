@@ -34,7 +34,9 @@ class AlertsPage:
             ui.html('<h1 class="title">Alerts</h1>', sanitize=False)
             self._firing = ui.html("", sanitize=False).classes("q-my-sm").style("width: 100%")
             ui.html('<h1 class="title">Rules</h1>', sanitize=False)
-            self._rules = ui.html("", sanitize=False).classes("card scroll-x q-mt-sm").style("width: 100%")
+            self._rules = (
+                ui.html("", sanitize=False).classes("card scroll-x q-mt-sm").props("tabindex=0").style("width: 100%")
+            )
             await self._refresh()
         ui.timer(REFRESH_S, self._refresh)
 

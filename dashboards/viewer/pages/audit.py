@@ -26,7 +26,7 @@ async def audit_page(audit: AuditLog) -> None:
             return
         lines = await asyncio.to_thread(audit.newest, SHOWN)
         ui.label(f"The last {len(lines)} lines of {audit.path}").classes("soft")
-        ui.html(_table(lines), sanitize=False).classes("card scroll-x q-mt-sm").style("width: 100%")
+        ui.html(_table(lines), sanitize=False).classes("card scroll-x q-mt-sm").props("tabindex=0").style("width: 100%")
 
 
 def _table(lines: list[dict[str, Any]]) -> str:

@@ -43,7 +43,9 @@ class DrillsPage:
             self._score = ui.html("", sanitize=False).style("width: 100%")
             cards = ui.element("div").classes("cards wide q-my-sm")
             ui.html('<h2 class="title">History</h2>', sanitize=False)
-            self._history = ui.html("", sanitize=False).classes("card scroll-x q-mt-sm").style("width: 100%")
+            self._history = (
+                ui.html("", sanitize=False).classes("card scroll-x q-mt-sm").props("tabindex=0").style("width: 100%")
+            )
             try:
                 drills, history = await asyncio.gather(self._drills.all(), self._drills.history())
             except PeerError as error:
@@ -149,7 +151,7 @@ class LivePage:
                 with ui.element("div").classes("card"):
                     ui.html("<h2>Timeline, newest first</h2>", sanitize=False)
                     self._timeline = ui.html("", sanitize=False)
-                with ui.element("div").classes("card scroll-x"):
+                with ui.element("div").classes("card scroll-x").props("tabindex=0"):
                     ui.html("<h2>What is expected</h2>", sanitize=False)
                     self._expectations = ui.html("", sanitize=False)
             await self._follow()
@@ -225,7 +227,7 @@ class ReportPage:
             with ui.element("div").classes("two q-mt-sm"):
                 with ui.element("div").classes("card"):
                     ui.html(f"<h2>Timeline</h2>{told.timeline(report)}", sanitize=False)
-                with ui.element("div").classes("card scroll-x"):
+                with ui.element("div").classes("card scroll-x").props("tabindex=0"):
                     ui.html(f"<h2>What was expected</h2>{told.expectations(report)}", sanitize=False)
 
     async def _report(self) -> Json:

@@ -48,7 +48,9 @@ class RemediationsPage:
                 ui.element("div").classes("grow")
                 self._switch = ui.row().classes("items-center")
             self._questions = ui.column().style("width: 100%; gap: 8px")
-            self._list = ui.html("", sanitize=False).classes("card scroll-x q-mt-sm").style("width: 100%")
+            self._list = (
+                ui.html("", sanitize=False).classes("card scroll-x q-mt-sm").props("tabindex=0").style("width: 100%")
+            )
             await self._refresh()
         ui.timer(REFRESH_S, self._refresh, immediate=False)
 
@@ -250,7 +252,7 @@ class RecordPage:
 
 
 def _section(title: str) -> ui.html:
-    with ui.element("div").classes("card scroll-x"):
+    with ui.element("div").classes("card scroll-x").props("tabindex=0"):
         ui.html(f"<h2>{title}</h2>", sanitize=False)
         return ui.html("", sanitize=False)
 

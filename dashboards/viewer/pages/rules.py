@@ -141,7 +141,7 @@ class RulesPage:
                 )
             self._chart = ui.echart({}).style("height: 240px; width: 100%")
             self._chart.set_visibility(False)
-            self._replayed = ui.html("", sanitize=False).classes("scroll-x")
+            self._replayed = ui.html("", sanitize=False).classes("scroll-x").props("tabindex=0")
 
     async def _choose(self, event: Any) -> None:
         if event.value and event.value != self._alert:

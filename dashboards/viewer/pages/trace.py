@@ -110,10 +110,12 @@ class ComparePage:
                 return
             rows = compared(first, second)
             ui.html(_pair(first, second, self._ids), sanitize=False).classes("q-my-sm").style("width: 100%")
-            ui.html(_differences(rows, first, second), sanitize=False).classes("card scroll-x q-mb-sm").style(
+            ui.html(_differences(rows, first, second), sanitize=False).classes("card scroll-x q-mb-sm").props(
+                "tabindex=0"
+            ).style("width: 100%")
+            ui.html(_table(rows, first, second), sanitize=False).classes("card scroll-x").props("tabindex=0").style(
                 "width: 100%"
             )
-            ui.html(_table(rows, first, second), sanitize=False).classes("card scroll-x").style("width: 100%")
 
 
 def _pair(first: Tree, second: Tree, ids: tuple[str, str]) -> str:

@@ -102,7 +102,7 @@ class SearchPage:
         self._scatter(trees)
         cut = f" The newest {LIMIT} are shown; narrow the search to see others." if len(trees) == LIMIT else ""
         ui.label(f"{len(trees)} traces.{cut}").classes("soft")
-        ui.html(_listed(trees, service), sanitize=False).classes("scroll-x card")
+        ui.html(_listed(trees, service), sanitize=False).classes("scroll-x card").props("tabindex=0")
 
     def _scatter(self, trees: list[Tree]) -> None:
         data = [

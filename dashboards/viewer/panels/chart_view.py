@@ -29,7 +29,7 @@ class ChartView:
         self._panel = panel
         self._open_trace = open_trace
         self._chart = ui.echart({"title": nothing("#7f8ea3", "…")}, on_point_click=self._clicked).classes("panel-chart")
-        self._legend = ui.html("", sanitize=False).classes("legend")
+        self._legend = ui.html("", sanitize=False).classes("legend").props("tabindex=0")
         self._links: dict[str, str] = {}  # where a click on a series leads, by its name
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:

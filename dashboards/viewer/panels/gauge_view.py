@@ -22,7 +22,7 @@ class BarGaugeView:
 
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
-        self._content = ui.html("", sanitize=False).classes("bars")
+        self._content = ui.html("", sanitize=False).classes("bars").props("tabindex=0")
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
         calculation = reduction.wanted(self._panel.options.get("reduceOptions"))

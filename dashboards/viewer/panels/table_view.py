@@ -27,7 +27,7 @@ class TableView:
 
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
-        self._content = ui.html("", sanitize=False).classes("table")
+        self._content = ui.html("", sanitize=False).classes("table").props("tabindex=0")
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
         found, unknown = tables_shown(self._panel, answer)

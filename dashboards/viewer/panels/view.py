@@ -59,7 +59,7 @@ class StatesView:
 
     def __init__(self, panel: Panel, *, history: bool) -> None:
         self._history = history
-        self._content = ui.html("", sanitize=False).classes("states")
+        self._content = ui.html("", sanitize=False).classes("states").props("tabindex=0")
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
         self._content.content = states.drawn(answer.frames, answer.span, answer.step, history=self._history)
@@ -69,7 +69,7 @@ class RecordsView:
     """Logs, or traces: a list whose rows lead to a trace."""
 
     def __init__(self, panel: Panel) -> None:
-        self._content = ui.html("", sanitize=False).classes("table")
+        self._content = ui.html("", sanitize=False).classes("table").props("tabindex=0")
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
         if answer.records:
@@ -84,7 +84,7 @@ class GraphView:
     """Who calls whom; a click on a node finds its traces."""
 
     def __init__(self, panel: Panel) -> None:
-        self._content = ui.html("", sanitize=False).classes("table map-box")
+        self._content = ui.html("", sanitize=False).classes("table map-box").props("tabindex=0")
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
         seconds = answer.span.seconds
