@@ -21,7 +21,7 @@ STREAM_FILE_LIMIT = 2 * 1024**3  # all streams of the shop; a day of heavy load 
 STREAM_MEMORY_LIMIT = 64 * 1024**2
 INFRASTRUCTURE_SCRAPE = "5s"  # nobody scales on these, so they need not cost what the shop's second does
 INFRASTRUCTURE_TIMEOUT = "3s"  # a worker in a storm of alerts is slow to answer, and not down
-# Measured at a load of 34 on two cores: a page of all 2,500 series took up to 5 s, and one of 400 series, behind it, more
+# Measured at a load of 34 on two cores: a page of all 2,500 series took up to 5 s, and one of 400 behind it more
 # than the one second that it had, for a minute. Rates over 10 s want two samples.
 RULES_FEDERATED, REST_FEDERATED = "2s", "15s"
 # What rules/*.yml, the policies and the drills read of what comes by OTLP; a test holds it to them.
