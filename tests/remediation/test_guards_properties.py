@@ -113,7 +113,7 @@ class Clock:
 class Replicated:
     """A scaler, and a worker that may die around its request."""
 
-    desired: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SERVICES, 3))
+    desired: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SERVICES, 2))
     changed: list[tuple[str, int, int]] = field(default_factory=list)  # service, from, to
     die: str = ""  # before, after
     away: bool = False
@@ -232,6 +232,15 @@ class World:
         finally:
             self.telemetry, self.scaler.away = Telemetry(), False
 
+    def repair(self, service: str, die: str, seen: Telemetry, undone: bool, state: State, wait_ms: int) -> None:
+        """A whole run, and some time after it."""
+        self.act(service, die, seen, False)
+        self.resume(service)
+        if undone:
+            self.undo(service, "")
+        self.end(service, state)
+        self.clock.now_s += wait_ms / 1000
+
     def _act(self, service: str, run_id: str, die: str) -> None:
         steps = self._steps()
         again = bool(self.acted.get(run_id))
@@ -344,6 +353,7 @@ class World:
         if service in self.interrupted:
             return
         run_id = self.runs.pop(service, None)
+        self.scaler.desired[service] = 2  # the load has fallen
         if run_id is not None:
             self.store.finish(run_id, state, "", int(self.now_ms))
             if self.acted.pop(run_id, None):
@@ -377,22 +387,25 @@ class World:
 service = st.sampled_from(SERVICES[:5])
 die = st.sampled_from(["", "", "", "before", "after"])
 end = st.sampled_from([State.RESOLVED, State.RESOLVED, State.ESCALATED, State.REFUSED])
-# Mostly all is well: where nothing can be done anyway, no limit is tried.
-seen = st.one_of(
-    *[st.just(Telemetry())] * 7,
-    st.builds(
-        Telemetry,
-        fresh=st.sampled_from([1.0, None, math.nan]),
-        wanted=st.sampled_from([None, math.nan, math.inf, -1.0, 0.0, 3.0, 9.0]),
-        away=st.booleans(),
-        rule=st.booleans(),
-    ),
-)
-act = st.tuples(st.just("act"), service, die, seen, st.sampled_from([False] * 7 + [True]))
+# Mostly all is well: where nothing can be done anyway, no limit is tried. Each fault by itself must stop it.
+WELL = [Telemetry(wanted=1.0), Telemetry(wanted=3.0)]
+FAULTS = [
+    Telemetry(fresh=None),
+    Telemetry(fresh=math.nan),
+    Telemetry(away=True),
+    Telemetry(rule=False),
+    *(Telemetry(wanted=wanted) for wanted in (None, math.nan, math.inf, -1.0)),
+]
+seen = st.sampled_from([*WELL * 8, *FAULTS])
+away = st.sampled_from([False] * 9 + [True])
+act = st.tuples(st.just("act"), service, die, seen, away)
+repair = st.tuples(st.just("repair"), service, die, seen, st.booleans(), end, st.integers(1, 90_000))
 step = st.one_of(
     act,
     act,
-    act,
+    repair,
+    repair,
+    repair,
     st.tuples(st.just("undo"), service, die),
     st.tuples(st.just("resume"), service),
     st.tuples(st.just("scale"), service, st.sampled_from(["out", "in"]), die),
@@ -419,7 +432,7 @@ def world_in(folder: str) -> Iterator[World]:
 
 
 @settings(
-    max_examples=int(os.environ.get("STEERSMAN_GUARD_EXAMPLES", "30")),
+    max_examples=int(os.environ.get("STEERSMAN_GUARD_EXAMPLES", "40")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
@@ -456,9 +469,9 @@ def test_plan_that_was_made_before_telemetry_was_lost_is_not_carried_out():
         world.alert("cart")
         plan, scaling = world._steps()
         made = plan.plan("run-1", "plan:0", 0, again=False)
-        assert (made["verdict"], made["before"], made["to"]) == ("act", 3, 4)
+        assert (made["verdict"], made["before"], made["to"]) == ("act", 2, 3)
         world.telemetry.fresh = None
-        done = scaling.act("run-1", "0.0", "scale_out", 3, 4, made["reason"])
+        done = scaling.act("run-1", "0.0", "scale_out", 2, 3, made["reason"])
         assert (done["status"], done["detail"]) == ("refused", "telemetry: telemetry of cart is missing or stale")
         assert world.scaler.changed == []
 
@@ -468,7 +481,7 @@ def test_what_was_concluded_is_neither_asked_about_nor_done_again():
         world.alert("cart")
         world.act("cart", "", Telemetry(), False)
         world.turn(True)
-        done = world._steps()[1].act("run-1", "0.0", "scale_out", 3, 4, "again")
+        done = world._steps()[1].act("run-1", "0.0", "scale_out", 2, 3, "again")
         assert done["status"] == "done"
-        assert world.scaler.changed == [("cart", 3, 4)]
+        assert world.scaler.changed == [("cart", 2, 3)]
         assert [one["status"] for one in world.store.record("run-1")["actions"]] == ["done"]
