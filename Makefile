@@ -59,6 +59,8 @@ soak: $(INSTALLED)  ## Long campaigns, by hand: ten demos in a row, kills, drill
 	STEERSMAN_FLOOD_S=60 $(BIN)/pytest -q tests/chaos/test_otlp_flood.py
 	STEERSMAN_ARCHIVE_EXAMPLES=200 STEERSMAN_FIDELITY_EXAMPLES=500 $(BIN)/pytest -q tests/collector/otlp tests/collector/api/test_archive.py
 	STEERSMAN_AGENT_S=180 $(BIN)/pytest -q tests/chaos/test_agent.py
+	STEERSMAN_GUARD_EXAMPLES=1000 $(BIN)/pytest -q tests/remediation/test_guards_properties.py
+	STEERSMAN_IMAGES=1 $(BIN)/pytest -q tests/deploy/test_images.py
 	@for campaign in bench/soak/*.py; do echo "$$campaign"; PYTHONPATH=. $(BIN)/python "$$campaign" || exit 1; done
 
 bench: $(INSTALLED)  ## Measure, by hand, on a machine that does nothing else: what docs/benchmarks.md tells
@@ -70,6 +72,7 @@ ci:  ## What continuous integration runs
 lock:  ## Pin the dependencies anew, with hashes (needs uv)
 	$(COMPILE) --group dev -o constraints-dev.txt
 	$(COMPILE) -c constraints-dev.txt -o constraints.txt
+	$(BIN)/python deploy/lock_scalers.py
 
 clean:  ## Remove the environment, caches and the stack's data
 	rm -rf $(VENV) .steersman .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/interop/javascript/node_modules
