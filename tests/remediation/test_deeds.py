@@ -60,11 +60,11 @@ def deeds(mortal_worker_with, peer, tmp_path):
     (tmp_path / "pager.url").write_text(f"json://127.0.0.1:{peer.server_port}/pager")
     peer.seen.clear()
 
-    def start(*steps: str):
+    def start(*steps: str, timeout: str = "20s"):
         lines = "\n".join(f"      - {step}" for step in steps)
         return mortal_worker_with(f"""
 commands:
-  flush: {{argv: [{script}, '{{what}}'], arguments: {{what: '[a-z]+'}}, timeout: 1s}}
+  flush: {{argv: [{script}, '{{what}}'], arguments: {{what: '[a-z]+'}}, timeout: {timeout}}}
 notifiers:
   pager: {{url_file: {tmp_path}/pager.url}}
 policies:
@@ -118,7 +118,10 @@ def test_command_is_run_with_its_checked_arguments_and_its_output_is_kept(deeds,
 )
 def test_command_that_fails_is_escalated_with_what_it_said(deeds, slow_until, alert, what, told):
     slow_until("cart", cured_by=lambda: False)
-    worker = deeds(f"{{name: flush, run: {{command: flush, arguments: {{what: '{what}'}}}}, verify: {VERIFY}}}")
+    worker = deeds(
+        f"{{name: flush, run: {{command: flush, arguments: {{what: '{what}'}}}}, verify: {VERIFY}}}",
+        timeout="1s" if what == "stuck" else "20s",
+    )
     (run_id,) = worker.post(alert("cart"))
     record = worker.wait_for_state(run_id, "escalated")
     assert told in record["outcome"]

@@ -33,7 +33,7 @@ def test_file_may_hold_autoscalers_alone(tmp_path):
     ("change", "message"),
     [
         (("[catalog, cart]", "[catalog, catalog]"), r"autoscalers\[0\].services \(autoscaler shop\): .*'catalog'"),
-        (("[catalog, cart]", "['cat/alog']"), "String should match pattern"),
+        (("[catalog, cart]", "['cat alog']"), "String should match pattern"),
         (("{{ target }}", "{{ labels.job }}"), "there is no alert here, only {{ target }}"),
         (("target: 0.6", "target: 0"), "greater than 0"),
         (("maximum: 6", "maximum: 2"), "schedule 'office hours' wants 3 replicas, maximum 2"),

@@ -133,14 +133,16 @@ def test_lost_answer_does_not_scale_twice(cluster, scaler):
 
 def test_lost_answer_does_not_restart_or_replace_twice(cluster, scaler):
     at, pod = now_unix_ms(), cluster.pods("shop")[0]["metadata"]["name"]
+    before = cluster.found("deployments", "shop")["metadata"]["generation"]
     for replica in (pod, None):
         cluster.faulty = lambda method: method in ("PATCH", "POST")
         cluster.faults = ["lost"]
         with pytest.raises(TemporaryScalerError, match="no answer"):
             scaler.restart("shop", at, replica)
         scaler.restart("shop", at, replica)
-    changes = [method for method, _, _ in cluster.requests if method != "GET"]
-    assert changes == ["POST", "PATCH"]
+    assert [method for method, _, _ in cluster.requests].count("POST") == 1
+    # A PATCH that meets a newer version of the object is refused and sent again; one of them changed something.
+    assert cluster.found("deployments", "shop")["metadata"]["generation"] == before + 1
 
 
 def test_reads_are_tried_again_and_writes_are_not(cluster, scaler):
