@@ -101,7 +101,9 @@ def test_a_person_finds_the_slow_service_its_trace_its_alert_and_what_was_done(
 
         # The alert, with what it says; from there, what the worker did and why.
         page.get_by_role("navigation", name="Main").get_by_role("link", name="Alerts").click()
-        card = page.locator(".card", has=page.get_by_text("firing", exact=True)).filter(has_text=ALERT)
+        card = page.locator(".card", has=page.get_by_text("firing", exact=True)).filter(
+            has=page.get_by_text(ALERT, exact=True)
+        )
         card = card.filter(has_text=f"service={SERVICE}").first
         expect(card).to_contain_text("p99 latency of checkout")
         visit.keep("drill-alerts")
@@ -134,7 +136,7 @@ def pages(stack: Stack) -> dict[str, tuple[str, str]]:
         **{name: (f"/d/steersman-{name}", "section.panel") for name in BOARDS},
         "json": ("/d/steersman-fleet/json", ".cm-content"),
         "import": ("/import", ".cm-content"),
-        "map": ("/map", "svg.map"),
+        "map": ("/map", "svg.map:visible"),
         "explore": (f"/explore?expr={expr}", "canvas"),
         "traces": (f"/traces?service={SERVICE}", "table.plain"),
         "trace": (f"/trace/{first}", "trace-view .fall-row"),
