@@ -40,9 +40,12 @@ compose-up: $(RUNTIME)  ## The same stack on real Prometheus, Grafana and Jaeger
 compose-down:  ## Stop it; its data stays
 	docker compose down
 
-# Whole stacks want the machine for themselves; the rest share it, a process for each core, four at most.
+# Whole stacks want the machine for themselves; the rest share it, a process for each core, four at most, in the order of
+# tests/conftest.py: some data is dated when it is collected.
+SHARED := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not e2e and not chaos"
+
 test: $(INSTALLED)  ## Install and run the tests
-	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile -m "not e2e and not chaos"
+	$(BIN)/pytest $(SHARED)
 	$(BIN)/pytest -m "e2e or chaos"
 
 check: $(INSTALLED)  ## Format, lint, types, import contracts, fast tests
@@ -50,7 +53,7 @@ check: $(INSTALLED)  ## Format, lint, types, import contracts, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n logical --maxprocesses 4 --dist loadfile -m "not e2e and not chaos"
+	$(BIN)/pytest -q $(SHARED)
 
 soak: $(INSTALLED)  ## Long campaigns, by hand: ten demos in a row, kills, drills with and without, differential tests (hours)
 	for run in 1 2 3 4 5 6 7 8 9 10; do $(BIN)/steersman demo || exit 1; done
