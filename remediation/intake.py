@@ -13,6 +13,7 @@ from remediation.errors import RequestError, TemplateError
 from remediation.metrics import Metrics
 from remediation.policy.book import PolicyBook
 from remediation.policy.policy import Policy
+from remediation.policy.target import TARGET_NAME
 from remediation.policy.template import Values, render
 from remediation.store.record import Arrival, Firing, Intake, NewRun, Note, Outcome, Resolved, Unanswered
 from remediation.store.store import Store
@@ -20,9 +21,6 @@ from remediation.webhook import Alert
 from remediation.workflow.case import REQUESTED_BY
 
 log = logging.getLogger("remediation")
-
-# What a scaler may call a service, with the kind before it where it has several: it becomes part of a URL.
-_TARGET = re.compile(r"(?:[a-z]{1,32}/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +184,7 @@ def target_of(policy: Policy, labels: Mapping[str, str], annotations: Mapping[st
     except TemplateError as error:
         log.warning("policy %s: target: %s", policy.name, error)
         return None
-    if not _TARGET.fullmatch(target):
+    if not re.fullmatch(TARGET_NAME, target):
         log.warning("policy %s: %r is no name of a service", policy.name, target[:80])
         return None
     return target

@@ -16,11 +16,10 @@ from remediation.policy.duration import Duration
 from remediation.policy.limits import Location
 from remediation.policy.query import Interval, TargetQuery
 from remediation.policy.schedule import ScheduledMinimum
+from remediation.policy.target import TARGET_NAME
 
 MAX_POINTS = 11_000  # of one range query: Prometheus refuses more (web/api/v1/api.go, queryRange)
-# What a scaler may call a service, with the kind before it where it has several: it becomes part of a URL.
-_SERVICE = r"^(?:[a-z]{1,32}/)?[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?$"
-ServiceName = Annotated[str, StringConstraints(pattern=_SERVICE)]
+ServiceName = Annotated[str, StringConstraints(pattern=TARGET_NAME)]
 
 
 class _Model(BaseModel):
