@@ -40,13 +40,29 @@ class _CurableStatusError(Exception):
         super().__init__(f"{response.request.method} {response.request.url.path} answered {response.status_code}")
 
 
-async def _name_peer(span: Span, request: RequestInfo) -> None:
+def _service_in(url: httpx.URL) -> str:
     """The mesh has one address for all; which service is meant stands first in the path."""
+    return url.path.split("/", 2)[1]
+
+
+async def _name_peer(span: Span, request: RequestInfo) -> None:
     if not isinstance(request.url, httpx.URL):
         return
-    service = request.url.path.split("/", 2)[1]
+    service = _service_in(request.url)
     span.set_attribute("peer.service", service)
     span.update_name(f"{request.method.decode()} {service}")
+
+
+class _DelayedTransport(httpx.AsyncHTTPTransport):
+    """Waits where the way to a peer would, so that the client's span contains it."""
+
+    def __init__(self, before_call: Callable[[str], Awaitable[None]], **options: Any) -> None:
+        super().__init__(**options)
+        self._before_call = before_call
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await self._before_call(_service_in(request.url))
+        return await super().handle_async_request(request)
 
 
 class Peers:
@@ -63,16 +79,19 @@ class Peers:
         """
         Args:
             mesh_url: `{mesh_url}/{service}/…` reaches the service's `/…`.
-            before_call: Awaited with the service's name before each attempt.
+            before_call: Awaited with the service's name within each attempt: where the fault `slow_dependency` waits.
         """
         self._client = httpx.AsyncClient(
             base_url=mesh_url,
             timeout=httpx.Timeout(deadline_s, connect=CONNECT_S),
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
+            transport=_DelayedTransport(
+                before_call,
+                limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
+                trust_env=False,
+            ),
             trust_env=False,  # the mesh is never behind a proxy, and looking for one costs at each call
         )
         HTTPXClientInstrumentor.instrument_client(self._client, request_hook=_name_peer)
-        self._before_call = before_call
         self._deadline_s = deadline_s
         self._breakers = AsyncCircuitBreakerFactory(default_threshold=FAILURES_TO_OPEN, default_ttl=open_s)
 
@@ -105,7 +124,6 @@ class Peers:
         try:
             async for attempt in retries:
                 with attempt:
-                    await self._before_call(service)
                     async with breaker:
                         response = await self._client.request(
                             method, f"/{service}{path}", json=json, headers=headers, params=params

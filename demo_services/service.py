@@ -96,7 +96,7 @@ class Service:
         self._closers.append(closer)
 
     async def before_call(self, dependency: str) -> None:
-        """Await before each call of a dependency: where the fault `slow_dependency` delays it."""
+        """Await at each call of a dependency: where the fault `slow_dependency` delays it."""
         delay_s = self.faults.delay_before_s(dependency)
         if delay_s:
             await asyncio.sleep(delay_s)

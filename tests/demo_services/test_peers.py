@@ -106,6 +106,20 @@ async def test_an_open_circuit_fails_at_once_and_closes_again(peer) -> None:
     await peers.close()
 
 
+async def test_a_delay_that_a_fault_puts_in_the_way_shows_in_the_span_of_the_call(peer, spans) -> None:
+    url, _statuses, _calls = peer
+
+    async def delay(service: str) -> None:
+        await asyncio.sleep(0.2 if service == "payment" else 0)
+
+    peers = Peers(url, before_call=delay)
+    await peers.call("payment", "GET", "/charges")
+    await peers.close()
+    (span,) = spans.get_finished_spans()
+    assert (span.name, span.attributes["peer.service"]) == ("GET payment", "payment")
+    assert (span.end_time - span.start_time) / 1e9 >= 0.2
+
+
 async def test_a_mesh_that_is_away_is_a_clear_error(free_port) -> None:
     peers = Peers(f"http://127.0.0.1:{free_port()}", before_call=no_delay)
     with pytest.raises(PeerUnavailableError, match="payment is not available") as caught:

@@ -20,8 +20,8 @@ import pytest
 
 from collector.rules.remote import Remote
 
-# Five evaluations a second for ten seconds by default; one a second for a minute, as the shop's rules run, when asked. What
-# is looked at is two seconds less, and still longer than the five after which the slowest of the alerts fires again.
+# Five evaluations a second for ten seconds by default; one a second for a minute, as the shop's rules run, when asked.
+# What is looked at is two seconds less, and still longer than the five after which the slowest alert fires again.
 LONG = os.environ.get("STEERSMAN_LONG_TESTS") == "1"
 INTERVAL_MS = 1000 if LONG else 200
 DURATION_S = 60.0 if LONG else 10.0
