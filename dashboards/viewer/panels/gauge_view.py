@@ -12,7 +12,7 @@ from dashboards.viewer.grafana.dashboard import Panel
 from dashboards.viewer.grafana.interpolation import Values
 from dashboards.viewer.panels import reduction
 from dashboards.viewer.panels.chart import formatter, nothing
-from dashboards.viewer.panels.colours import of_series, steps_of, threshold_colour
+from dashboards.viewer.panels.colours import as_text, of_series, steps_of, threshold_colour
 from dashboards.viewer.panels.frames import Answer, Frame
 from dashboards.viewer.panels.written import shade_of, written
 
@@ -29,21 +29,22 @@ class BarGaugeView:
         numbers = [(frame, reduction.reduced(frame.points, calculation)) for frame in answer.frames]
         seen = [value for _, value in numbers if value is not None]
         highest = max(seen, default=1.0)
-        self._content.content = "".join(_bar(frame, value, highest) for frame, value in numbers) or (
+        self._content.content = "".join(_bar(frame, value, highest, dark=dark) for frame, value in numbers) or (
             '<div class="none">No data</div>'
         )
 
 
-def _bar(frame: Frame, value: float | None, highest: float) -> str:
+def _bar(frame: Frame, value: float | None, highest: float, *, dark: bool) -> str:
     low = frame.config.minimum or 0.0
     high = frame.config.maximum if frame.config.maximum is not None else max(highest, low + 1e-12)
     share = 0.0 if value is None or high <= low else max(0.0, min(1.0, (value - low) / (high - low)))
     shade = frame.config.colour or threshold_colour(value, steps_of(frame.config.defaults))
     shade = of_series(0) if shade == "inherit" else shade
+    ink = as_text(shade, dark=dark)
     return (
         f'<div class="bar"><span class="name">{html.escape(frame.config.name)}</span>'
         f'<span class="track"><span style="width:{share:.1%};background:{shade}"></span></span>'
-        f'<span class="value" style="color:{shade}">{html.escape(written(frame, value))}</span></div>'
+        f'<span class="value" style="color:{ink}">{html.escape(written(frame, value))}</span></div>'
     )
 
 
@@ -102,7 +103,7 @@ def _dial(frame: Frame, value: float | None, place: int, count: int, *, dark: bo
         "title": {"show": count > 1, "offsetCenter": [0, "62%"], "color": ink, "fontSize": 12},
         "detail": {
             "formatter": written(frame, value),
-            "color": shade,
+            "color": ink if shade == "inherit" else as_text(shade, dark=dark),
             "fontSize": 22 if count == 1 else 14,
             "offsetCenter": [0, "5%"],
         },

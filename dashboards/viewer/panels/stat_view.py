@@ -13,7 +13,7 @@ from dashboards.viewer.grafana.dashboard import Panel
 from dashboards.viewer.grafana.interpolation import Values
 from dashboards.viewer.grafana.units import format_value
 from dashboards.viewer.panels import reduction
-from dashboards.viewer.panels.colours import steps_of, threshold_colour
+from dashboards.viewer.panels.colours import as_text, steps_of, text_on, threshold_colour
 from dashboards.viewer.panels.field import mapped
 from dashboards.viewer.panels.frames import Answer, Frame
 
@@ -33,7 +33,12 @@ class StatView:
         named = options.get("textMode") in ("name", "value_and_name") or len(answer.frames) > 1
         cells = [
             _stat(
-                frame, reduction.reduced(frame.points, calculation), whole=whole, named=named, graph=_has_graph(options)
+                frame,
+                reduction.reduced(frame.points, calculation),
+                whole=whole,
+                named=named,
+                graph=_has_graph(options),
+                dark=dark,
             )
             for frame in answer.frames
         ]
@@ -44,14 +49,15 @@ def _has_graph(options: Mapping[str, Any]) -> bool:
     return bool(options.get("graphMode", "area") == "area")
 
 
-def _stat(frame: Frame, value: float | None, *, whole: bool, named: bool, graph: bool) -> str:
+def _stat(frame: Frame, value: float | None, *, whole: bool, named: bool, graph: bool, dark: bool) -> str:
     text, shade = mapped(value, frame.config.defaults)
     shade = shade or frame.config.colour or threshold_colour(value, steps_of(frame.config.defaults))
     number = html.escape(text if text is not None else format_value(value, frame.config.unit, frame.config.decimals))
     name = f'<div class="name">{html.escape(frame.config.name)}</div>' if named else ""
-    style = f"background:{shade};color:#fff" if whole else f"color:{shade}"
+    ink = text_on(shade) if whole else as_text(shade, dark=dark)
+    style = f"background:{shade};color:{ink}" if whole else f"color:{ink}"
     style += f";--chars:{max(4, len(number))}"
-    line = sparkline(frame.points, "#ffffff" if whole else shade) if graph else ""
+    line = sparkline(frame.points, ink if whole else shade) if graph else ""
     return f'<div class="stat" style="{style}">{line}{name}<div class="value">{number}</div></div>'
 
 

@@ -13,7 +13,7 @@ from dashboards.viewer.grafana.interpolation import Values
 from dashboards.viewer.grafana.links import Pointed, link_of
 from dashboards.viewer.grafana.timerange import Span
 from dashboards.viewer.grafana.units import format_value
-from dashboards.viewer.panels.colours import steps_of, threshold_colour
+from dashboards.viewer.panels.colours import as_text, steps_of, text_on, threshold_colour
 from dashboards.viewer.panels.field import FieldConfig, configured, mapped
 from dashboards.viewer.panels.frames import Answer
 from dashboards.viewer.panels.table import TIME, Cell, Column, Table, tables_of
@@ -37,7 +37,9 @@ class TableView:
             said += f" The first of {len(found)} tables is shown."
         note = f'<div class="none">{html.escape(said)}</div>' if said else ""
         self._content.content = note + (
-            drawn(self._panel, table, values, answer.span) if table.height else '<div class="none">No data</div>'
+            drawn(self._panel, table, values, answer.span, dark=dark)
+            if table.height
+            else '<div class="none">No data</div>'
         )
 
 
@@ -55,7 +57,7 @@ def tables_shown(panel: Panel, answer: Answer) -> tuple[list[Table], list[str]]:
     return [table for table in found if table.columns], unknown
 
 
-def drawn(panel: Panel, table: Table, values: Values, span: Span) -> str:
+def drawn(panel: Panel, table: Table, values: Values, span: Span, *, dark: bool) -> str:
     columns = [
         (column, configured(panel, column.name, column.ref_id, number=column.is_number)) for column in table.columns
     ]
@@ -64,7 +66,7 @@ def drawn(panel: Panel, table: Table, values: Values, span: Span) -> str:
     lines = []
     for row in range(min(table.height, MAX_ROWS)):
         labels = {column.name: _plain(column.cells[row]) for column in table.columns}
-        cells = "".join(_cell(column, config, row, labels, values, span) for column, config in columns)
+        cells = "".join(_cell(column, config, row, labels, values, span, dark=dark) for column, config in columns)
         lines.append(f"<tr>{cells}</tr>")
     cut = table.height - MAX_ROWS
     more = f'<div class="none">{cut} more rows are not shown</div>' if cut > 0 else ""
@@ -75,15 +77,26 @@ def _number_class(column: Column) -> str:
     return ' class="number"' if column.is_number else ""
 
 
-def _cell(column: Column, config: FieldConfig, row: int, labels: Mapping[str, str], values: Values, span: Span) -> str:
+def _cell(
+    column: Column,
+    config: FieldConfig,
+    row: int,
+    labels: Mapping[str, str],
+    values: Values,
+    span: Span,
+    *,
+    dark: bool,
+) -> str:
     cell = column.cells[row]
     text, shade = mapped(cell, config.defaults)
     if text is None:
         text = written(column, config, cell)
     if shade is None and isinstance(cell, float):
         shade = threshold_colour(cell, steps_of(config.defaults)) if column.name != TIME else None
-    whole = config.cell_kind in ("color-background", "basic-background") and shade not in (None, "inherit")
-    style = f"background:{shade};color:#fff" if whole else f"color:{shade}" if shade not in (None, "inherit") else ""
+    style = ""
+    if shade not in (None, "inherit", "transparent"):
+        whole = config.cell_kind in ("color-background", "basic-background")
+        style = f"background:{shade};color:{text_on(shade)}" if whole else f"color:{as_text(shade, dark=dark)}"
     inside = html.escape(text)
     link = link_of(config.defaults.get("links"), Pointed(config.name, labels, _plain(cell)), values, span)
     if link is not None:
