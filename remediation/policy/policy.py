@@ -211,7 +211,7 @@ class Evidence(_Model):
 
 
 class Policy(_Model):
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    name: Name
     match: tuple[Annotated[str, AfterValidator(_matcher)], ...] = Field(min_length=1)
     # Of two policies that match the same alert the higher one answers. Equal ones that provably do are an error.
     priority: int = Field(default=0, ge=-1000, le=1000)
