@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from fastapi import APIRouter
+from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
@@ -22,7 +23,7 @@ from collector.api.prometheus_lookup import selections
 from collector.api.prometheus_parameters import Parameters, read_parameters
 from collector.api.prometheus_response import compressed, compression
 from collector.errors import BadRequestError, CollectorError
-from collector.model.series import METRIC_NAME, Block, Labels, SeriesSource, is_absent, is_stale
+from collector.model.series import METRIC_NAME, Block, Labels, LatestSource, Matcher, SeriesSource, is_absent, is_stale
 
 _THREADS = 1
 
@@ -69,8 +70,7 @@ def _found(source: SeriesSource, parameters: Parameters, lookback_ms: int, now_m
         return []
     newest: dict[Labels, Newest] = {}
     for matchers in selections(parameters):
-        for block in source.select(matchers, min_ms=now_ms - lookback_ms, max_ms=now_ms):
-            _keep(newest, block)
+        _keep_floats(newest, source, matchers, min_ms=now_ms - lookback_ms, max_ms=now_ms)
         for series in source.select_histograms(matchers, min_ms=now_ms - lookback_ms, max_ms=now_ms):
             at_ms, before = int(series.timestamps_ms[-1]), newest.get(series.labels)
             if before is None or before.timestamp_ms < at_ms:
@@ -78,16 +78,35 @@ def _found(source: SeriesSource, parameters: Parameters, lookback_ms: int, now_m
     return sorted((one for one in newest.values() if one.name and not one.stale), key=lambda one: one[:2])
 
 
-def _keep(newest: dict[Labels, Newest], block: Block) -> None:
-    """The last sample of each series, its end too: it says that nothing older counts."""
+def _keep_floats(
+    newest: dict[Labels, Newest], source: SeriesSource, matchers: Sequence[Matcher], *, min_ms: int, max_ms: int
+) -> None:
+    """A store knows the last sample of most series; of the others all samples are looked through."""
+    if isinstance(source, LatestSource):
+        known, blocks = source.latest(matchers, min_ms=min_ms, max_ms=max_ms)
+        _keep(newest, known.labels, known.values, known.timestamps_ms)
+    else:
+        blocks = source.select(matchers, min_ms=min_ms, max_ms=max_ms)
+    for block in blocks:
+        last = _last_column(block)
+        rows = np.flatnonzero(last >= 0)
+        labels = [block.labels[row] for row in rows.tolist()]
+        _keep(newest, labels, block.values[rows, last[rows]], block.timestamps_ms[last[rows]])
+
+
+def _last_column(block: Block) -> NDArray[np.intp]:
+    """Of each series' last sample; -1 where it has none."""
     present = np.logical_not(is_absent(block.values))
     last = present.shape[1] - 1 - np.argmax(present[:, ::-1], axis=1)
-    rows = np.flatnonzero(present.any(axis=1))
-    values = np.ascontiguousarray(block.values[rows, last[rows]])
-    times = block.timestamps_ms[last[rows]].tolist()
-    ends = is_stale(values).tolist()
-    for row, value, at_ms, ended in zip(rows.tolist(), values.tolist(), times, ends, strict=True):
-        labels = block.labels[row]
+    return np.where(present.any(axis=1), last, -1)
+
+
+def _keep(
+    newest: dict[Labels, Newest], series: Sequence[Labels], values: NDArray[np.float64], times_ms: NDArray[np.int64]
+) -> None:
+    """Ends of series too: they say that nothing older counts."""
+    ends = is_stale(np.ascontiguousarray(values)).tolist()
+    for labels, value, at_ms, ended in zip(series, values.tolist(), times_ms.tolist(), ends, strict=True):
         before = newest.get(labels)
         if before is None or before.timestamp_ms < at_ms:
             newest[labels] = Newest(_name(labels), labels, value, at_ms, ended)

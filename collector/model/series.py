@@ -143,6 +143,8 @@ class Vector:
 class LatestVector(Vector):
     """The last sample of each series before some time; a value may be a stale marker."""
 
+    timestamps_ms: NDArray[np.int64]  # [s], of the samples
+
 
 @dataclass(frozen=True, slots=True)
 class MetricMetadata:

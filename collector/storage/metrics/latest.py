@@ -92,12 +92,12 @@ class LatestSamples:
         self._times_ms[ids, 0] = _NEVER
         self._known[ids, 0] = False
 
-    def at(self, ids: Ids, min_ms: int, max_ms: int) -> tuple[Floats, Mask, Mask]:
+    def at(self, ids: Ids, min_ms: int, max_ms: int) -> tuple[Floats, Times, Mask, Mask]:
         """
         What the last sample at or before `max_ms` is.
 
         Returns:
-            values, whether it is at or after `min_ms`, whether that cannot be told here, [s] each.
+            values, times, whether it is at or after `min_ms`, whether that cannot be told here, [s] each.
         """
         times, known, values = self._times_ms[ids, 0], self._known[ids, 0], self._values[ids, 0]
         after = times > max_ms
@@ -109,7 +109,7 @@ class LatestSamples:
             values[second] = self._values[rows, 1]
         recent = (times >= min_ms) & ~doubtful
         doubtful |= recent & ((times > max_ms) | ~known)
-        return values, recent & ~doubtful, doubtful
+        return values, times, recent & ~doubtful, doubtful
 
     def _reserve(self, ids: Ids) -> None:
         size = int(ids.max(initial=0)) + 1

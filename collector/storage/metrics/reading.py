@@ -116,12 +116,12 @@ class StoredSeries:
         """
         with self._lock:
             found = self._match(matchers)
-            values, inside, doubtful = self._latest.at(found.ids, min_ms, max_ms)
+            values, times, inside, doubtful = self._latest.at(found.ids, min_ms, max_ms)
             plans = self._planned(_part_of(found, doubtful), min_ms, max_ms) if doubtful.any() else []
         if inside.all():
-            return LatestVector(found.labels, values), []
+            return LatestVector(found.labels, values, times), []
         labels = tuple(found.labels[place] for place in np.flatnonzero(inside).tolist())
-        return LatestVector(labels, values[inside]), self._blocks(plans, min_ms, max_ms)
+        return LatestVector(labels, values[inside], times[inside]), self._blocks(plans, min_ms, max_ms)
 
     @staticmethod
     def _planned(matches: Iterable[_Match], min_ms: int, max_ms: int) -> list[_Plan]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import numpy as np
 import pytest
@@ -8,11 +10,21 @@ from fastapi import FastAPI
 from collector.api.federation import federation_router
 from collector.api.federation_format import PROTOBUF_TYPE, TEXT_TYPE, UTF8_TYPE, escaped, format_for
 from collector.model.histogram import STALE_HISTOGRAM, HistogramSeries, NativeHistogram
-from collector.model.series import ABSENT, METRIC_NAME, STALE, Block, Labels, labels_of
+from collector.model.series import (
+    ABSENT,
+    METRIC_NAME,
+    STALE,
+    Block,
+    Labels,
+    SampleTable,
+    SeriesSource,
+    labels_of,
+)
 from collector.query.memory import MemorySource
 from collector.receivers.exposition_line import Series
 from collector.receivers.exposition_protobuf import ProtobufParser
 from collector.receivers.native_options import NativeOptions
+from collector.storage.metrics.store import MetricStore
 
 NOW_MS = 1_800_000_000_000
 OLD_MS = NOW_MS - 400_000  # before the lookback
@@ -29,6 +41,17 @@ HISTOGRAM = NativeHistogram(
 EMPTY = NativeHistogram(0, 0.0, 0.0, 0.0, 0.0, *([np.empty(0, np.int32), np.empty(0)] * 2), gauge=True)
 
 
+async def asked(
+    source: SeriesSource, *chosen: str, external: dict[str, str] | None = None, accept: str = "*/*"
+) -> httpx.Response:
+    app = FastAPI()
+    app.include_router(
+        federation_router(source, lookback_ms=300_000, external_labels=lambda: external or {}, clock=lambda: NOW_MS)
+    )
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://c") as client:
+        return await client.get("/federate", params={"match[]": list(chosen)}, headers={"Accept": accept})
+
+
 async def federated(*chosen: str, external: dict[str, str] | None = None, accept: str = "*/*") -> httpx.Response:
     times = np.array([OLD_MS, NOW_MS - 2000, NOW_MS - 1000])
     values = np.array([[1, 2, 3.5], [1, 5, STALE], [1, 2, ABSENT], [1, ABSENT, ABSENT], [0, 0, np.inf], [1, 1, 1]])
@@ -40,7 +63,6 @@ async def federated(*chosen: str, external: dict[str, str] | None = None, accept
         labels("http.odd", job="a"),
         labels("", job="nameless"),
     )
-    app = FastAPI()
     ends = np.array([NOW_MS - 500, NOW_MS - 400], np.int64)
     histograms = [
         HistogramSeries(labels("native", job="a"), ends, (EMPTY, HISTOGRAM)),
@@ -50,11 +72,7 @@ async def federated(*chosen: str, external: dict[str, str] | None = None, accept
     ]
     became = Block((labels("load", job="became"),), times[1:2], np.array([[1.0]]))
     source = MemorySource([Block(series, times, values), became], histograms=histograms)
-    app.include_router(
-        federation_router(source, lookback_ms=300_000, external_labels=lambda: external or {}, clock=lambda: NOW_MS)
-    )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://c") as client:
-        return await client.get("/federate", params={"match[]": list(chosen)}, headers={"Accept": accept})
+    return await asked(source, *chosen, external=external, accept=accept)
 
 
 async def test_newest_sample_of_each_series_is_told_under_its_own_labels_and_the_external_ones() -> None:
@@ -67,6 +85,24 @@ async def test_newest_sample_of_each_series_is_told_under_its_own_labels_and_the
         f'load{{instance="i",job="a",text="\\"\\\\\\n",site="here"}} 3.5 {NOW_MS - 1000}',
         f'load{{job="late",site="own",instance=""}} 2 {NOW_MS - 2000}',
     ]
+
+
+async def test_the_store_knows_the_newest_samples_without_a_look_into_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = tuple(labels("load", instance=str(number)) for number in range(4))
+    values = np.array([[1, 2, 3], [1, STALE, ABSENT], [1, 2, STALE], [1, 5, ABSENT]])
+    times = np.array([NOW_MS - 3000, NOW_MS - 2000, NOW_MS - 1000])
+    store = MetricStore.open(tmp_path, retention_s=86_400, clock=lambda: NOW_MS)
+    try:
+        store.submit([SampleTable("t", names, times, values)]).result(timeout=10)
+        held = MemorySource([Block(names, times, values)])
+        in_full = (await asked(held, "load")).text
+        monkeypatch.setattr(store, "select", None)
+        assert (await asked(store, "load")).text == in_full
+        assert len(in_full.splitlines()) == 3
+    finally:
+        store.close()
 
 
 async def test_nothing_chosen_is_nothing_told() -> None:

@@ -59,11 +59,11 @@ def test_the_sample_before_the_last_answers_a_query_that_is_a_little_late():
     latest = LatestSamples()
     ids = np.array([0, 1], np.uint32)
     latest.saw(ids, np.array([1000, 2000]), np.array([[1.0, 2.0], [3.0, 4.0]]))
-    found, inside, doubtful = latest.at(ids, 0, 1500)
+    found, _, inside, doubtful = latest.at(ids, 0, 1500)
     assert found.tolist() == [1.0, 3.0]
     assert inside.all()
     assert not doubtful.any()
-    assert latest.at(ids, 0, 500)[2].all()  # what was before is not remembered
+    assert latest.at(ids, 0, 500)[3].all()  # what was before is not remembered
 
 
 def test_a_series_with_native_histograms_is_always_looked_up():
@@ -71,4 +71,4 @@ def test_a_series_with_native_histograms_is_always_looked_up():
     ids = np.array([7], np.uint32)
     latest.never(ids)
     latest.saw(ids, np.array([1000]), np.array([[1.0]]))
-    assert latest.at(ids, 0, 2000)[2].all()
+    assert latest.at(ids, 0, 2000)[3].all()
