@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ctypes
 import logging
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,14 +31,13 @@ from collector.api.rules import rules_router
 from collector.api.status import ProcessStatus, ReloadState, status_router
 from collector.api.traces import traces_router
 from collector.config import CollectorConfig, StorageConfig, load
-from collector.errors import ConfigError, TemporaryError
 from collector.model.duration import format_duration
 from collector.model.telemetry import Batch
+from collector.own_metrics import count_intake, count_metrics, count_remote_write
 from collector.pipeline.admission import Admission
 from collector.pipeline.commit import GroupCommit
 from collector.pipeline.intake import Intake
 from collector.pipeline.redaction import Redactor
-from collector.pipeline.retention import Retention
 from collector.pipeline.self_metrics import SelfMetrics
 from collector.processing import SpanProcessing
 from collector.query.promql.engine import Engine
@@ -50,9 +45,9 @@ from collector.receivers.otlp_grpc import STOP_GRACE_S, otlp_grpc_server
 from collector.receivers.otlp_http import otlp_http_app
 from collector.receivers.otlp_ingest import OtlpIngest
 from collector.receivers.otlp_metrics import MetricsIngest
-from collector.receivers.remote_write import RemoteWrite, WriteStats
+from collector.receivers.remote_write import RemoteWrite
 from collector.receivers.scrape import ScrapeManager
-from collector.reload import ConfigInForce
+from collector.reload import ConfigInForce, reload_on_hangup
 from collector.rules.manager import RuleManager
 from collector.rules.rule_files import RuleFiles
 from collector.serving import STOP_WITHIN_S, Address, ended, keep_running, serve_until_stopped
@@ -61,13 +56,12 @@ from collector.storage.logs import LogReader
 from collector.storage.metrics.store import MetricStore
 from collector.storage.traces.database import TelemetryDatabase
 from collector.storage.traces.reader import TraceReader
+from collector.upkeep import index, retain
 from steersman.runtime.http import Listener
 from steersman.runtime.tokens import ensure_token
 
 _log = logging.getLogger(__name__)
 METRICS, TELEMETRY = "metrics", "telemetry.duckdb"  # in the data folder
-RETENTION_EVERY_S = 60.0
-INDEX_EVERY_S = 2.0  # a block takes as long to fill at half of what one core takes in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +141,7 @@ def _wired(
         counts=counts,
         intake=intake,
     )
-    _count_intake(counts, intake, redactor, database)
+    count_intake(counts, intake, redactor, database)
     engine = Engine(metric_store, subquery_step_ms=round(config.global_.evaluation_interval * 1000))
     scrapes = ScrapeManager(config.scrape_configs, metric_store, metadata=metric_store.set_metadata)
     rules = RuleManager(
@@ -175,12 +169,12 @@ def _wired(
     background: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         ("scrapes", scrapes.run),
         ("rules", rules.run),
-        ("reload on SIGHUP", lambda: _reload_on_hangup(in_force.reload)),
-        ("attribute index", lambda: _index(commit, database)),
-        ("retention", lambda: _retain(commit, database, counts, config.storage)),
+        ("reload on SIGHUP", lambda: reload_on_hangup(in_force.reload)),
+        ("attribute index", lambda: index(commit, database)),
+        ("retention", lambda: retain(commit, database, counts, config.storage)),
     ]
     background += [*processing.background(commit), *alerting.background]
-    _count_metrics(counts, metric_store, scrapes)
+    count_metrics(counts, metric_store, scrapes)
     app = process_app("Steersman: collector", counts.registry)
     targets = TargetSource(
         active=scrapes.targets,
@@ -203,7 +197,7 @@ def _wired(
     )
     remote_write = RemoteWrite(metric_store, metadata=metric_store.set_metadata, admission=ingest.admission)
     app.router.routes.append(remote_write.route())
-    _count_remote_write(counts, remote_write.stats)
+    count_remote_write(counts, remote_write.stats)
     app.include_router(logs_router(LogReader(database)))
     app.include_router(traces_router(database))
     app.include_router(
@@ -271,108 +265,6 @@ def _status(in_force: ConfigInForce, engine: Engine, store: MetricStore) -> Proc
         reload=in_force.reload,
         reloaded=in_force.reloaded,
     )
-
-
-def _count_intake(counts: SelfMetrics, intake: Intake, redactor: Redactor | None, database: TelemetryDatabase) -> None:
-    for name, text, read in (
-        ("steersman_collector_dropped_attributes", "Attributes over the limit of one span.", lambda: intake.dropped),
-        ("steersman_collector_truncated_values", "Attribute values that were cut.", lambda: intake.truncated),
-        ("steersman_collector_redacted_values", "Masked.", lambda: redactor.redacted if redactor else 0),
-        ("steersman_collector_repeated_requests", "Of spans and logs, sent again.", lambda: database.repeated),
-    ):
-        counts.counter(name, text, read)
-
-
-def _count_remote_write(counts: SelfMetrics, stats: WriteStats) -> None:
-    for name, text, read in (
-        ("prometheus_api_remote_write_samples", "Samples received by remote write.", lambda: stats.samples),
-        ("prometheus_api_remote_write_invalid_labels_samples", "Of series that are wrong.", lambda: stats.invalid),
-        ("steersman_remote_write_requests", "Requests of remote write.", lambda: stats.requests),
-        ("steersman_remote_write_refused_samples", "Refused by the metric store.", lambda: stats.refused),
-    ):
-        counts.counter(name, text, read)
-
-
-def _count_metrics(counts: SelfMetrics, store: MetricStore, scrapes: ScrapeManager) -> None:
-    """Under Prometheus's names where it has one."""
-    gauges: dict[str, tuple[str, Callable[[], float]]] = {
-        "prometheus_tsdb_head_series": ("Series in the metric store.", lambda: store.series_count),
-        "steersman_metrics_head_bytes": ("Memory of the samples that are not sealed yet.", lambda: store.head_bytes),
-        "prometheus_tsdb_storage_blocks_bytes": ("Sealed samples on disk.", lambda: store.segment_bytes),
-    }
-    counters: dict[str, tuple[str, Callable[[], float]]] = {
-        "prometheus_tsdb_head_samples_appended": ("Samples stored.", lambda: store.stats.samples),
-        "prometheus_tsdb_out_of_order_samples": (
-            "Samples refused: older than the newest of their series by more than the window.",
-            lambda: store.stats.out_of_order,
-        ),
-        "prometheus_tsdb_too_old_samples": ("Samples refused: older than the retention.", lambda: store.stats.too_old),
-        "prometheus_tsdb_out_of_bound_samples": (
-            "Samples refused: too far in the future.",
-            lambda: store.stats.too_far_ahead,
-        ),
-        "steersman_metrics_duplicate_samples": (
-            "Samples refused: another value was there at that timestamp.",
-            lambda: store.stats.duplicates,
-        ),
-        "steersman_metrics_repeated_samples": ("Samples that were there already.", lambda: store.stats.repeated),
-        "steersman_metrics_refused_series": ("New series over a limit.", lambda: store.stats.refused_series),
-        "prometheus_tsdb_compactions": ("Segment files merged.", lambda: store.stats.merged_segments),
-        "steersman_metrics_commits": ("Group commits of the metric store.", lambda: store.stats.commits),
-        "steersman_metrics_corrupt_chunks": ("Chunks left out of answers.", lambda: store.corrupt_chunks),
-        "steersman_scrapes": ("Scrapes done.", lambda: scrapes.stats.scrapes),
-        "steersman_scrapes_failed": ("Scrapes that failed.", lambda: scrapes.stats.failed),
-        "steersman_scrapes_over_limits": ("Scrapes that failed over a limit.", lambda: scrapes.stats.over_limits),
-        "steersman_scrapes_left_out": ("Good pages with samples left out.", lambda: scrapes.stats.left_out),
-        "steersman_scrape_store_errors": ("Scrapes that the store refused.", lambda: scrapes.stats.store_errors),
-    }
-    for name, (text, read) in gauges.items():
-        counts.gauge(name, text, read)
-    for name, (text, read) in counters.items():
-        counts.counter(name, text, read)
-
-
-async def _retain(
-    commit: GroupCommit[Batch], database: TelemetryDatabase, counts: SelfMetrics, storage: StorageConfig
-) -> None:
-    retention = Retention(database, commit.alone, most_bytes=storage.retention_size)
-    while True:
-        removed = await retention.remove_before(int((time.time() - storage.retention) * 1000))
-        counts.removed("spans", removed.spans)
-        counts.removed("logs", removed.logs)
-        _give_back_memory()
-        await asyncio.sleep(RETENTION_EVERY_S)
-
-
-async def _index(commit: GroupCommit[Batch], database: TelemetryDatabase) -> None:
-    while True:
-        with contextlib.suppress(TemporaryError):  # busy, or the disk is full; searches do without meanwhile
-            while (block := await asyncio.to_thread(database.next_block)) is not None:
-                await commit.alone(partial(database.keep_block, block))
-            await commit.alone(database.sort_extents)
-        await asyncio.sleep(INDEX_EVERY_S)
-
-
-def _give_back_memory() -> None:
-    """A burst leaves glibc holding what was freed; it returns that only when asked (malloc_trim(3))."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another libc
-            ctypes.CDLL(None).malloc_trim(0)
-
-
-async def _reload_on_hangup(reload: Callable[[], Awaitable[None]]) -> None:
-    """As Prometheus does. What cannot be read is logged, and what was in force stays in force."""
-    wanted = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, wanted.set)
-    try:
-        while True:
-            await wanted.wait()
-            wanted.clear()
-            with contextlib.suppress(ConfigError):
-                await reload()
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def run(

@@ -8,7 +8,9 @@ The configuration in force, and its change while the collector runs: all of it t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -90,3 +92,18 @@ def _only_at_start(before: CollectorConfig, fresh: CollectorConfig) -> list[str]
     if before.alerting.alertmanagers != fresh.alerting.alertmanagers:
         sections.append("alerting.alertmanagers")
     return sections
+
+
+async def reload_on_hangup(reload: Callable[[], Awaitable[None]]) -> None:
+    """As Prometheus does. What cannot be read is logged, and what was in force stays in force."""
+    wanted = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, wanted.set)
+    try:
+        while True:
+            await wanted.wait()
+            wanted.clear()
+            with contextlib.suppress(ConfigError):
+                await reload()
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

@@ -48,6 +48,13 @@ class Receiver:
         async with asyncio.timeout(timeout_s):
             return await self.received.get()
 
+    async def refuses_again(self, timeout_s: float = 5.0) -> None:
+        """Until what is sent from now on has been refused: the next attempt may have been under way."""
+        enough = self.attempts + 2
+        async with asyncio.timeout(timeout_s):
+            while self.attempts < enough:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
     async def stays_silent(self, for_s: float = 0.4) -> bool:
         """Several group intervals of the tests' configuration."""
         try:

@@ -181,6 +181,7 @@ async def test_receiver_that_comes_up_late_hears_the_truth_of_that_time(
         await one.accept([alert])
         await one.accept([other])
         await one.accept([resolved(alert)])
+        await receiver.refuses_again()
         receiver.always = None
         assert summary(await receiver.next()) == [("cart", "firing"), ("cart", "resolved")]
 
