@@ -186,9 +186,17 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
         yield peer
 
 
+def learnt(prometheus: Peer, found: dict[str, int], *groups: str) -> bool:
+    for group in groups:
+        for points in prometheus.query(f"{RECORDED[group]}[10s]", now_ms()).values():
+            found[group] = points[-1][0] % INTERVAL_MS
+    return found.keys() >= set(groups)
+
+
 @pytest.fixture(scope="module")
-def warm_up() -> Samples:
-    """Up to now; both get them, so that they answer from the same samples."""
+def warm_up(prometheus: Peer) -> Samples:
+    """Up to now, when rules are evaluated already; both get them, so that they answer from the same samples."""
+    wait_for(lambda: learnt(prometheus, {}, "availability"), READY_WITHIN_S, "an alert that is pending")
     return samples(now_ms() - 15_000, now_ms(), faults_ms=(), phase_ms=WARM_UP_PHASE_MS)
 
 
@@ -196,16 +204,8 @@ def warm_up() -> Samples:
 def phases(prometheus: Peer, warm_up: Samples) -> dict[str, int]:
     """When in each second Prometheus evaluates each group: milliseconds."""
     found: dict[str, int] = {}
-
-    def learnt(*groups: str) -> bool:
-        for group in groups:
-            for points in prometheus.query(f"{RECORDED[group]}[10s]", now_ms()).values():
-                found[group] = points[-1][0] % INTERVAL_MS
-        return found.keys() >= set(groups)
-
-    wait_for(lambda: learnt("availability"), 10, "an alert that is pending")
     prometheus.write(warm_up)
-    wait_for(lambda: learnt(*RECORDED), READY_WITHIN_S, "a recording of every group")
+    wait_for(lambda: learnt(prometheus, found, *RECORDED), READY_WITHIN_S, "a recording of every group")
     return found
 
 
