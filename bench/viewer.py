@@ -181,7 +181,7 @@ def _listening(port: int) -> psutil.Process:
 def first_data_s(page: Page, address: str) -> float:
     began = time.perf_counter()
     page.goto(address, wait_until="commit")
-    page.locator(SEEN).first.wait_for(timeout=60_000)
+    page.locator(SEEN).filter(visible=True).first.wait_for(timeout=60_000)
     return time.perf_counter() - began
 
 
@@ -231,7 +231,11 @@ def measured(browser: Browser, url: str, viewer: psutil.Process, trace_id: str) 
     page = context.new_page()
     first_data_s(page, f"{url}/")  # what the browser keeps, it has now
     found = []
-    for name, path in (("first page", "/"), ("20 panels over 6 h", "/d/bench"), ("explore", "/explore?expr=up")):
+    for name, path in (
+        ("first page", "/"),
+        ("20 panels over 6 h", "/d/bench"),
+        ("explore", "/explore?expr=queue_depth"),
+    ):
         times = [first_data_s(page, url + path) for _ in range(RUNS)]
         found.append(Figure(f"first data, {name}", statistics.median(times), "s", FIRST_DATA_S))
     page.goto(f"{url}/d/bench?from=now-{HOURS}h&to=now&refresh=")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as grafana
 
-from dashboards.shapes import HALF, WIDTH, board, chart, note, number, or_quiet, query
+from dashboards.shapes import HALF, WIDTH, board, chart, counted, note, number, or_quiet, query
 
 UID = "steersman-events"
 _NOTE = """\
@@ -22,7 +22,8 @@ def dashboard() -> grafana.Dashboard:
         f' - sum(increase({handled},outcome=~"processed|duplicate|dead_lettered"}}[5m]))), 0)'
     )
     retried = 'sum by (subject) (rate(shop_messages_total{outcome="retried"}[1m]))'
-    buried = 'sum by (subject) (increase(shop_messages_total{outcome="dead_lettered"}[5m]))'
+    dead = 'shop_messages_total{outcome="dead_lettered"}'
+    buried = counted(dead, "subject", "5m")
     return (
         board(UID, "Event flow", "Orders and clicks on the bus: published, handled, delivered again, given up.")
         .with_panel(
@@ -61,7 +62,7 @@ def dashboard() -> grafana.Dashboard:
                 "Dead letters",
                 "Messages given up in the last hour, kept with their reason.",
                 "none",
-                'sum(increase(shop_messages_total{outcome="dead_lettered"}[1h])) or vector(0)',
+                f"{counted(dead, '', '1h')} or vector(0)",
                 (None, "green"),
                 (0.5, "red"),
             )

@@ -91,7 +91,7 @@ def dashboard() -> grafana.Dashboard:
                 newest(f"sum by (instance) ({memory})", "B"),
                 newest(f"sum by (instance) (process_open_fds{{{OF}}})", "C"),
                 newest(f"time() - sum by (instance) (process_start_time_seconds{{{OF}}})", "D"),
-            )
+            ).height(12)
         )
         .with_panel(note("What is measured, and what is not", _NOTE))
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders import dashboard as grafana
 
-from dashboards.shapes import THIRD, board, chart, heat, link, note, number, or_quiet, query, states
+from dashboards.shapes import THIRD, board, chart, counted, heat, link, note, number, or_quiet, query, states
 
 UID = "steersman-remediations"
 FIRING = 'sum by (alertname, service) (ALERTS{alertstate="firing"})'
@@ -99,7 +99,6 @@ def _numbers(made: grafana.Dashboard) -> grafana.Dashboard:
 
 
 def _courses(made: grafana.Dashboard) -> grafana.Dashboard:
-    total = "increase({}[5m])"
     return (
         made.with_panel(
             states(
@@ -127,9 +126,7 @@ def _courses(made: grafana.Dashboard) -> grafana.Dashboard:
                 "What the worker did in the last five minutes, and what became of it.",
                 "none",
                 query(
-                    or_quiet(
-                        f"sum by (action, status) ({total.format('remediation_actions_total')})", "action", "none"
-                    ),
+                    or_quiet(counted("remediation_actions_total", "action, status", "5m"), "action"),
                     "{{action}} {{status}}",
                 ),
                 width=THIRD,
@@ -142,7 +139,7 @@ def _courses(made: grafana.Dashboard) -> grafana.Dashboard:
                 "How runs ended in the last five minutes, by policy.",
                 "none",
                 query(
-                    or_quiet(f"sum by (policy, outcome) ({total.format('remediation_runs_total')})", "policy", "none"),
+                    or_quiet(counted("remediation_runs_total", "policy, outcome", "5m"), "policy"),
                     "{{policy}} {{outcome}}",
                 ),
                 width=THIRD,
@@ -154,7 +151,7 @@ def _courses(made: grafana.Dashboard) -> grafana.Dashboard:
                 "Refusals",
                 "What guards did not let the worker do in the last five minutes.",
                 "none",
-                query(or_quiet(f"sum by (guard) ({total.format('remediation_refusals_total')})", "guard"), "{{guard}}"),
+                query(or_quiet(counted("remediation_refusals_total", "guard", "5m"), "guard"), "{{guard}}"),
                 width=THIRD,
                 links=[TO_RUNS],
             )
@@ -165,7 +162,7 @@ def _courses(made: grafana.Dashboard) -> grafana.Dashboard:
                 "Alerts that reached the worker in the last five minutes, and what it made of them.",
                 "none",
                 query(
-                    or_quiet(f"sum by (result) ({total.format('remediation_webhook_alerts_total')})", "result"),
+                    or_quiet(counted("remediation_webhook_alerts_total", "result", "5m"), "result"),
                     "{{result}}",
                 ),
                 width=THIRD,

@@ -59,7 +59,7 @@ GREEN: tuple[Step, ...] = ((None, "green"),)
 BLUE: tuple[Step, ...] = ((None, "blue"),)
 
 
-def board(uid: str, title: str, description: str, *, since: str = "now-15m") -> grafana.Dashboard:
+def board(uid: str, title: str, description: str, *, since: str = "now-5m") -> grafana.Dashboard:
     """A dashboard with what all of ours have: the links to one another, the range, the refresh."""
     others = (
         grafana.DashboardLink("Dashboards")
@@ -110,6 +110,17 @@ def latest(expr: str, ref_id: str) -> prometheus.Dataquery:
     """What a table shows: the newest value of each series."""
     asked = prometheus.Dataquery().datasource(PROMETHEUS).expr(expr).ref_id(ref_id)
     return asked.instant().format(PromQueryFormat.TABLE)
+
+
+def counted(counter: str, labels: str, window: str) -> str:
+    """
+    How much a counter has grown within the window, the first of its kind included.
+
+    `increase` needs two samples: what rarely happens has a new series each time, which begins at 1, and would count as
+    nothing. A counter that began anew counts as 0 for the window.
+    """
+    grown = f"clamp_min({counter} - ({counter} offset {window} or {counter} * 0), 0)"
+    return f"sum by ({labels}) ({grown})" if labels else f"sum({grown})"
 
 
 def or_quiet(expr: str, label: str, word: str = "none") -> str:

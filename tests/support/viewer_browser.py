@@ -34,8 +34,8 @@ _PANELS = """() => [...document.querySelectorAll('section.panel')].map(panel => 
     '.stat .value, .bar .value, table tbody td, svg.map, .lane i, .text *');
   return {title: text('.head .title'), drawn, told: [words || '', text('.none'), text('.error')].join(' ').trim()};
 })"""
-# The middle of the slowest exemplar's diamond, in the window, and the trace that it stands for.
-_EXEMPLAR = """title => {
+# The middle of the slowest exemplar's diamond of those since then, in the window, and the trace that it stands for.
+_EXEMPLAR = """([title, since_ms]) => {
   const panel = [...document.querySelectorAll('section.panel')].find(
     each => each.querySelector('.head .title').textContent.trim() === title);
   const box = panel && panel.querySelector('.panel-chart');
@@ -44,7 +44,9 @@ _EXEMPLAR = """title => {
   box.scrollIntoView({block: 'center'});
   const place = (chart.getOption().series || []).findIndex(each => each.name === 'exemplars');
   if (place < 0) return null;
-  const worst = chart.getOption().series[place].data.reduce((a, b) => a.value[1] >= b.value[1] ? a : b);
+  const recent = chart.getOption().series[place].data.filter(each => each.value[0] >= since_ms);
+  if (!recent.length) return null;
+  const worst = recent.reduce((a, b) => a.value[1] >= b.value[1] ? a : b);
   const [x, y] = chart.convertToPixel({seriesIndex: place}, worst.value);
   const at = box.getBoundingClientRect();
   return {x: at.x + x, y: at.y + y, seconds: worst.value[1], trace: worst.name};
@@ -81,9 +83,9 @@ class Visit:
         )
         return self.panels()
 
-    def slowest_exemplar(self, title: str) -> dict[str, Any] | None:
+    def slowest_exemplar(self, title: str, since_unix_ms: int) -> dict[str, Any] | None:
         """Of the chart with that title, which is scrolled to: `x`, `y`, `seconds`, `trace`."""
-        found: dict[str, Any] | None = self.page.evaluate(_EXEMPLAR, title)
+        found: dict[str, Any] | None = self.page.evaluate(_EXEMPLAR, [title, since_unix_ms])
         return found
 
     def keep(self, name: str) -> Path:

@@ -159,7 +159,7 @@
       if (this.matches && this.matches.has(row)) line.classList.add('match');
       const shade = data.colours[data.service[row]];
       const who = el('span', 'who');
-      who.style.paddingLeft = Math.min(data.depth[row], 24) * 12 + 'px';
+      who.style.paddingLeft = `calc(${Math.min(data.depth[row], 24)} * var(--indent, 12px))`;
       const fold = el('span', 'fold', this.children_[row] ? (this.closed.has(row) ? '▸' : '▾') : '');
       const mark = el('i');
       mark.style.background = shade;
@@ -176,7 +176,7 @@
         bar.append(part);
       }
       const label = el('em', '', took(data.duration[row]));
-      if (left + width > 0.8) label.style.right = percent(1 - left); else label.style.left = percent(left + width);
+      label.style.left = percent(Math.min(1, left + width));
       lane.append(bar, label);
       line.append(who, lane);
       return line;

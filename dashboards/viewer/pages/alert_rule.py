@@ -21,8 +21,16 @@ from dashboards.viewer.pages.silences import of_labels
 from dashboards.viewer.panels.marked_chart import Band, Points, marked_chart, with_gaps
 from dashboards.viewer.peers.prometheus import Prometheus, Series
 
-RANGES = {"now-1h": "1 hour", "now-6h": "6 hours", "now-24h": "24 hours", "now-2d": "2 days", "now-7d": "7 days"}
+RANGES = {
+    "now-15m": "15 minutes",
+    "now-1h": "1 hour",
+    "now-6h": "6 hours",
+    "now-24h": "24 hours",
+    "now-2d": "2 days",
+    "now-7d": "7 days",
+}
 DEFAULT_RANGE = "now-6h"
+CLOSER = ("now-15m", "now-1h")  # instead of the default, where all that the rule went through lies within it
 POINTS = 1500
 MAX_LANES, MAX_EPISODES, MAX_LINES = 30, 100, 12
 REFRESH_S = 10.0
@@ -66,10 +74,12 @@ class AlertRulePage:
         self._prometheus = prometheus
         self._name = asked.get("name", "")[:200]
         self._service = asked.get("service", "")[:200]
-        start = asked.get("from", DEFAULT_RANGE)
-        self._range = start if start in RANGES else DEFAULT_RANGE
+        self._wanted = asked.get("from") if asked.get("from") in RANGES else None
+        self._range = self._wanted or DEFAULT_RANGE
 
     async def build(self) -> None:
+        if self._wanted is None:
+            await self._come_closer()
         with page(self._name or "Rule", "alerts"):
             alert_tabs("alerts")
             with ui.element("div").classes("bar-top"):
@@ -96,14 +106,31 @@ class AlertRulePage:
     def _address(self, start: str) -> str:
         return f"/alerts/rule?{urlencode({'name': self._name, 'service': self._service, 'from': start})}"
 
+    async def _come_closer(self) -> None:
+        """What lasted a minute is a hair in six hours."""
+        now = time.time()
+        span = span_of(self._range, "now", now) or Span(now - 3600, now)
+        try:
+            found = await self._episodes_of(span)
+        except PeerError:
+            return  # the page says it
+        if found:
+            first = min(one.start for one in found)
+            closer = (start for start in CLOSER if (each := span_of(start, "now", now)) and each.start < first)
+            self._range = next(closer, self._range)
+
+    async def _episodes_of(self, span: Span) -> list[Episode]:
+        step = max(1.0, span.seconds // POINTS)
+        name = self._name.replace("\\", "\\\\").replace('"', '\\"')
+        series = await self._prometheus.query_range(f'ALERTS{{alertname="{name}"}}', span, step)
+        return episodes([one for one in series if not self._service or self._is_of_service(one.labels)], step)
+
     async def _refresh(self) -> None:
         now = time.time()
         span = span_of(self._range, "now", now) or Span(now - 3600, now)
-        step = max(1.0, span.seconds // POINTS)
-        name = self._name.replace("\\", "\\\\").replace('"', '\\"')
         try:
             groups = await self._prometheus.rule_groups()
-            series = await self._prometheus.query_range(f'ALERTS{{alertname="{name}"}}', span, step)
+            found = await self._episodes_of(span)
         except PeerError as error:
             self._now.content = f'<p class="bad">{html.escape(str(error))}</p>'
             return
@@ -117,9 +144,6 @@ class AlertRulePage:
         self._now.content = "".join(_rule(group, rule) for group, rule in rules) or (
             '<div class="card">No rule of that name is in force.</div>'
         )
-        if self._service:
-            series = [one for one in series if self._is_of_service(one.labels)]
-        found = episodes(series, step)
         self._lanes.content = _lanes(found, span)
         self._episodes.content = _table(found)
         await self._draw(rules, found, span)
@@ -200,7 +224,8 @@ def _lanes(found: Sequence[Episode], span: Span) -> str:
         for place in (0, 0.25, 0.5, 0.75, 1)
     )
     more = f'<div class="soft">{len(lanes) - MAX_LANES} more</div>' if len(lanes) > MAX_LANES else ""
-    return f'<div class="lanes">{"".join(rows)}</div><div class="lanes-axis"><i></i><div>{ticks}</div></div>{more}'
+    longest = max(len(_labels(labels)) for labels in lanes)
+    return f'<div class="lanes" style="--who:{longest}">{"".join(rows)}<div class="axis">{ticks}</div></div>{more}'
 
 
 def _table(found: Sequence[Episode]) -> str:

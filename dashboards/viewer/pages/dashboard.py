@@ -37,6 +37,7 @@ RANGES = {
 }
 REFRESHES = {"": "off", "1s": "1 s", "5s": "5 s", "10s": "10 s", "30s": "30 s", "1m": "1 min", "5m": "5 min"}
 SMALL_ROWS = 5  # grid rows up to which a panel needs little height on a phone
+PAIRED_COLUMNS = 8  # grid columns up to which two such panels stand beside one another there
 
 
 @dataclass(slots=True)
@@ -184,7 +185,7 @@ class DashboardPage:
             return
         box = ui.element("section").classes("panel").style(where)
         if panel.height <= SMALL_ROWS:
-            box.classes("small")
+            box.classes("small paired" if panel.width <= PAIRED_COLUMNS else "small")
         with box:
             with ui.element("div").classes("head"):
                 title = ui.label(panel.title).classes("title")

@@ -97,7 +97,7 @@ class DrillsPage:
         self._now.clear()
         if running:
             with self._now, ui.element("div").classes("card question"):
-                ui.label(f"Running: {running}").classes("text-weight-bold")
+                ui.label(f"Running: {running.partition(' (')[0]}").classes("text-weight-bold")
                 ui.link("Watch it", LIVE_PATH)
         if ended:
             self._show(await self._drills.history())
@@ -147,7 +147,9 @@ class LivePage:
             self._buttons = ui.row().classes("items-center q-mb-sm")
             self._waiting = ui.html("", sanitize=False).style("width: 100%")
             self._grades = ui.html("", sanitize=False).style("width: 100%")
-            with ui.element("div").classes("two q-mt-sm"):
+            self._parts = ui.element("div").classes("two q-mt-sm")
+            self._parts.set_visibility(False)  # nothing to tell yet
+            with self._parts:
                 with ui.element("div").classes("card"):
                     ui.html("<h2>Timeline, newest first</h2>", sanitize=False)
                     self._timeline = ui.html("", sanitize=False)
@@ -167,7 +169,9 @@ class LivePage:
         if not now.get("running"):
             self._ended()
         elif report is None:
-            self._heading.content = f'<h1 class="title">{html.escape(str(now["running"]))} begins…</h1>'
+            self._heading.content = (
+                f'<h1 class="title">{html.escape(str(now["running"]).partition(" (")[0])} begins…</h1>'
+            )
         else:
             self._run = str(report.get("run"))
             self._show(report)
@@ -189,6 +193,7 @@ class LivePage:
         waiting = "".join(f"<div>{html.escape(str(each))}</div>" for each in report.get("waiting_for") or [])
         self._waiting.content = f'<div class="card q-mb-sm"><span class=soft>Waited for</span>{waiting or " –"}</div>'
         self._grades.content = told.grades(report)
+        self._parts.set_visibility(True)
         self._timeline.content = told.timeline(report, newest_first=True)
         self._expectations.content = told.expectations(report)
 

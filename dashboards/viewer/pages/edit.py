@@ -45,7 +45,9 @@ class EditPage:
                 ui.element("input").props('type=file accept=".json" aria-label="A file with a dashboard"').on(
                     "change", self._take, js_handler=_READ
                 )
-            self._editor = editor(self._text, "JSON", "JSON of the dashboard").classes("q-mt-sm")
+            self._editor = editor(self._text, "JSON", "JSON of the dashboard").classes(
+                "whole" if self._text else "whole below q-mt-sm"
+            )
 
     def _take(self, event: events.GenericEventArguments) -> None:
         if isinstance(event.args, str):

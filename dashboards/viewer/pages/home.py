@@ -65,12 +65,14 @@ class HomePage:
 
     async def _drill(self) -> str:
         try:
-            running = (await self._drills.running()).get("running")
+            now = await self._drills.running()
         except PeerError:
             return ""  # a stack without drills, such as one on other servers
-        if not running:
+        if not now.get("running"):
             return _cell("soft", "/drills", "Drill", "none runs", "Break something on purpose")
-        return _cell("warn", "/drills/live", "Drill", str(running), "It runs now; watch it")
+        name = str(now["running"]).partition(" (")[0]  # who runs it stands behind, by process id
+        title = (now.get("report") or {}).get("title")
+        return _cell("warn", "/drills/live", "Drill", f"{name} runs", str(title or "Watch it"))
 
 
 def alerts_cell(alerts: Sequence[Json]) -> str:

@@ -16,7 +16,7 @@ from dashboards.errors import PeerError
 from dashboards.viewer.grafana.timerange import Span
 from dashboards.viewer.pages.shell import page
 from dashboards.viewer.panels.records import Edge
-from dashboards.viewer.panels.service_graph import Service, drawn
+from dashboards.viewer.panels.service_graph import Service, both_forms, key
 from dashboards.viewer.panels.sources import Sources
 from dashboards.viewer.peers.client import ask
 from dashboards.viewer.peers.prometheus import Prometheus
@@ -68,14 +68,8 @@ class ServiceMapPage:
                     on_change=lambda event: ui.navigate.to(f"/map?lookback={event.value}"),
                 ).props("outlined dense options-dense")
             self._error = ui.label("").classes("bad")
-            self._wide = ui.html("", sanitize=False).classes("card map-box wide-only")
-            self._tall = ui.html("", sanitize=False).classes("card map-box tall-only")
-            with ui.element("div").classes("map-key soft"):
-                ui.html(
-                    '<i class="good"></i>well <i class="warn"></i>slow, failing or short of replicas '
-                    '<i class="bad"></i>critical <i class="soft"></i>nothing is asked of it',
-                    sanitize=False,
-                )
+            self._map = ui.html("", sanitize=False).classes("card map-box")
+            ui.html(key(), sanitize=False).classes("map-key soft")
         await self.refresh()
         ui.timer(REFRESH_S, self.refresh, immediate=False)
 
@@ -90,10 +84,9 @@ class ServiceMapPage:
         services = _services(edges, replicas, dict(zip(QUERIES, answers, strict=True)))
         self._error.set_text(" · ".join(dict.fromkeys(self._errors)))
         if not services:
-            self._wide.content = self._tall.content = '<div class="none">No service has called another yet</div>'
+            self._map.content = '<div class="none">No service has called another yet</div>'
             return
-        self._wide.content = drawn(services, edges, span.seconds, tall=False)
-        self._tall.content = drawn(services, edges, span.seconds, tall=True)
+        self._map.content = both_forms(services, edges, span.seconds)
 
     async def _edges(self, span: Span) -> list[Edge]:
         try:

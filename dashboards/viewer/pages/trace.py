@@ -20,6 +20,7 @@ from dashboards.viewer.traces.tree import Tree
 
 ASSETS = Path(__file__).parent.parent / "assets"
 _SCRIPT_VERSION = hashlib.sha256((ASSETS / "trace.js").read_bytes()).hexdigest()[:12]  # browsers keep what has one
+LOOK_AGAIN_S = 2.0  # at a trace whose spans may still come in
 MAX_ROWS = 2000  # of a comparison: paths of calls, not spans
 NOTABLE = 0.02  # of the longer trace: what differs by less is not marked
 
@@ -34,14 +35,34 @@ class TracePage:
             tree = await _tree(self._traces, self._trace_id)
             if tree is None:
                 return
-            self._head(tree)
             ui.add_head_html(f'<script src="/assets/trace.js?v={_SCRIPT_VERSION}" defer></script>')
-            view = f'<trace-view src="/trace-data/{html.escape(self._trace_id)}"></trace-view>'
-            ui.html(view, sanitize=False).classes("card waterfall").style("width: 100%")
+            self._head(tree)
+            self._told = ui.html("", sanitize=False).classes("q-mb-sm facts")
+            self._view = ui.html("", sanitize=False).classes("card waterfall").style("width: 100%")
+            self._show(tree)
+        if self._traces.may_grow(tree):
+            self._timer = ui.timer(LOOK_AGAIN_S, self._look_again, immediate=False)
+
+    def _show(self, tree: Tree) -> None:
+        self._spans = len(tree.nodes)
+        self._told.content = _told(tree)
+        # Another number makes another element, which loads anew.
+        source = f"/trace-data/{html.escape(self._trace_id)}"
+        self._view.content = f'<trace-view src="{source}" spans="{self._spans}"></trace-view>'
+
+    async def _look_again(self) -> None:
+        """Of a trace that was opened while its spans came in, the rest is shown without being asked for."""
+        try:
+            tree = await self._traces.tree(self._trace_id)
+        except PeerError:
+            return
+        if len(tree.nodes) != self._spans:
+            self._show(tree)
+        if not self._traces.may_grow(tree):
+            self._timer.cancel()
 
     def _head(self, tree: Tree) -> None:
         root = tree.root
-        age = format_value(time.time() - tree.start_us / 1e6, "s")
         with ui.element("div").classes("bar-top"):
             title = f"{html.escape(root.service)}: {html.escape(root.name)}"
             ui.html(f'<h1 class="title">{title}</h1>', sanitize=False)
@@ -52,17 +73,20 @@ class TracePage:
                 "keydown.enter",
                 lambda: ui.navigate.to(f"/compare?a={self._trace_id}&b={(other.value or '').strip()[:40]}"),
             )
-        slowest = sorted(tree.nodes, key=lambda node: node.critical_us, reverse=True)[:3]
-        spent = ", ".join(
-            f"{html.escape(node.service)} {html.escape(node.name)} {format_value(node.critical_us / 1e6, 's')}"
-            for node in slowest
-            if node.critical_us > 0
-        )
-        ui.html(
-            f"{_facts(tree)} started {_began(tree)} ({age} ago)<div>{_services(tree)}</div>"
-            f'<div class="soft">The critical path spent most in: {spent}</div></div>',
-            sanitize=False,
-        ).classes("q-mb-sm facts")
+
+
+def _told(tree: Tree) -> str:
+    age = format_value(time.time() - tree.start_us / 1e6, "s")
+    slowest = sorted(tree.nodes, key=lambda node: node.critical_us, reverse=True)[:3]
+    spent = ", ".join(
+        f"{html.escape(node.service)} {html.escape(node.name)} {format_value(node.critical_us / 1e6, 's')}"
+        for node in slowest
+        if node.critical_us > 0
+    )
+    return (
+        f"{_facts(tree)} started {_began(tree)} ({age} ago)<div>{_services(tree)}</div>"
+        f'<div class="soft">The critical path spent most in: {spent}</div></div>'
+    )
 
 
 def _facts(tree: Tree) -> str:
@@ -141,7 +165,8 @@ def _differences(rows: list[Row], first: Tree, second: Tree) -> str:
     ]
     only = [(side, sum(row.only == side for row in rows)) for side in ("first", "second")]
     lines += [
-        f"<li>{count} paths of calls are only in {'A' if side == 'first' else 'B'}</li>"
+        f"<li>{count} {'path of calls is' if count == 1 else 'paths of calls are'} only in "
+        f"{'A' if side == 'first' else 'B'}</li>"
         for side, count in only
         if count
     ]
@@ -154,8 +179,11 @@ def _table(rows: list[Row], first: Tree, second: Tree) -> str:
     shown = "".join(_row(row, least_us, longest) for row in rows[:MAX_ROWS])
     more = f'<div class="none">{len(rows) - MAX_ROWS} more are not shown</div>' if len(rows) > MAX_ROWS else ""
     head = (
-        "<tr><th>Call</th><th class=number>A: spans</th><th class=number>all</th><th class=number>itself</th>"
-        "<th class=number>B: spans</th><th class=number>all</th><th class=number>itself</th>"
+        "<tr><th>Call</th>"
+        "<th class='number hide-narrow'>A: spans</th><th class='number hide-narrow'>all</th>"
+        "<th class='number hide-narrow'>itself</th>"
+        "<th class='number hide-narrow'>B: spans</th><th class='number hide-narrow'>all</th>"
+        "<th class='number hide-narrow'>itself</th>"
         "<th class=number>Itself, B to A</th></tr>"
     )
     return f'<table class="plain compare"><thead>{head}</thead><tbody>{shown}</tbody></table>{more}'
@@ -178,9 +206,12 @@ def _row(row: Row, least_us: float, longest: int) -> str:
 
 def _sum(total: Sum) -> str:
     if not total.count:
-        return "<td class=number>–</td><td></td><td></td>"
+        return _numbers("–", "", "")
     errors = f' <span class="bad">●{total.errors}</span>' if total.errors else ""
-    return (
-        f"<td class=number>{total.count}{errors}</td><td class=number>{format_value(total.total_us / 1e6, 's')}</td>"
-        f"<td class=number>{format_value(total.self_us / 1e6, 's')}</td>"
-    )
+    times = (format_value(us / 1e6, "s") for us in (total.total_us, total.self_us))
+    return _numbers(f"{total.count}{errors}", *times)
+
+
+def _numbers(*cells: str) -> str:
+    """On a phone only the difference is shown: how many spans, and how long, is told by each trace itself."""
+    return "".join(f'<td class="number hide-narrow">{cell}</td>' for cell in cells)

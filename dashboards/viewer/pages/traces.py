@@ -13,7 +13,7 @@ from starlette.datastructures import QueryParams
 
 from dashboards.errors import PeerError
 from dashboards.viewer.grafana.units import format_value
-from dashboards.viewer.pages.shell import page
+from dashboards.viewer.pages.shell import is_dark, page
 from dashboards.viewer.peers.jaeger import Jaeger
 from dashboards.viewer.traces.tree import Tree, build_tree
 
@@ -101,10 +101,11 @@ class SearchPage:
         trees.sort(key=lambda tree: tree.start_us, reverse=True)
         self._scatter(trees)
         cut = f" The newest {LIMIT} are shown; narrow the search to see others." if len(trees) == LIMIT else ""
-        ui.label(f"{len(trees)} traces.{cut}").classes("soft")
+        ui.label(f"{len(trees)} {'trace' if len(trees) == 1 else 'traces'}.{cut}").classes("soft")
         ui.html(_listed(trees, service), sanitize=False).classes("scroll-x card").props("tabindex=0")
 
     def _scatter(self, trees: list[Tree]) -> None:
+        """Of traces that stand newest first."""
         data = [
             {
                 "value": [tree.start_us // 1000, tree.duration_us / 1e6, len(tree.nodes)],
@@ -113,14 +114,22 @@ class SearchPage:
             }
             for tree in trees
         ]
+        ink = "#c9d1dc" if is_dark() else "#4a5363"
         ui.echart(
             {
                 "animation": False,
-                "grid": {"left": 8, "right": 12, "top": 12, "bottom": 4, "containLabel": True},
-                "xAxis": {"type": "time", "axisLabel": {"color": "#8a94a6"}, "splitLine": {"show": False}},
+                "grid": {"left": 8, "right": 24, "top": 12, "bottom": 4, "containLabel": True},
+                "xAxis": {
+                    "type": "time",
+                    "min": trees[-1].start_us // 1000 - 1000,  # a second at either side: dots are not cut in half
+                    "max": trees[0].start_us // 1000 + 1000,
+                    "axisLabel": {"color": ink, "hideOverlap": True, "fontSize": 11},
+                    "splitLine": {"show": False},
+                },
                 "yAxis": {
                     "type": "value",
-                    "axisLabel": {"color": "#8a94a6", ":formatter": "(v) => window.steersman.seconds(v)"},
+                    "splitNumber": 4,
+                    "axisLabel": {"color": ink, "fontSize": 11, ":formatter": "(v) => window.steersman.seconds(v)"},
                     "splitLine": {"lineStyle": {"color": "#8a94a633"}},
                 },
                 "series": [{"type": "scatter", "symbolSize": 9, "data": data, "cursor": "pointer"}],
@@ -151,13 +160,15 @@ def _listed(trees: list[Tree], service: str) -> str:
             f'<td class="mono">{began}</td>'
             f'<td><a href="/trace/{html.escape(tree.trace_id)}">'
             f"{html.escape(root.service)}: {html.escape(root.name)}</a>{errors}{_entry(tree, service)}</td>"
-            f'<td class="number">{len(tree.nodes)}</td><td>{html.escape(", ".join(tree.services))}</td>'
+            f'<td class="number hide-narrow">{len(tree.nodes)}</td>'
+            f'<td class="hide-narrow">{html.escape(", ".join(tree.services))}</td>'
             f'<td class="number">{format_value(tree.duration_us / 1e6, "s")}'
             f'<div style="height:3px;border-radius:2px;background:var(--accent);width:{share:.0%};min-width:2px;'
             f'margin-left:auto"></div></td></tr>'
         )
     head = (
-        "<tr><th>A, B</th><th>Started</th><th>Root</th><th class=number>Spans</th><th>Services</th>"
+        "<tr><th>A, B</th><th>Started</th><th>Root</th><th class='number hide-narrow'>Spans</th>"
+        "<th class='hide-narrow'>Services</th>"
         "<th class=number>Took</th></tr>"
     )
     table = f'<table class="plain"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'

@@ -29,6 +29,7 @@ class BarGaugeView:
         numbers = [(frame, reduction.reduced(frame.points, calculation)) for frame in answer.frames]
         seen = [value for _, value in numbers if value is not None]
         highest = max(seen, default=1.0)
+        self._content.style(f"--who: {max((len(frame.config.name) for frame in answer.frames), default=0)}")
         self._content.content = "".join(_bar(frame, value, highest, dark=dark) for frame, value in numbers) or (
             '<div class="none">No data</div>'
         )

@@ -18,6 +18,7 @@ from dashboards.viewer.traces.tree import Tree
 
 SCRAPE_INTERVAL_S = 1.0  # of the shop; `$__rate_interval` is at least four of it
 POINTS_FOR_STATS = 120
+NUMBERS = ("stat", "gauge", "bargauge", "barchart", "piechart")  # panels of one number a series, mostly the last
 MAX_EXEMPLARS = 2000  # the newest; the chart shows the slowest of each of its columns
 TRACE_KINDS = ("jaeger", "tempo")
 
@@ -43,11 +44,7 @@ class Queries:
         self, panel: Panel, values: dict[str, list[str]], span: Span, marks: list[dict[str, Any]]
     ) -> Answer:
         """What could not be asked or is not understood is named in `errors`; nothing is raised."""
-        points = (
-            POINTS_FOR_STATS
-            if panel.kind in ("stat", "gauge", "bargauge", "barchart", "piechart")
-            else panel.width * 40
-        )
+        points = POINTS_FOR_STATS if panel.kind in NUMBERS else panel.width * 40
         least = max(SCRAPE_INTERVAL_S, parse_interval(str(panel.raw.get("interval") or "").lstrip(">=")) or 0.0)
         step = span.step(points, least)
         all_values = {**values, **builtin(span, step, least)}
@@ -98,7 +95,8 @@ class Queries:
             if target.instant or (target.format == "table" and not target.raw.get("range")):
                 series = await self._prometheus.query(expr, span.end)
             else:
-                series = await self._prometheus.query_range(expr, span, step)
+                whole = panel.kind not in NUMBERS
+                series = await self._prometheus.query_range(expr, span, step, whole_steps=whole)
             answer.frames += frames_of(panel, target, series, values)
             if target.raw.get("exemplar") and panel.kind != "heatmap":
                 answer.exemplars += await self._prometheus.exemplars(expr, span)

@@ -83,11 +83,13 @@ def traces_html(trees: Sequence[Tree]) -> str:
         rows.append(
             f'<tr><td class="soft">{began}</td><td><a href="/trace/{html.escape(tree.trace_id)}">'
             f"{html.escape(tree.root.service)}: {html.escape(tree.root.name)}</a>{failed}</td>"
-            f'<td class="number">{len(tree.nodes)}</td><td>{html.escape(", ".join(tree.services))}</td>'
+            f'<td class="number hide-narrow">{len(tree.nodes)}</td>'
+            f'<td class="hide-narrow">{html.escape(", ".join(tree.services))}</td>'
             f'<td class="number">{format_value(tree.duration_us / 1e6, "s")}'
             f'<div class="share" style="width:{tree.duration_us / slowest:.0%}"></div></td></tr>'
         )
-    heads = '<th>Start</th><th>Trace</th><th class="number">Spans</th><th>Services</th><th class="number">Duration</th>'
+    heads = '<th>Start</th><th>Trace</th><th class="number hide-narrow">Spans</th><th class="hide-narrow">Services</th>'
+    heads += '<th class="number">Duration</th>'
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 

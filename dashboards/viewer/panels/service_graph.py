@@ -13,11 +13,27 @@ from dashboards.viewer.panels.records import Edge, depths
 
 ERRORS_WARN, ERRORS_BAD = 0.01, 0.05  # HighErrorRatio fires above 5 %
 P99_WARN_S, P99_BAD_S = 0.5, 1.0  # HighRequestLatency fires above 0.5 s, of checkout above 1 s
-_CARD_W, _CARD_H = 218, 78
-_GAP_X, _GAP_Y = 190, 20  # between columns there is room for the numbers on the arrows
-_TALL_GAP_X, _TALL_GAP_Y = 14, 96
-_MARGIN = 12
+_MARGIN = 8
 _BULGE = 120  # how far an arrow within one column reaches out
+_LETTER = 7.2  # pixels that a bold letter of 12 px takes at most, so that an alert's name does not leave its card
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """Pixels; between columns, and between the rows of the tall form, there is room for the numbers on the arrows."""
+
+    width: int
+    height: int
+    gap_x: int
+    gap_y: int
+
+
+_WIDE, _TALL = _Card(218, 78, 190, 20), _Card(172, 96, 14, 56)  # two tall ones fill a phone of 390 px, unscaled
+# What a card is marked with beside its colour, which not everybody tells apart; 12 by 12, from the top left.
+_MARKS = {
+    "warn": "M6 0 12 12H0z",
+    "bad": "M3.5 0h5L12 3.5v5L8.5 12h-5L0 8.5v-5z",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +74,37 @@ class _Place:
     x: float
     y: float
     depth: int
+    card: _Card
 
     @property
     def middle(self) -> tuple[float, float]:
-        return self.x + _CARD_W / 2, self.y + _CARD_H / 2
+        return self.x + self.card.width / 2, self.y + self.card.height / 2
+
+
+def key() -> str:
+    """HTML: what the colours and marks of `Service.health` mean."""
+    slow, worse = format_value(P99_WARN_S, "s"), format_value(P99_BAD_S, "s")
+    failing, many = format_value(ERRORS_WARN, "percentunit"), format_value(ERRORS_BAD, "percentunit")
+    meanings = {
+        "good": "well",
+        "warn": f"strained: p99 over {slow}, over {failing} errors, an alert, or too few replicas",
+        "bad": f"critical: p99 over {worse}, over {many} errors, a critical alert, or no replica",
+        "soft": "nothing is asked of it",
+    }
+    plain = "M2 0h8a2 2 0 0 1 2 2v8a2 2 0 0 1-2 2H2a2 2 0 0 1-2-2V2a2 2 0 0 1 2-2z"
+    return "".join(
+        f'<span><svg viewBox="0 0 12 12" class="{state}" aria-hidden="true"><path class="band" '
+        f'd="{_MARKS.get(state, plain)}"/></svg>{html.escape(words)}</span>'
+        for state, words in meanings.items()
+    )
+
+
+def both_forms(services: Mapping[str, Service], edges: Sequence[Edge], seconds: float) -> str:
+    """HTML: for wide and for narrow screens; the styles show one of them."""
+    return "".join(
+        f'<div class="{look}">{drawn(services, edges, seconds, tall=tall)}</div>'
+        for look, tall in (("wide-only", False), ("tall-only", True))
+    )
 
 
 def drawn(services: Mapping[str, Service], edges: Sequence[Edge], seconds: float, *, tall: bool) -> str:
@@ -93,26 +136,26 @@ def _placed(
     levels: dict[int, list[str]] = {}
     for name in sorted(name for name in depth if name in services):
         levels.setdefault(depth[name], []).append(name)
+    card = _TALL if tall else _WIDE
     if tall:  # at most two cards beside one another
         lines = [names[at : at + 2] for _, names in sorted(levels.items()) for at in range(0, len(names), 2)]
-        width = 2 * _CARD_W + _TALL_GAP_X + 2 * _MARGIN
+        width = 2 * card.width + card.gap_x + 2 * _MARGIN
         placed = {}
         for line, names in enumerate(lines):
-            left = (width - len(names) * _CARD_W - (len(names) - 1) * _TALL_GAP_X) / 2
+            left = (width - len(names) * card.width - (len(names) - 1) * card.gap_x) / 2
             for column, name in enumerate(names):
-                x = left + column * (_CARD_W + _TALL_GAP_X)
-                gap = _TALL_GAP_Y if line else 0
-                y = _MARGIN + gap + line * (_CARD_H + 3 * _GAP_Y)
-                placed[name] = _Place(x, y, depth[name])
-        return placed, width, _MARGIN * 2 + _TALL_GAP_Y + len(lines) * (_CARD_H + 3 * _GAP_Y)
+                x = left + column * (card.width + card.gap_x)
+                placed[name] = _Place(x, _MARGIN + line * (card.height + card.gap_y), depth[name], card)
+        return placed, width, 2 * _MARGIN + len(lines) * (card.height + card.gap_y) - card.gap_y
     most = max((len(names) for names in levels.values()), default=1)
-    height = most * (_CARD_H + _GAP_Y) - _GAP_Y + 2 * _MARGIN
+    height = most * (card.height + card.gap_y) - card.gap_y + 2 * _MARGIN
     placed = {}
     for column, names in levels.items():
-        top = (height - len(names) * (_CARD_H + _GAP_Y) + _GAP_Y) / 2
+        top = (height - len(names) * (card.height + card.gap_y) + card.gap_y) / 2
+        x = _MARGIN + column * (card.width + card.gap_x)
         for row, name in enumerate(names):
-            placed[name] = _Place(_MARGIN + column * (_CARD_W + _GAP_X), top + row * (_CARD_H + _GAP_Y), column)
-    width = _MARGIN * 2 + (max(levels, default=0) + 1) * (_CARD_W + _GAP_X) - _GAP_X + _BULGE
+            placed[name] = _Place(x, top + row * (card.height + card.gap_y), column, card)
+    width = _MARGIN * 2 + (max(levels, default=0) + 1) * (card.width + card.gap_x) - card.gap_x + _BULGE
     return placed, width, height
 
 
@@ -124,27 +167,28 @@ def _arrow(
         return ""
     rate = edge.calls / seconds
     thick = 1 + min(3.0, math.log10(1 + rate * 4))
+    card_w, card_h = source.card.width, source.card.height
     if tall:
         (x1, y1), (x2, y2) = source.middle, target.middle
         down = y2 > y1
         start, end = (
-            (x1, y1 + (_CARD_H / 2 if down else -_CARD_H / 2)),
-            (x2, y2 + (-_CARD_H / 2 if down else _CARD_H / 2)),
+            (x1, y1 + (card_h / 2 if down else -card_h / 2)),
+            (x2, y2 + (-card_h / 2 if down else card_h / 2)),
         )
         shift = 10 if down else -10
         path = f"M{start[0] + shift} {start[1]}L{end[0] + shift} {end[1]}"
         # Beside the card it leads to, where the arrows of others have parted from it.
         label = (end[0] + shift * 2.4, end[1] - 16) if down else (start[0] + shift * 2.4, start[1] - 8)
     elif source.depth == target.depth:
-        x, y1, y2 = source.x + _CARD_W, source.middle[1] + 10, target.middle[1] - 10
+        x, y1, y2 = source.x + card_w, source.middle[1] + 10, target.middle[1] - 10
         bulge = min(_BULGE, 40 + abs(y2 - y1) * 0.25)
         path = f"M{x} {y1}C{x + bulge} {y1} {x + bulge} {y2} {x + 2} {y2}"
         label = (x + bulge * 0.75, (y1 + y2) / 2)
     else:
         forward = source.depth < target.depth
         shift = -7 if forward else 9
-        x1 = source.x + (_CARD_W if forward else 0)
-        x2 = target.x + (0 if forward else _CARD_W)
+        x1 = source.x + (card_w if forward else 0)
+        x2 = target.x + (0 if forward else card_w)
         y1, y2 = source.middle[1] + shift, target.middle[1] + shift
         bend = (x2 - x1) / 2
         path = f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
@@ -160,25 +204,45 @@ def _arrow(
 
 
 def _card(service: Service, place: _Place) -> str:
+    card, x, y = place.card, place.x, place.y
     name = html.escape(service.name)
-    address = f"/d/steersman-service?var-service={quote(service.name)}" if service.desired is not None else ""
     traces = f"/traces?service={quote(service.name)}"
-    replicas = "" if service.desired is None else f"{service.ready} of {service.desired} replicas"
-    alerts = f'<tspan class="bad"> ⚠ {html.escape(service.alerts[0])}</tspan>' if service.alerts else ""
-    x, y = place.x, place.y
+    address = f"/d/steersman-service?var-service={quote(service.name)}" if service.desired is not None else traces
+    first, second = _numbers(service)
+    aria = html.escape(f"{service.name}: {', '.join([*first, *second, *service.alerts])}")
+    mark = _MARKS.get(service.health)
+    drawn_mark = f'<path class="band" transform="translate({x + 18} {y + 12})" d="{mark}"/>' if mark else ""
+    words = html.escape(" · ".join(second))
+    if service.alerts:
+        words = f'<tspan class="bad">{html.escape(_alerts(service.alerts, int((card.width - 28) / _LETTER)))}</tspan>'
+    band = f"M{x + 6} {y + 0.8}A10 10 0 0 0 {x} {y + 10}v{card.height - 20}a10 10 0 0 0 6 9.2z"
+    # The way to the traces: at the right of the name, or below the numbers, with as much room as a finger needs.
+    link_x, link_y = (x + card.width - 12, y + 23) if card is _WIDE else (x + 66, y + 84)
+    return (
+        f'<g class="card-of {service.health}">'
+        f'<a href="{address}" aria-label="{aria}"><title>{aria}</title>'
+        f'<rect class="box" x="{x}" y="{y}" width="{card.width}" height="{card.height}" rx="10"/>'
+        f'<path class="band" d="{band}"/>{drawn_mark}'
+        f'<text class="name" x="{x + (36 if mark else 18)}" y="{y + 23}">{name}</text>'
+        f'<text class="number" x="{x + 18}" y="{y + 43}">{html.escape(" · ".join(first))}</text>'
+        f'<text class="number" x="{x + 18}" y="{y + 62}">{words}</text></a>'
+        f'<a href="{traces}" aria-label="Traces of {name}">'
+        f'<rect class="touch" x="{link_x - 54}" y="{link_y - 17}" width="60" height="28"/>'
+        f'<text class="traces" x="{link_x}" y="{link_y}" text-anchor="end">traces</text></a></g>'
+    )
+
+
+def _numbers(service: Service) -> tuple[list[str], list[str]]:
     first = [format_value(service.rate, "reqps")] if service.rate is not None else ["no requests"]
     first += [f"p99 {format_value(service.p99_s, 's')}"] if service.p99_s is not None else []
     second = [f"{format_value(service.errors, 'percentunit')} errors"] if service.errors is not None else []
-    second += [replicas] if replicas and not alerts else []
-    aria = html.escape(f"{service.name}: {', '.join([*first, *second, *service.alerts])}")
-    return (
-        f'<g class="card-of {service.health}">'
-        f'<a href="{address or traces}" aria-label="{aria}"><title>{aria}</title>'
-        f'<rect x="{x}" y="{y}" width="{_CARD_W}" height="{_CARD_H}" rx="10"/>'
-        f'<rect class="band" x="{x}" y="{y}" width="6" height="{_CARD_H}" rx="3"/>'
-        f'<text class="name" x="{x + 18}" y="{y + 23}">{name}</text>'
-        f'<text class="number" x="{x + 18}" y="{y + 43}">{" · ".join(first)}</text>'
-        f'<text class="number" x="{x + 18}" y="{y + 62}">{" · ".join(second)}{alerts}</text></a>'
-        f'<a href="{traces}" aria-label="Traces of {name}"><text class="traces" x="{x + _CARD_W - 12}" y="{y + 23}" '
-        'text-anchor="end">traces</text></a></g>'
-    )
+    second += [f"{service.ready}/{service.desired} replicas"] if service.desired is not None else []
+    return first, second
+
+
+def _alerts(names: Sequence[str], letters: int) -> str:
+    """The first by name, and how many more there are, in so many letters."""
+    more = f" +{len(names) - 1}" if len(names) > 1 else ""
+    room = letters - len(more) - 2
+    first = names[0] if len(names[0]) <= room else names[0][: room - 1] + "…"
+    return f"⚠ {first}{more}"

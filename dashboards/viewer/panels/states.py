@@ -84,12 +84,13 @@ def drawn(frames: Sequence[Frame], span: Span, step: float, *, history: bool) ->
     ticks = "".join(
         f'<span style="left:{share:.0%}">{_clock(span.start + span.seconds * share)}</span>' for share in shares
     )
+    longest = max(len(frame.config.name) for frame in frames[:MAX_ROWS])
     legend = "".join(
         f'<span class="entry"><i style="background:{shade}"></i>{html.escape(text)}</span>'
         for text, shade in (meanings.items() if len(meanings) <= MAX_LEGEND else ())
     )
     return (
-        f'<div class="lanes">{"".join(lines)}</div><div class="lanes-axis"><div></div><div>{ticks}</div></div>'
+        f'<div class="lanes" style="--who:{longest}">{"".join(lines)}<div class="axis">{ticks}</div></div>'
         f'{more}<div class="legend">{legend}</div>'
     )
 

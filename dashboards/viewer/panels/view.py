@@ -88,7 +88,7 @@ class GraphView:
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
         seconds = answer.span.seconds
-        graph = service_graph.drawn(service_graph.of_calls(answer.edges, seconds), answer.edges, seconds, tall=False)
+        graph = service_graph.both_forms(service_graph.of_calls(answer.edges, seconds), answer.edges, seconds)
         self._content.content = graph if answer.edges else '<div class="none">No call in this range of time</div>'
 
 

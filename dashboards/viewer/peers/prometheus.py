@@ -38,9 +38,16 @@ class Prometheus:
         self._url = url
         self._turns = asyncio.Semaphore(CONCURRENT)
 
-    async def query_range(self, expr: str, span: Span, step: float) -> list[Series]:
-        """Samples stand at whole multiples of `step`, so that a chart does not dance as time goes on."""
-        start, end = span.start // step * step, span.end // step * step
+    async def query_range(self, expr: str, span: Span, step: float, *, whole_steps: bool = True) -> list[Series]:
+        """
+        Args:
+            whole_steps: Samples stand at whole multiples of `step`, so that a chart does not dance as time goes on;
+                else the last one stands at the end of `span`, so that the newest number is as new as it can be.
+        """
+        if whole_steps:
+            start, end = span.start // step * step, span.end // step * step
+        else:
+            start, end = span.end - span.seconds // step * step, span.end
         parameters = {"query": expr, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
         return _series(await self._ask("query_range", parameters))
 

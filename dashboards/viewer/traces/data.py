@@ -20,6 +20,8 @@ from dashboards.viewer.traces.tree import Tree, build_tree
 TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 KEPT = 4  # traces that were looked at last; one of 5,000 spans is some 10 MB
 FRESH_S = 20.0  # a trace may still grow; who opens it again sees what has come
+GROWING_S = 10.0  # after its last span: exporters send every one to five seconds, and not all at once
+GROWING_FRESH_S = 1.0  # until then
 MAX_LOGS = 50  # of one span
 AROUND_S = 5.0  # the clock of a log record may differ from the span's
 
@@ -27,23 +29,33 @@ AROUND_S = 5.0  # the clock of a log record may differ from the span's
 class Traces:
     """Trees by trace id, asked of Jaeger and kept for a moment. Methods raise PeerError."""
 
-    def __init__(self, jaeger: Jaeger, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        jaeger: Jaeger,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._jaeger = jaeger
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[float, Tree]] = OrderedDict()
+        self._wall_clock = wall_clock
+        self._kept: OrderedDict[str, tuple[float, Tree]] = OrderedDict()  # with the moment until which it is fresh
 
     async def tree(self, trace_id: str) -> Tree:
         now = self._clock()
-        if trace_id in self._kept and now - self._kept[trace_id][0] < FRESH_S:
+        if trace_id in self._kept and now < self._kept[trace_id][0]:
             return self._kept[trace_id][1]
         tree = build_tree(await self._jaeger.trace(trace_id))
         if tree is None:
             raise PeerError(f"trace {trace_id} has no spans", 404)
-        self._kept[trace_id] = (now, tree)
+        self._kept[trace_id] = (now + (GROWING_FRESH_S if self.may_grow(tree) else FRESH_S), tree)
         self._kept.move_to_end(trace_id)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return tree
+
+    def may_grow(self, tree: Tree) -> bool:
+        """Whether spans of it may still be on their way."""
+        return self._wall_clock() - (tree.start_us + tree.duration_us) / 1e6 < GROWING_S
 
 
 def trace_data_router(traces: Traces, client: httpx.AsyncClient, *, logs_url: str) -> APIRouter:

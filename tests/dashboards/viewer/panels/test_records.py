@@ -1,7 +1,9 @@
+import re
+
 import pytest
 
 from dashboards.viewer.panels.records import Edge, LogQueryError, depths, log_parameters, logs_html
-from dashboards.viewer.panels.service_graph import Service, drawn, of_calls
+from dashboards.viewer.panels.service_graph import Service, drawn, key, of_calls
 
 
 @pytest.mark.parametrize(
@@ -65,3 +67,24 @@ def test_map_shows_every_service_and_every_call(tall):
 
 def test_services_are_made_of_their_calls_alone():
     assert {name: one.rate for name, one in of_calls(CALLS, 10).items()} == {"gateway": 3, "cart": 5, "checkout": 1}
+
+
+@pytest.mark.parametrize("tall", [True, False])
+def test_health_is_told_by_a_shape_too_and_an_alert_stays_within_its_card(tall):
+    long = "AnAlertWithANameThatIsMuchLongerThanAnyCardIsWide"
+    services = {
+        "a": Service("a", rate=1.0, p99_s=0.7),
+        "b": Service("b", rate=1.0, errors=0.5, alerts=(long, "Other")),
+        "c": Service("c", rate=1.0),
+    }
+    cards = drawn(services, [Edge("a", "b", 1)], 10, tall=tall).split('<g class="card-of ')[1:]
+    looks = {card.partition('"')[0]: re.findall(r'translate\([^)]+\)" d="([^"]+)"', card) for card in cards}
+    marks = [looks["warn"], looks["bad"]]
+    assert looks["good"] == []
+    assert len(marks[0]) == len(marks[1]) == 1
+    assert marks[0] != marks[1]
+    assert all(f'd="{mark[0]}"' in key() for mark in marks)
+    told = re.search(r'<tspan class="bad">([^<]+)</tspan>', cards[1])[1]
+    assert told.startswith("⚠ AnAlert")
+    assert told.endswith("… +1")
+    assert len(told) <= (20 if tall else 27)
