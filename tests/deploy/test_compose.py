@@ -10,9 +10,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import yaml
 from jsonschema import Draft7Validator
+from postgres_cluster import PostgresCluster, require_postgres
 
 from steersman.orchestrator.gateway import Route, dynamic_configuration
 from steersman.runtime.ports import Ports
@@ -126,6 +128,53 @@ def test_what_is_mounted_and_every_secret_is_there(compose, tmp_path):
     before = {path.name: path.read_text() for path in tmp_path.iterdir()}
     write_secrets(tmp_path)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before, "made once"
+
+
+def test_postgresql_gets_a_role_with_the_password_and_a_database_for_each_who_keeps_something():
+    """As its image runs it: as who may not read the secret file, which is not there at all."""
+    programs = require_postgres()
+    cluster = PostgresCluster(programs)
+    try:
+        with psycopg.connect(cluster.database(), autocommit=True) as connection:
+            connection.execute("CREATE ROLE postgres SUPERUSER LOGIN")
+            environment = {
+                "PATH": f"{programs}:{os.environ['PATH']}",
+                "PGHOST": "127.0.0.1",
+                "PGPORT": str(cluster.port),
+            }
+            command = [str(COMPOSE / "postgres.sh")]
+            ran = subprocess.run(
+                command,
+                env=environment | {"PGDATABASE": "template1", "POSTGRES_PASSWORD": 'it\'s "quoted"'},
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert ran.returncode == 0, ran.stderr
+            owners = connection.execute(
+                "SELECT datname, rolname, rolpassword LIKE 'SCRAM-SHA-256$%' FROM pg_database"
+                " JOIN pg_authid ON datdba = pg_authid.oid WHERE rolname IN ('shop', 'remediation') ORDER BY 1"
+            ).fetchall()
+            assert owners == [("remediation", "remediation", True), ("shop", "shop", True)]
+            assert (
+                subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False).returncode != 0
+            )
+    finally:
+        cluster.close()
+
+
+def test_what_is_kept_is_in_a_folder_that_its_user_may_write_to(compose):
+    """A new volume has the owner and mode of the image's folder: Prometheus's own, and Alpine's for everybody."""
+    assert "prometheus:/prometheus" in compose["services"]["prometheus"]["volumes"]
+    assert "nats:/var/tmp" in compose["services"]["nats"]["volumes"]
+    assert 'store_dir: "/var/tmp/' in (COMPOSE / "nats.conf").read_text()
+
+
+def test_traefik_is_the_one_that_the_embedded_stack_runs(compose):
+    told = subprocess.run([binary("traefik"), "version"], capture_output=True, text=True, timeout=30, check=True)
+    version = told.stdout.splitlines()[0].removeprefix("Version:").strip()
+    assert compose["services"]["traefik"]["image"] == f"traefik:v{version}"
 
 
 def test_routes_are_those_that_the_orchestrator_writes(services):
