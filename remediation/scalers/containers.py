@@ -7,13 +7,14 @@ with the highest number goes first. Docker keeps no desired number, so the conta
 each change is done when `set_desired` returns, and an interrupted one is finished by asking again.
 
 Bounds are labels of the service, `steersman.minimum` and `steersman.maximum`. A service without a maximum is not ours
-to scale. Source: docs.docker.com/reference/api/engine, version 1.41.
+to scale. Source: docs.docker.com/reference/api/engine, versions 1.41 to 1.52.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import re
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +47,7 @@ class DockerScaler:
     """
     Args:
         base_url: `unix:///var/run/docker.sock`, or `tcp://socket-proxy:2375`, which need allow no more than to list,
-            inspect, create, start, stop, restart and remove containers.
+            inspect, create, start, stop, restart and remove containers, and to be asked for its version.
         project: The Compose project.
     """
 
@@ -55,13 +56,24 @@ class DockerScaler:
     def __init__(self, base_url: str, project: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self._base_url = base_url
         self._project = project
-        try:
-            self._docker = docker.DockerClient(base_url=base_url, timeout=int(timeout_s), version="1.41")
-        except DockerException as error:
-            raise TemporaryScalerError(f"{base_url}: {error}") from error
+        self._timeout_s = int(timeout_s)
+        self._client: docker.DockerClient | None = None
+        self._connecting = threading.Lock()
+
+    @property
+    def _docker(self) -> docker.DockerClient:
+        """
+        Asks the engine for its version when it is first of use: Docker takes none below 1.44 from its 29 on, and
+        podman 4 knows none above 1.41.
+        """
+        with self._connecting:
+            if self._client is None:
+                self._client = docker.DockerClient(base_url=self._base_url, timeout=self._timeout_s, version="auto")
+            return self._client
 
     def close(self) -> None:
-        self._docker.close()
+        if self._client is not None:
+            self._client.close()
 
     def get(self, service: str) -> Replicas:
         try:
