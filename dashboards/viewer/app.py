@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx
 from fastapi import FastAPI, HTTPException, Request
@@ -53,6 +54,7 @@ from dashboards.viewer.traces.data import Traces, trace_data_router
 from steersman.runtime.http import install_error_envelope, limit_bodies
 
 ANSWER_WITHIN_S = 30.0  # what a page asks before it is shown; NiceGUI's own 3 s are short for a busy peer
+page = partial(ui.page, response_timeout=ANSWER_WITHIN_S)
 MAX_BODY_BYTES = 8 << 20  # twice the largest dashboard that is kept
 VISITOR_S = 365 * 86_400  # how long a browser's theme is remembered
 
@@ -99,7 +101,7 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     drills = Drills(client, settings.orchestrator_url, settings.drills_token)
     _add_dashboards(library, store, prometheus, sources, remediation, drills)
 
-    @ui.page("/map", response_timeout=ANSWER_WITHIN_S)
+    @page("/map")
     async def service_map(request: Request) -> None:
         await ServiceMapPage(prometheus, sources, client, settings.orchestrator_url, request.query_params).build()
 
@@ -154,12 +156,12 @@ def _add_dashboards(
     def tagged(tags: Sequence[str]) -> list[tuple[str, str]]:
         return [(each.title, each.uid) for each in library.all() if set(tags) <= set(each.tags)]
 
-    @ui.page("/")
-    @ui.page("/dashboards")
+    @page("/")
+    @page("/dashboards")
     async def dashboards() -> None:
         await HomePage(library, prometheus, remediation, drills).build()
 
-    @ui.page("/d/{uid}", response_timeout=ANSWER_WITHIN_S)
+    @page("/d/{uid}")
     async def dashboard(uid: str, request: Request) -> None:
         found = library.get(uid)
         if found is None:
@@ -174,60 +176,60 @@ def _add_dashboards(
         )
         await DashboardPage(state, prometheus, store, queries, tagged).build()
 
-    @ui.page("/d/{uid}/json")
+    @page("/d/{uid}/json")
     def as_json(uid: str) -> None:
         found = library.get(uid)
         if found is None:
             raise HTTPException(404, f"no dashboard {uid[:80]!r}")
         EditPage(library, f"{found.title} as JSON", json.dumps(found.raw, indent=2, ensure_ascii=False)).build()
 
-    @ui.page("/import")
+    @page("/import")
     def import_() -> None:
         EditPage(library, "Import a dashboard", "").build()
 
 
 def _add_traces(jaeger: Jaeger, traces: Traces) -> None:
-    @ui.page("/traces")
+    @page("/traces")
     async def search(request: Request) -> None:
         await SearchPage(jaeger, request.query_params).build()
 
-    @ui.page("/trace/{trace_id}", response_timeout=ANSWER_WITHIN_S)
+    @page("/trace/{trace_id}")
     async def trace(trace_id: str) -> None:
         await TracePage(traces, trace_id).build()
 
-    @ui.page("/compare", response_timeout=ANSWER_WITHIN_S)
+    @page("/compare")
     async def compare(a: str = "", b: str = "") -> None:
         await ComparePage(traces, a, b).build()
 
 
 def _add_alerts(prometheus: Prometheus, alertmanager: Alertmanager, rule_files: RuleFiles) -> None:
-    @ui.page("/alerts")
+    @page("/alerts")
     async def alerts() -> None:
         await AlertsPage(prometheus).build()
 
-    @ui.page("/alerts/rule", response_timeout=ANSWER_WITHIN_S)
+    @page("/alerts/rule")
     async def rule(request: Request) -> None:
         await AlertRulePage(prometheus, request.query_params).build()
 
-    @ui.page("/silences")
+    @page("/silences")
     async def silences(matchers: str = "") -> None:
         await SilencesPage(alertmanager, matchers[:1000]).build()
 
-    @ui.page("/rules", response_timeout=ANSWER_WITHIN_S)
+    @page("/rules")
     async def rules(request: Request) -> None:
         await RulesPage(rule_files, prometheus, request.query_params).build()
 
 
 def _add_drills(app: FastAPI, drills: Drills) -> None:
-    @ui.page("/drills", response_timeout=ANSWER_WITHIN_S)
+    @page("/drills")
     async def all_drills() -> None:
         await DrillsPage(drills).build()
 
-    @ui.page(LIVE_PATH)
+    @page(LIVE_PATH)
     async def live() -> None:
         await LivePage(drills).build()
 
-    @ui.page("/drill/{run}", response_timeout=ANSWER_WITHIN_S)
+    @page("/drill/{run}")
     async def report(run: str) -> None:
         await ReportPage(drills, _run(run)).build()
 
@@ -246,18 +248,18 @@ def _run(run: str) -> str:
 
 
 def _add_operations(prometheus: Prometheus, remediation: Remediation, audit: AuditLog) -> None:
-    @ui.page("/audit")
+    @page("/audit")
     async def audit_log() -> None:
         await audit_page(audit)
 
-    @ui.page("/explore")
+    @page("/explore")
     async def explore(request: Request) -> None:
         await ExplorePage(prometheus, request.query_params).build()
 
-    @ui.page("/remediations")
+    @page("/remediations")
     async def remediations(service: str = "") -> None:
         await RemediationsPage(remediation, service[:128]).build()
 
-    @ui.page("/remediation/{run_id}")
+    @page("/remediation/{run_id}")
     async def record(run_id: str) -> None:
         await RecordPage(remediation, prometheus, run_id).build()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from urllib.parse import urlencode
 
@@ -42,16 +43,12 @@ class ExplorePage:
         self._end = asked.get("to", "now")
 
     async def build(self) -> None:
-        now = time.time()
-        try:
-            names = await self._prometheus.label_values("__name__", "", Span(now - 3600, now))
-        except PeerError:
-            names = []
+        names = asyncio.create_task(self._names())
         with page("Explore", "explore"):
             with ui.element("div").classes("bar-top"):
                 ui.html('<h1 class="title">Explore</h1>', sanitize=False)
                 expr = (
-                    ui.input("PromQL", value=self._expr, placeholder=EXAMPLE, autocomplete=names)
+                    ui.input("PromQL", value=self._expr, placeholder=EXAMPLE)
                     .props('outlined dense input-class="mono"')
                     .classes("grow")
                 )
@@ -67,8 +64,17 @@ class ExplorePage:
             if not self._expr:
                 example = ui.link(EXAMPLE, f"/explore?{urlencode({'expr': EXAMPLE})}").classes("mono")
                 example.tooltip("Try this one")
-                return
-            await self._show()
+            else:
+                await self._show()
+            expr.set_autocomplete(await names)
+
+    async def _names(self) -> list[str]:
+        """Of all metrics of the last hour, for completion."""
+        now = time.time()
+        try:
+            return await self._prometheus.label_values("__name__", "", Span(now - 3600, now))
+        except PeerError:
+            return []
 
     async def _show(self) -> None:
         now = time.time()
@@ -79,8 +85,9 @@ class ExplorePage:
         panel: Panel = parse_dashboard(_PANEL).panels[0]
         target: Target = panel.targets[0]
         try:
-            series = await self._prometheus.query_range(expr, span, step)
-            latest = await self._prometheus.query(expr, span.end)
+            series, latest = await asyncio.gather(
+                self._prometheus.query_range(expr, span, step), self._prometheus.query(expr, span.end)
+            )
         except PeerError as error:
             with ui.element("div").classes("card"):
                 ui.label(str(error)).classes("bad mono")
