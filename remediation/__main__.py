@@ -8,8 +8,11 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from remediation import lean  # noqa: F401  (before anything that imports httpx)
 from remediation.app import make_app
+from remediation.departure import STORE_BROKEN
 from remediation.errors import RemediationError
 from remediation.settings import Settings
 from remediation.worker import Worker
@@ -29,7 +32,11 @@ def main() -> int:
     except RemediationError as error:
         log.error("%s", error)
         return 2
-    worker.start()
+    try:
+        worker.start()
+    except SQLAlchemyError as error:
+        log.error("the database cannot be used: %s", error)
+        return STORE_BROKEN
     try:
         asyncio.run(serve([Listener(make_app(worker, settings.token), settings.port, settings.host)]))
     except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import sqlite3
 import uuid
 from contextlib import closing
@@ -14,6 +13,7 @@ from pathlib import Path
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 
 from remediation.annotations import Annotator
+from remediation.departure import LEASE_LOST, end_at_once
 from remediation.errors import SettingsError
 from remediation.explain import Explainer
 from remediation.intake import AlertIntake
@@ -43,6 +43,7 @@ from remediation.workflow.gate import Gate
 from remediation.workflow.homecoming import Homecoming
 from remediation.workflow.journal import Journal, now_unix_ms
 from remediation.workflow.moves import Moves
+from remediation.workflow.patience import patiently
 from remediation.workflow.planning import Planning
 from remediation.workflow.remediator import Remediator, Steps
 from remediation.workflow.scale import Scaling
@@ -55,7 +56,6 @@ log = logging.getLogger("remediation")
 WORKFLOW_VERSION = "1"
 # We neither send nor receive DBOS messages, set no schedules: its listeners need not look every second.
 _RARELY_S = 3600.0
-LEASE_LOST = 70  # exit code, EX_SOFTWARE of sysexits.h: to be started again, not a mistake of who started it
 # Workflow statuses that DBOS will not take up again.
 _GIVEN_UP = frozenset({"ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"})
 
@@ -67,17 +67,17 @@ class Worker:
         """
         Raises:
             PolicyError: a policy is wrong.
-            SettingsError: another worker holds the data directory.
+            SettingsError: another worker holds the data directory, or the database cannot be used.
         """
         book = load_policies(settings.policies)
         self.data_dir = settings.data_dir
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         if settings.database_url is None:
             self._lock = _only_one(settings.data_dir)
-            self.store = Store.in_file(settings.data_dir / "remediation.sqlite")
+            self.store = patiently(Store.in_file, settings.data_dir / "remediation.sqlite")
             system_database = _prepared(settings.data_dir / "workflows.sqlite")
         else:
-            self.store = Store.at_url(settings.database_url)
+            self.store = patiently(Store.at_url, settings.database_url)
             system_database = settings.database_url
         self.metrics = Metrics()
         self._prometheus = Prometheus(settings.prometheus_url)
@@ -140,7 +140,7 @@ class Worker:
     def _shared(self, settings: Settings) -> Membership | None:
         if not self.store.database.shared:
             return None
-        lease = Lease(self.store.database, settings.executor_id, seconds=settings.lease_s, lost=_end_at_once)
+        lease = Lease(self.store.database, settings.executor_id, seconds=settings.lease_s, lost=_lost)
         return Membership(lease, look_after=self._take_up)
 
     def start(self) -> None:
@@ -200,11 +200,9 @@ class Worker:
         self._scaler.close()
 
 
-def _end_at_once(why: str) -> None:
+def _lost(why: str) -> None:
     """Others have this worker's runs: whatever it did now could be done twice."""
-    log.critical("%s; this process ends", why)
-    logging.shutdown()
-    os._exit(LEASE_LOST)
+    end_at_once(why, LEASE_LOST)
 
 
 def _levers(scaler: Scaler, settings: Settings, store: Store, limits: Limits) -> dict[str, Lever]:
@@ -240,8 +238,11 @@ def _dbos_config(system_database_url: str, executor_id: str) -> DBOSConfig:
 
 def _prepared(path: Path) -> str:
     """A write-ahead log: readers do not wait for the writer, and a step costs one sync instead of three."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.Error as error:
+        raise SettingsError(f"{path} cannot be used: {error}") from error
     return f"sqlite:///{path}"
 
 

@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSConfiguredInstance, error
 from opentelemetry import trace
+from sqlalchemy.exc import DBAPIError
 
 from remediation.policy.policy import LEVER_KINDS, QUIET_KINDS, Policy, Step
 from remediation.store.record import State
@@ -22,7 +23,7 @@ from remediation.workflow.ending import Ending
 from remediation.workflow.homecoming import Homecoming, Next
 from remediation.workflow.journal import Journal
 from remediation.workflow.moves import Aim, Moves
-from remediation.workflow.patience import patiently
+from remediation.workflow.patience import end_if_broken, patiently
 from remediation.workflow.planning import Plan, Planning
 from remediation.workflow.scale import Scaling
 from remediation.workflow.verification import Verdict, Verification
@@ -42,7 +43,11 @@ def durable(step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     def patient() -> R:
         return patiently(step, *args, **kwargs)
 
-    return DBOS.run_step({"name": step.__name__}, patient)
+    try:
+        return DBOS.run_step({"name": step.__name__}, patient)
+    except DBAPIError as unremembered:  # what became of the step could not be written down
+        end_if_broken(unremembered, step.__name__)
+        raise
 
 
 @dataclass(slots=True)

@@ -1,8 +1,12 @@
 """`kill -9` at the worst moments: the run completes, and no action happens twice."""
 
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
+
+from remediation.departure import STORE_BROKEN
 
 pytestmark = pytest.mark.chaos
 
@@ -89,3 +93,24 @@ def test_told_to_stop_it_stops_at_once_and_its_records_stay(mortal_worker, slow_
     assert mortal_worker.stop() == 0
     mortal_worker.start()
     assert mortal_worker.state(run_id) == "resolved_pending"
+
+
+def test_worker_whose_database_is_broken_ends_and_the_next_one_goes_on_with_its_run(
+    mortal_worker, orchestrator, slow_until, alert
+):
+    slow_until("kill-store", wanted=2.0, cured_by=99)
+    (run_id,) = mortal_worker.post(alert("kill-store", name="PatientLatency"))
+    mortal_worker.wait_for_state(run_id, "verifying")
+    (path,) = mortal_worker.directory.glob("data-*/remediation.sqlite")
+    with closing(sqlite3.connect(path, timeout=10)) as other:
+        other.execute("DROP TABLE remediation_evidence")
+    slow_until("kill-store", wanted=2.0, cured_by=2, desired=2)  # it helps now, which is to be written down
+    assert mortal_worker.process.wait(20) == STORE_BROKEN
+    told = (mortal_worker.directory / "worker.log").read_text()
+    assert "verify: the database cannot be used, and waiting mends nothing: no such table: remediation_evidence" in told
+    mortal_worker.start()  # which makes the tables that are missing
+    mortal_worker.wait_for_state(run_id, "resolved_pending")
+    mortal_worker.post(alert("kill-store", name="PatientLatency", status="resolved"))
+    record = mortal_worker.wait_for_state(run_id, "resolved")
+    assert [(one["action"], one["status"]) for one in record["actions"]] == [("scale_out", "done")]
+    assert orchestrator.changes("kill-store") == [2]
