@@ -18,6 +18,7 @@ from dashboards.viewer.grafana.units import format_value
 from dashboards.viewer.pages.alert_tabs import alert_tabs
 from dashboards.viewer.pages.shell import is_dark, page
 from dashboards.viewer.pages.silences import of_labels
+from dashboards.viewer.panels.canvas import Canvas
 from dashboards.viewer.panels.marked_chart import Band, Points, marked_chart, with_gaps
 from dashboards.viewer.peers.prometheus import Prometheus, Series
 
@@ -94,7 +95,8 @@ class AlertRulePage:
             self._lanes = ui.html("", sanitize=False).classes("card q-mt-sm").style("width: 100%")
             with ui.element("div").classes("card q-mt-sm").style("width: 100%") as self._yielded:
                 ui.html("<h2>What the expression yielded</h2>", sanitize=False)
-                self._chart = ui.echart({}).style("height: 240px; width: 100%")
+                self._chart = Canvas()
+                self._chart.element.style("height: 240px; width: 100%")
             self._episodes = (
                 ui.html("", sanitize=False).classes("card scroll-x q-mt-sm").props("tabindex=0").style("width: 100%")
             )
@@ -170,9 +172,7 @@ class AlertRulePage:
             bands=bands[:MAX_EPISODES],
             x_range=(span.start, span.end),
         )
-        self._chart.options.clear()
-        self._chart.options.update(options)
-        self._chart.update()
+        self._chart.draw(options)
 
 
 def _rule(group: Mapping[str, Any], rule: Mapping[str, Any]) -> str:
@@ -248,8 +248,8 @@ def _links(one: Episode) -> str:
         return ""
     window = f"from={int(one.start * 1000) - 120_000}&to={int(one.end * 1000) + 120_000}"
     return (
-        f'<a href="/d/steersman-service?var-service={service}&{window}">the service then</a> · '
-        f'<a href="/remediations?service={service}">what was done</a>'
+        f'<div class="links row"><a href="/d/steersman-service?var-service={service}&{window}">the service then</a>'
+        f'<a href="/remediations?service={service}">what was done</a></div>'
     )
 
 

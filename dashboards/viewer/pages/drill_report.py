@@ -15,6 +15,7 @@ _MARKS = {"met": ("good", "✓", "met"), "failed": ("bad", "✗", "failed"), "ac
 _KINDS = {"inject": "ask", "alert": "fault", "action": "act", "remediation": "act", "met": "met", "failed": "fault",
           "trouble": "fault", "verdict": "met"}  # fmt: skip
 _KIND_WORDS = {"inject": "injection", "remediation": "worker"}
+UNREAD = "no answer"  # what an expectation says whose turn has not come
 MARK_COLOURS = {"inject": "#9a5cf0", "alert": "#e08a00", "action": "#4c8dff", "met": "#2f9e5c", "failed": "#e5484d"}
 
 MAX_MARKS = 24
@@ -66,7 +67,8 @@ def expectations(report: Json) -> str:
 def _outcome(outcome: Json) -> str:
     status = str(outcome.get("status"))
     look, mark, words = _MARKS.get(status, ("soft", "–", status))
-    got = f"; got {html.escape(str(outcome['got']))}" if outcome.get("got") else ""
+    asked = outcome.get("got") and not (outcome["got"] == UNREAD and outcome.get("took_s") is None)
+    got = f"; got {html.escape(str(outcome['got']))}" if asked else ""
     took = outcome.get("took_s")
     return (
         f'<tr><td class="{look}" title="{html.escape(words)}"><b>{mark}</b></td>'
@@ -80,7 +82,7 @@ def timeline(report: Json, *, newest_first: bool = False) -> str:
     entries: Sequence[Json] = report.get("timeline") or []
     lines = "".join(
         f'<li class="{_KINDS.get(str(one.get("kind")), "")}">'
-        f'<div><span class="at">{float(one.get("at_s") or 0):+.1f} s</span><span>'
+        f'<div><span class="at">{round(float(one.get("at_s") or 0), 1) + 0.0:+.1f} s</span><span>'
         f"<span class=soft>{html.escape(_KIND_WORDS.get(str(one.get('kind')), str(one.get('kind'))))}</span> "
         f"<b>{html.escape(str(one.get('event')))}</b> {html.escape(str(one.get('detail') or ''))}</span></div></li>"
         for one in (reversed(entries) if newest_first else entries)

@@ -17,6 +17,7 @@ from dashboards.viewer.grafana.timerange import Span
 from dashboards.viewer.pages import record as told
 from dashboards.viewer.pages.acting import act_button, ask_reason
 from dashboards.viewer.pages.shell import is_dark, page
+from dashboards.viewer.panels.canvas import Canvas
 from dashboards.viewer.panels.marked_chart import Mark, marked_chart, with_gaps
 from dashboards.viewer.peers.prometheus import Prometheus
 from dashboards.viewer.peers.remediation import Remediation, Verdict
@@ -157,7 +158,7 @@ class RecordPage:
         self._remediation = remediation
         self._prometheus = prometheus
         self._run_id = run_id
-        self._charts: dict[str, ui.echart] = {}
+        self._charts: dict[str, Canvas] = {}
         self._waits: bool | None = None
         self._record: Record = {}
 
@@ -244,11 +245,9 @@ class RecordPage:
         if name not in self._charts:
             with self._chart_row, ui.element("div").classes("card"):
                 ui.label(name).classes("text-weight-bold")
-                self._charts[name] = ui.echart({}).style("height: 180px; width: 100%")
-        chart = self._charts[name]
-        chart.options.clear()
-        chart.options.update(options)
-        chart.update()
+                self._charts[name] = Canvas()
+                self._charts[name].element.style("height: 180px; width: 100%")
+        self._charts[name].draw(options)
 
 
 def _section(title: str) -> ui.html:

@@ -27,6 +27,7 @@ from dashboards.viewer.pages.alert_tabs import alert_tabs
 from dashboards.viewer.pages.editor import editor
 from dashboards.viewer.pages.rule_draft import NAME, begun, opened
 from dashboards.viewer.pages.shell import is_dark, page
+from dashboards.viewer.panels.canvas import Canvas
 from dashboards.viewer.panels.marked_chart import marked_chart, with_gaps
 from dashboards.viewer.peers.prometheus import Prometheus
 from dashboards.viewer.peers.rule_files import RuleFiles
@@ -139,8 +140,9 @@ class RulesPage:
                 ui.select(WINDOWS, value=self._window_s, label="Over the last", on_change=self._choose_window).props(
                     "outlined dense options-dense"
                 )
-            self._chart = ui.echart({}).style("height: 240px; width: 100%")
-            self._chart.set_visibility(False)
+            self._chart = Canvas()
+            self._chart.element.style("height: 240px; width: 100%")
+            self._chart.element.set_visibility(False)
             self._replayed = ui.html("", sanitize=False).classes("scroll-x").props("tabindex=0")
 
     async def _choose(self, event: Any) -> None:
@@ -199,7 +201,7 @@ class RulesPage:
             )
         except PeerError as error:
             self._replayed.content = f'<p class="bad">{html.escape(str(error))}</p>'
-            self._chart.set_visibility(False)
+            self._chart.element.set_visibility(False)
             return
         if mine != self._tried:
             return
@@ -233,10 +235,8 @@ class RulesPage:
             thresholds=[each for each in thresholds if math.isfinite(each)],
             x_range=(span.start, span.end),
         )
-        self._chart.set_visibility(True)
-        self._chart.options.clear()
-        self._chart.options.update(options)
-        self._chart.update()
+        self._chart.element.set_visibility(True)
+        self._chart.draw(options)
 
     async def _test(self) -> None:
         if not visitor().may(Act.TRY_RULES):

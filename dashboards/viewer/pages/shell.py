@@ -12,7 +12,7 @@ from nicegui import app, ui
 from dashboards.viewer.auth.permission import visitor
 from dashboards.viewer.auth.roles import Act, Identity
 from dashboards.viewer.pages.stylesheet import STYLE
-from dashboards.viewer.panels.chart import SCRIPT
+from dashboards.viewer.panels import canvas, chart
 
 NAVIGATION = (
     ("dashboards", "Dashboards", "/dashboards"),
@@ -37,7 +37,7 @@ def page(title: str, here: str) -> Iterator[None]:
     """
     ui.page_title(f"{title} · Steersman")
     ui.add_css(STYLE)
-    ui.add_head_html(f"<script>{SCRIPT}</script>")
+    ui.add_head_html(f"<script>{chart.SCRIPT}{canvas.SCRIPT}</script>")
     # Told apart well (WCAG AA): the first as text on either ground, the others under white text.
     primary = "#7aa8ff" if is_dark() else "#1f5fd0"
     ui.colors(primary=primary, positive="#1f7a45", negative="#b3262b", warning="#8a5a00")

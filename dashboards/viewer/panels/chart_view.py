@@ -13,6 +13,7 @@ from dashboards.viewer.grafana.interpolation import Values
 from dashboards.viewer.grafana.links import Pointed, link_of
 from dashboards.viewer.grafana.units import format_value
 from dashboards.viewer.panels import reduction
+from dashboards.viewer.panels.canvas import Canvas
 from dashboards.viewer.panels.chart import chart_options, nothing
 from dashboards.viewer.panels.frames import Answer, Frame
 from dashboards.viewer.panels.written import shade_of, written
@@ -28,7 +29,8 @@ class ChartView:
     def __init__(self, panel: Panel, open_trace: Callable[[str], None]) -> None:
         self._panel = panel
         self._open_trace = open_trace
-        self._chart = ui.echart({"title": nothing("#7f8ea3", "…")}, on_point_click=self._clicked).classes("panel-chart")
+        self._chart = Canvas({"title": nothing("#7f8ea3", "…")}, on_point_click=self._clicked)
+        self._chart.element.classes("panel-chart")
         self._legend = ui.html("", sanitize=False).classes("legend").props("tabindex=0")
         self._links: dict[str, str] = {}  # where a click on a series leads, by its name
 
@@ -40,10 +42,7 @@ class ChartView:
             )
             if found is not None:
                 self._links[frame.config.name] = found[1]
-        options = chart_options(self._panel, answer, dark=dark)
-        self._chart.options.clear()
-        self._chart.options.update(options)
-        self._chart.update()
+        self._chart.draw(chart_options(self._panel, answer, dark=dark))
         legend = self._panel.options.get("legend")
         shown = not isinstance(legend, dict) or legend.get("showLegend", True)
         options = legend if isinstance(legend, dict) else {}

@@ -11,6 +11,7 @@ from nicegui import ui
 from dashboards.viewer.grafana.dashboard import Panel
 from dashboards.viewer.grafana.interpolation import Values
 from dashboards.viewer.panels import reduction
+from dashboards.viewer.panels.canvas import Canvas
 from dashboards.viewer.panels.chart import formatter, nothing
 from dashboards.viewer.panels.colours import as_text, of_series, steps_of, threshold_colour
 from dashboards.viewer.panels.frames import Answer, Frame
@@ -54,7 +55,8 @@ class GaugeView:
 
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
-        self._chart = ui.echart({}).classes("panel-chart")
+        self._chart = Canvas()
+        self._chart.element.classes("panel-chart")
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
         calculation = reduction.wanted(self._panel.options.get("reduceOptions"))
@@ -63,9 +65,7 @@ class GaugeView:
             _dial(frame, reduction.reduced(frame.points, calculation), place, len(frames), dark=dark)
             for place, frame in enumerate(frames)
         ]
-        self._chart.options.clear()
-        self._chart.options.update({"animation": False, "series": dials})
-        self._chart.update()
+        self._chart.draw({"animation": False, "series": dials})
 
 
 def _dial(frame: Frame, value: float | None, place: int, count: int, *, dark: bool) -> dict[str, Any]:
@@ -118,12 +118,11 @@ class BarChartView:
 
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
-        self._chart = ui.echart({}).classes("panel-chart")
+        self._chart = Canvas()
+        self._chart.element.classes("panel-chart")
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
-        self._chart.options.clear()
-        self._chart.options.update(_side_by_side(self._panel, answer, dark=dark))
-        self._chart.update()
+        self._chart.draw(_side_by_side(self._panel, answer, dark=dark))
 
 
 def _side_by_side(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, Any]:
@@ -163,7 +162,8 @@ def _side_by_side(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, Any]
 class PieView:
     def __init__(self, panel: Panel) -> None:
         self._panel = panel
-        self._chart = ui.echart({}).classes("panel-chart")
+        self._chart = Canvas()
+        self._chart.element.classes("panel-chart")
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
         calculation = reduction.wanted(self._panel.options.get("reduceOptions"))
@@ -178,8 +178,7 @@ class PieView:
             if (value := reduction.reduced(frame.points, calculation)) is not None
         ]
         ink = "#c9d1dc" if dark else "#4a5363"
-        self._chart.options.clear()
-        self._chart.options.update(
+        self._chart.draw(
             {
                 "animation": False,
                 "tooltip": {"trigger": "item", "formatter": "{b} ({d}%)"},
@@ -201,4 +200,3 @@ class PieView:
                 ],
             }
         )
-        self._chart.update()

@@ -208,7 +208,7 @@ def _card(service: Service, place: _Place) -> str:
     name = html.escape(service.name)
     traces = f"/traces?service={quote(service.name)}"
     address = f"/d/steersman-service?var-service={quote(service.name)}" if service.desired is not None else traces
-    first, second = _numbers(service)
+    first, second = _numbers(service, unit="reqps" if card is _WIDE else "suffix:/s")
     aria = html.escape(f"{service.name}: {', '.join([*first, *second, *service.alerts])}")
     mark = _MARKS.get(service.health)
     drawn_mark = f'<path class="band" transform="translate({x + 18} {y + 12})" d="{mark}"/>' if mark else ""
@@ -232,8 +232,8 @@ def _card(service: Service, place: _Place) -> str:
     )
 
 
-def _numbers(service: Service) -> tuple[list[str], list[str]]:
-    first = [format_value(service.rate, "reqps")] if service.rate is not None else ["no requests"]
+def _numbers(service: Service, *, unit: str) -> tuple[list[str], list[str]]:
+    first = [format_value(service.rate, unit)] if service.rate is not None else ["no requests"]
     first += [f"p99 {format_value(service.p99_s, 's')}"] if service.p99_s is not None else []
     second = [f"{format_value(service.errors, 'percentunit')} errors"] if service.errors is not None else []
     second += [f"{service.ready}/{service.desired} replicas"] if service.desired is not None else []

@@ -10,6 +10,7 @@ from nicegui import ui
 from dashboards.viewer.grafana.dashboard import Panel
 from dashboards.viewer.grafana.interpolation import Values, interpolate
 from dashboards.viewer.panels import service_graph, states
+from dashboards.viewer.panels.canvas import Canvas
 from dashboards.viewer.panels.chart_view import ChartView
 from dashboards.viewer.panels.frames import Answer
 from dashboards.viewer.panels.gauge_view import BarChartView, BarGaugeView, GaugeView, PieView
@@ -46,12 +47,11 @@ class EChartView:
     def __init__(self, panel: Panel, options: Callable[..., dict[str, Any]]) -> None:
         self._panel = panel
         self._options = options
-        self._chart = ui.echart({}).classes("panel-chart")
+        self._chart = Canvas()
+        self._chart.element.classes("panel-chart")
 
     def show(self, answer: Answer, values: Values, *, dark: bool) -> None:
-        self._chart.options.clear()
-        self._chart.options.update(self._options(self._panel, answer, dark=dark))
-        self._chart.update()
+        self._chart.draw(self._options(self._panel, answer, dark=dark))
 
 
 class StatesView:
