@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from remediation.annotations import Annotator
 from remediation.errors import ScalerError
-from remediation.guards import Refusal, check_kill_switch, first_refusal
+from remediation.guards import Refusal, check_freeze, check_kill_switch, first_refusal
 from remediation.guards import Verdict as GuardVerdict
 from remediation.metrics import Metrics
 from remediation.policy.autoscaler import Autoscaler
@@ -28,12 +28,13 @@ from remediation.scalers.scaler import Scaler
 from remediation.scaling.controller import ScalingDecision
 from remediation.scaling.guards import scaling_verdicts
 from remediation.store.record import Action, Denied, Finding, FleetHistory, NewRun, Note, ScalingHistory
-from remediation.store.scalings import KEY, Scalings
+from remediation.store.scalings import KEY, Scalings, Unconcluded
 
 log = logging.getLogger("remediation")
 
 ALERTNAME = "Autoscaling"  # of the records, where an alert's name stands otherwise
 PATIENCE_S = 2.0  # with a scaler that does not answer: the next turn looks again
+STALE_S = 60.0  # a decision is not done later than so: its autoscaler looks anew every few seconds
 REPEAT_REFUSAL_S = 3600.0  # one that goes on is a new record once in so long
 
 
@@ -119,12 +120,12 @@ class Execution:
 
     def settle(self) -> bool:
         """
-        Finish what a worker that died had intended, each once: it is set only if nobody has changed the number since.
-        False if the kill switch lets nothing be finished now.
+        Finish what a worker that died had intended, each once: it is set only if nobody has changed the number since,
+        and what it was decided on still holds. False if the kill switch lets nothing be finished now.
         """
         for left in self._scalings.unconcluded():
-            if left.overtaken:
-                status, detail = self._found(left.service, left.to)
+            if (why := self._too_late(left)) is not None:
+                status, detail = self._found(left.service, left.to, why)
             elif check_kill_switch(self._scalings.kill_switch()) is not None:
                 log.warning("%s: the kill switch is on, so it waits", left.run_id)
                 return False
@@ -136,13 +137,24 @@ class Execution:
             self._conclude(left.run_id, left.service, left.before, left.to, status, told)
         return True
 
-    def _found(self, service: str, to: int) -> tuple[str, str]:
+    def _too_late(self, left: Unconcluded) -> str | None:
+        """Why it is not to be done any more."""
+        now_unix_ms = round(time.time() * 1000)
+        if left.overtaken:
+            return "an alert's run took the service over before it was done"
+        if (freeze := check_freeze(self._limits, now_unix_ms)) is not None:
+            return f"freeze: {freeze.reason}"
+        if (ago_s := (now_unix_ms - left.at_unix_ms) / 1000) > STALE_S:
+            return f"it was decided {ago_s:.0f} s ago, and nobody decides on what telemetry said then"
+        return None
+
+    def _found(self, service: str, to: int, why: str) -> tuple[str, str]:
         """Of a change that is not to be done any more: whether it had been."""
         try:
             done = self._scaler.get(service).desired == to
         except ScalerError as error:
             return "unknown", str(error)
-        return ("done", "") if done else ("failed", "an alert's run took the service over before it was done")
+        return ("done", "") if done else ("failed", why)
 
     def _services(self, kind: str) -> int:
         return len(self._scaler.services()) if kind == "in" else 0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections.abc import Iterator
 
-from remediation.guards import Passed, Refusal, check_kill_switch
+from remediation.guards import Passed, Refusal, check_freeze, check_kill_switch
 from remediation.policy.autoscaler import AutoscalerGuards
 from remediation.policy.limits import Limits
 from remediation.store.record import FleetHistory, ScalingHistory
@@ -31,11 +30,7 @@ def scaling_verdicts(
         services: How many the scaler holds; the blast radius is a share of them.
     """
     yield check_kill_switch(fleet.kill_switch) or Passed("kill_switch", "off")
-    freeze = limits.frozen_by(dt.datetime.fromtimestamp(now_unix_ms / 1000, dt.UTC))
-    if freeze is not None:
-        yield Refusal("freeze", f"nothing is changed during {freeze.name!r}")
-    else:
-        yield Passed("freeze", f"none of {len(limits.freezes)} is in force")
+    yield check_freeze(limits, now_unix_ms) or Passed("freeze", f"none of {len(limits.freezes)} is in force")
     yield _rate(fleet.actions_last_hour, limits.max_actions_per_hour, "all policies and autoscalers acted")
     yield _rate(history.actions_last_hour, guards.max_actions_per_hour, f"{service} was scaled")
     if kind != "in":

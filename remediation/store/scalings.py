@@ -44,6 +44,7 @@ class Unconcluded:
     service: str
     before: int
     to: int
+    at_unix_ms: int  # when it was decided
     overtaken: bool  # an alert's run has taken the service over
 
 
@@ -180,6 +181,7 @@ class Scalings:
                 row["target"],
                 row["from_replicas"],
                 row["to_replicas"],
+                row["at_unix_ms"],
                 row["finished_at_unix_ms"] is not None,
             )
             for row in found

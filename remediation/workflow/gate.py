@@ -45,15 +45,15 @@ class Gate:
     def intend(self, case: Case, intention: Action, state: State) -> Admitted | Denied:
         """
         Write the action down, if it may be done. What puts something back is stopped by the kill switch alone; what was
-        let in before the worker died by a freeze too, even if it may have been done.
+        let in before the worker died by a freeze and by missing telemetry too, even if it may have been done.
         """
-        returning, services, blind = intention.action in RETURNING, 0, None
+        returning, services, blind, unreachable = intention.action in RETURNING, 0, None, None
         if not returning:
             blind = self._blind(case)
             try:
                 services = len(self._scaler.services())
             except ScalerError as error:  # without it nobody knows the blast radius
-                return self._denied(Refusal("unreachable", str(error)))
+                unreachable = Refusal("unreachable", str(error))
             intention = replace(intention, at_unix_ms=now_unix_ms())  # whatever has been waited for
         refusals: list[Refusal] = []
         before = False
@@ -64,9 +64,10 @@ class Gate:
             if returning:
                 refusal = check_kill_switch(fleet.kill_switch)
             elif known:
-                refusal = check_kill_switch(fleet.kill_switch) or check_freeze(self._limits, intention.at_unix_ms)
+                frozen = check_freeze(self._limits, intention.at_unix_ms)
+                refusal = check_kill_switch(fleet.kill_switch) or frozen or blind
             else:
-                refusal = self._check(case, fleet, services, intention.at_unix_ms) or blind
+                refusal = unreachable or self._check(case, fleet, services, intention.at_unix_ms) or blind
             refusals.extend([refusal] if refusal else [])
             return refusal.reason if refusal else None
 
