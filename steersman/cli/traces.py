@@ -167,7 +167,7 @@ def traces_table(answer: Mapping[str, Any], since: str, width: int) -> Group | T
     if answer["truncated"]:
         further = f", or --cursor {answer['cursor']}" if with_ids else ""
         lines.append(Text(f"there are older ones: -n for more{further}", style="dim"))
-    return Group(*lines, Text("steersman trace # shows one", style="dim"))
+    return Group(*lines, Text("steersman trace 1 shows the first, and so on", style="dim"))
 
 
 def comparison_table(answer: Mapping[str, Any], wanted: str, width: int) -> Group | Text:
@@ -272,9 +272,17 @@ def _remember(data_dir: Path, ids: Sequence[str]) -> None:
 
 
 def _remembered(data_dir: Path, text: str) -> str:
-    """The id that a number of the last list stands for; anything else as it is."""
-    path = DataDir.at(data_dir).run / _LIST
-    if not re.fullmatch("[0-9]{1,4}", text) or not path.is_file():
+    """
+    The id that a number of the last list stands for; anything else as it is.
+
+    Raises:
+        BadParameter: it is a number, and none of that list.
+    """
+    if not re.fullmatch("[0-9]{1,4}", text):
         return text
-    ids = json.loads(path.read_text())
-    return str(ids[int(text) - 1]) if 0 < int(text) <= len(ids) else text
+    path = DataDir.at(data_dir).run / _LIST
+    ids = json.loads(path.read_text()) if path.is_file() else []
+    if 0 < int(text) <= len(ids):
+        return str(ids[int(text) - 1])
+    listed = f"the last list had {len(ids)}" if ids else "none is listed"
+    raise typer.BadParameter(f"no trace {text}: {listed}; `steersman traces` lists and numbers them")

@@ -192,6 +192,7 @@ class Reader:
         for field in Ports.__slots__:
             standard, own = getattr(Ports(), field), getattr(self._stack.ports, field)
             text = re.sub(rf"(?<=127\.0\.0\.1:){standard}\b", str(own), text)
+        text = text.replace("rules/mine.yml", "mine.yml")  # of a checkout that others read too
         text = text.replace("/path/to/data", str(self._stack.data.root))
         text = text.replace("/path/to/collector.token", str(self._stack.data.token_file("collector")))
         text = text.replace("/run/secrets/", f"{self._folder}/")

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import typer
 
-from steersman.cli.traces import _pointed, combined, seconds
+from steersman.cli.traces import _pointed, _remember, _remembered, combined, seconds
+from steersman.runtime.paths import DataDir
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,16 @@ def test_times_back_have_a_unit():
     for wrong in ("15", "m", "-1h", "1w", "9999999d"):
         with pytest.raises(typer.BadParameter):
             seconds(wrong)
+
+
+def test_a_number_is_that_of_the_last_list_or_it_is_said_how_to_get_one(tmp_path):
+    with pytest.raises(typer.BadParameter, match="no trace 1: none is listed; `steersman traces` lists"):
+        _remembered(tmp_path, "1")
+    DataDir.at(tmp_path).create()
+    _remember(tmp_path, ["ab", "cd"])
+    assert [_remembered(tmp_path, text) for text in ("1", "2", "12345abcde")] == ["ab", "cd", "12345abcde"]
+    with pytest.raises(typer.BadParameter, match="no trace 3: the last list had 2"):
+        _remembered(tmp_path, "3")
 
 
 def test_a_parse_error_points_at_the_place():
