@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,20 @@ def test_every_service_can_scale_is_bounded_and_runs_without_root(compose):
         image = service["image"]
         assert ":" in image, name
         assert not image.endswith(":latest"), name
+
+
+def test_what_others_wait_for_says_when_it_is_healthy_and_waits_for_none_of_them(compose):
+    services = compose["services"]
+    needs = {name: service.get("depends_on", {}) for name, service in services.items()}
+    for name, needed in needs.items():
+        if isinstance(needed, dict):
+            healthy = {other for other, told in needed.items() if told["condition"] == "service_healthy"}
+            assert all("healthcheck" in services[other] for other in healthy), name
+    list(TopologicalSorter(needs).static_order())  # raises CycleError
+    for service in services.values():
+        assert set(service.get("networks", ["default"])) <= compose["networks"].keys()
+        named = [volume.split(":")[0] for volume in service.get("volumes", []) if volume[0] not in "./"]
+        assert set(named) <= compose["volumes"].keys()
 
 
 def test_only_the_proxies_reach_the_engine(compose):
