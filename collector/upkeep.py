@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import sys
 import time
 from functools import partial
 
@@ -16,6 +14,7 @@ from collector.pipeline.commit import GroupCommit
 from collector.pipeline.retention import Retention
 from collector.pipeline.self_metrics import SelfMetrics
 from collector.storage.traces.database import TelemetryDatabase
+from steersman.runtime.memory import give_back_memory
 
 RETENTION_EVERY_S = 60.0
 INDEX_EVERY_S = 2.0  # a block takes as long to fill at half of what one core takes in
@@ -29,7 +28,7 @@ async def retain(
         removed = await retention.remove_before(int((time.time() - storage.retention) * 1000))
         counts.removed("spans", removed.spans)
         counts.removed("logs", removed.logs)
-        _give_back_memory()
+        give_back_memory()
         await asyncio.sleep(RETENTION_EVERY_S)
 
 
@@ -40,10 +39,3 @@ async def index(commit: GroupCommit[Batch], database: TelemetryDatabase) -> None
                 await commit.alone(partial(database.keep_block, block))
             await commit.alone(database.sort_extents)
         await asyncio.sleep(INDEX_EVERY_S)
-
-
-def _give_back_memory() -> None:
-    """A burst leaves glibc holding what was freed; it returns that only when asked (malloc_trim(3))."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another libc
-            ctypes.CDLL(None).malloc_trim(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -52,9 +54,11 @@ from dashboards.viewer.peers.rule_files import RuleFiles
 from dashboards.viewer.settings import Settings
 from dashboards.viewer.traces.data import Traces, trace_data_router
 from steersman.runtime.http import install_error_envelope, limit_bodies
+from steersman.runtime.memory import give_back_memory
 
 ANSWER_WITHIN_S = 30.0  # what a page asks before it is shown; NiceGUI's own 3 s are short for a busy peer
 page = partial(ui.page, response_timeout=ANSWER_WITHIN_S)
+TIDY_EVERY_S = 15.0  # takes some tens of milliseconds
 MAX_BODY_BYTES = 8 << 20  # twice the largest dashboard that is kept
 VISITOR_S = 365 * 86_400  # how long a browser's theme is remembered
 
@@ -68,8 +72,10 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        tidying = asyncio.create_task(_tidy(), name="tidying")
         async with client:
             yield
+        tidying.cancel()
         store.close()
         accounts.sessions.close()
 
@@ -131,6 +137,14 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
         reconnect_timeout=10.0,
     )
     return app
+
+
+async def _tidy() -> None:
+    """Pages and traces that were closed leave circles of objects behind, and what is freed stays with the process."""
+    while True:
+        await asyncio.sleep(TIDY_EVERY_S)
+        gc.collect()
+        give_back_memory()
 
 
 def _accounts(settings: Settings, secret: str) -> Accounts:
