@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from remediation import wording
 from remediation.errors import RemediationError, ScalerError, TelemetryError, TemplateError
 from remediation.guards import (
     Passed,
@@ -143,7 +144,7 @@ class Explainer:
         decision = self._decided(case, step)
         if isinstance(decision, Refusal):
             return decision
-        return Passed("bounds", f"{decision.before} → {decision.to} replicas is within them")
+        return Passed("bounds", f"{decision.before} → {wording.replicas(decision.to)} is within them")
 
     def _decided(self, case: Case, step: Step) -> Target | Refusal:
         try:

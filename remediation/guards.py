@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from remediation import wording
 from remediation.policy.limits import Limits
 from remediation.policy.policy import Guards, Scale
 from remediation.scalers.scaler import Replicas
@@ -174,14 +175,17 @@ def target_replicas(
     asked = max(math.ceil(wanted), current + (scale.at_least_add if undone is None else 0))
     to = min(asked, current + scale.maximum_step, maximum)
     if current >= maximum and asked > current:
-        return Refusal("maximum", f"{service} has {current} replicas already, maximum {maximum}; {asked} wanted")
+        return Refusal(
+            "maximum", f"{service} has {wording.replicas(current)} already, maximum {maximum}; {asked} wanted"
+        )
     if to <= current:
-        told = f"{service} has {current} replicas and the load wants {math.ceil(wanted)}"
+        told = f"{service} has {wording.replicas(current)} and the load wants {math.ceil(wanted)}"
         return Refusal("not_needed", told + _tried(undone))
     if undone is not None and scale.replicas is None and to <= undone.tried:
-        return Refusal("not_needed", f"{service} has {current} replicas and would have {to}{_tried(undone)}")
+        return Refusal("not_needed", f"{service} has {wording.replicas(current)} and would have {to}{_tried(undone)}")
     limits = "" if to == asked else f", bounded from {asked} by maximum {maximum} and step {scale.maximum_step}"
-    return Target(current, to, wanted, f"the load wants {wanted:.2f} replicas, {current} desired now{limits}")
+    more = "" if asked == math.ceil(wanted) else f"; the alert asks for {asked - current} more"
+    return Target(current, to, wanted, f"the load wants {wanted:.2f} replicas, {current} desired now{more}{limits}")
 
 
 def _tried(undone: Undone | None) -> str:

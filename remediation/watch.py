@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 
+from remediation import wording
 from remediation.policy.policy import ScaleIn
 
 # An alert whose sender died is never resolved by notification. When its own expression has been quiet for this long
@@ -103,7 +104,7 @@ class ScaleInWatch:
 
     def _step_down(self, policy: ScaleIn, now_s: float, seen: Observation, how: str) -> Decision | None:
         if now_s - self.started_s >= policy.give_up_after:
-            return Decision("finish", self.current, f"{how}, but the load still wants {self.current} replicas")
+            return Decision("finish", self.current, f"{how}, but the load still wants {wording.replicas(self.current)}")
         if seen.wanted is None or not seen.allowed or seen.condition is not Condition.OVER:
             self._forget()
             return None

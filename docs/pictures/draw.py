@@ -23,7 +23,7 @@ from rich.text import Text
 
 from remediation.drills.page import html
 from remediation.drills.report import Report
-from steersman.cli.incidents import report as told
+from steersman.cli.incident_report import report as told
 
 HERE = Path(__file__).parent
 REPORT_SIZE = {"width": 1080, "height": 1316}  # the verdict, the grades and the first three charts

@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from remediation import wording
 from remediation.errors import TelemetryError
 from remediation.policy.autoscaler import Autoscaler, Forecast
 from remediation.prometheus import Prometheus, single
@@ -57,7 +58,7 @@ class Outlook:
         if replicas is None or not wanted.apply:
             return None, now
         highest = max(value for value in prediction.high.tolist() if math.isfinite(value))
-        reason = f"the forecast has a load of {highest:.3g} within {wanted.ahead:g} s: {replicas} replicas"
+        reason = f"the forecast has a load of {highest:.3g} within {wanted.ahead:g} s: {wording.replicas(replicas)}"
         return Floor(replicas, reason), now
 
     def told(self, autoscaler: Autoscaler, service: str, now_s: float) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from remediation import wording
 from remediation.policy.autoscaler import Tracking
 
 # A load of exactly three replicas measures as 3.0000000000000004 of them, which are not four.
@@ -68,7 +69,9 @@ def by_replica(tracking: Tracking, told: Told) -> Recommendation:
     current = told.desired
     ratio = sum(counted) / len(counted) / tracking.target
     steady = not told.lingering
-    what = f"utilisation {ratio * tracking.target:.3g}, target {tracking.target:g}, over {len(counted)} replicas"
+    what = (
+        f"utilisation {ratio * tracking.target:.3g}, target {tracking.target:g}, over {wording.replicas(len(counted))}"
+    )
     for count, why in ((told.starting, "starting"), (told.missing, "silent"), (told.lingering, "going")):
         what += f", {count} {why}" if count else ""
     # Of those that are going nobody knows which: their share of the mean is kept, their number is not.
@@ -86,7 +89,7 @@ def by_replica(tracking: Tracking, told: Told) -> Recommendation:
     wanted = max(1, math.ceil(corrected * number - _ROUNDING))
     if (corrected < 1 and wanted > current) or (corrected > 1 and wanted < current):
         wanted = current
-    return Recommendation(wanted, ratio, f"{what}: {wanted} replicas", steady)
+    return Recommendation(wanted, ratio, f"{what}: {wording.replicas(wanted)}", steady)
 
 
 def by_average(tracking: Tracking, value: float, *, ready: int, desired: int, settled: bool) -> Recommendation:
@@ -102,7 +105,7 @@ def by_average(tracking: Tracking, value: float, *, ready: int, desired: int, se
         return Recommendation(None, None, "no replica is ready, so an average says nothing")
     ratio = value / tracking.target
     steady, starting = settled, max(0, desired - ready)
-    what = f"utilisation {value:.3g}, target {tracking.target:g}, over {ready} replicas"
+    what = f"utilisation {value:.3g}, target {tracking.target:g}, over {wording.replicas(ready)}"
     what += f", {starting} starting" if starting else ""
     if abs(ratio - 1) <= tracking.tolerance:
         return Recommendation(desired, ratio, f"{what}: within {tracking.tolerance:.0%}", steady)
@@ -110,4 +113,4 @@ def by_average(tracking: Tracking, value: float, *, ready: int, desired: int, se
     wanted = max(1, math.ceil(ratio * ready + (starting if ratio < 1 else 0) - _ROUNDING))
     if ratio > 1:
         wanted = max(wanted, desired)
-    return Recommendation(wanted, ratio, f"{what}: {wanted} replicas", steady)
+    return Recommendation(wanted, ratio, f"{what}: {wording.replicas(wanted)}", steady)

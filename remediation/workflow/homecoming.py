@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TypedDict
 
+from remediation import wording
 from remediation.errors import TelemetryError
 from remediation.store.record import State
 from remediation.store.store import Store
@@ -77,6 +78,6 @@ class Homecoming:
         )
 
     def _decided(self, case: Case, key: str, decision: Decision) -> Next:
-        detail = f"{decision.to} replicas: {decision.reason}"
+        detail = f"{wording.replicas(decision.to)}: {decision.reason}"
         self._journal.tell(case.run.id, key, f"decided_{decision.kind}", detail, findings=case.findings(key))
         return Next(do=decision.kind, to=decision.to, reason=decision.reason)

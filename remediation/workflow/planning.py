@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TypedDict
 
+from remediation import wording
 from remediation.errors import ScalerError, TelemetryError, TemplateError, TemporaryScalerError
 from remediation.guards import (
     Refusal,
@@ -75,7 +76,7 @@ class Planning:
             self._journal.tell(run_id, key, "planned", step.name)
             return Plan(verdict="act", before=0, to=0, minimum=0, reason=step.name)
         if isinstance(decision, Target):
-            detail = f"{decision.before} → {decision.to} replicas: {decision.reason}"
+            detail = f"{decision.before} → {wording.replicas(decision.to)}: {decision.reason}"
             # What it was decided on; the rest of the evidence is gathered once the action is under way.
             query = case.rendered(step.scaling.basis)
             basis = Finding(f"{key}:wanted", "replicas wanted", query, decision.wanted)

@@ -15,6 +15,7 @@ from dbos import DBOS, DBOSConfiguredInstance, error
 from opentelemetry import trace
 from sqlalchemy.exc import DBAPIError
 
+from remediation import wording
 from remediation.policy.policy import LEVER_KINDS, QUIET_KINDS, Policy, Step
 from remediation.store.record import State
 from remediation.workflow.acting import Deed
@@ -242,11 +243,11 @@ class Remediator(DBOSConfiguredInstance):
         """
         to = min(attempt.current, max(attempt.before, attempt.load_wants))
         if keep or to == attempt.current:
-            return f"{attempt.current} replicas are kept" + ("" if keep else ", the load wants them")
+            return f"kept at {wording.replicas(attempt.current)}" + ("" if keep else ", the load wants them")
         done = self._act(run_id, key, "undo", attempt.current, to, attempt.reason)
         if done["status"] != "done":
             return f"not undone: {done['detail']}"
-        return f"restored {to} replicas" + ("" if to == attempt.before else ", the load wants them")
+        return f"restored {wording.replicas(to)}" + ("" if to == attempt.before else ", the load wants them")
 
     def _bring_home(self, run_id: str, policy: Policy, index: int, plan: Plan, attempt: Attempt) -> State:
         """It helped: wait for alert and load to go, step down; answer demand that rises again."""
@@ -257,11 +258,13 @@ class Remediator(DBOSConfiguredInstance):
             turn += 1
             step = self._watch(run_id, f"watch:{turn}", index, current, floor, previous)
             if step["do"] == "finish":
-                return self._finish(run_id, State.RESOLVED, f"{step['reason']}; {current} replicas")
+                return self._finish(run_id, State.RESOLVED, f"{step['reason']}; {wording.replicas(current)}")
             if step["do"] == "scale_out":
                 rounds += 1
                 if rounds > policy.further_rounds:
-                    return self._escalate(run_id, f"{step['reason']}, {rounds} times; {current} replicas are kept")
+                    return self._escalate(
+                        run_id, f"{step['reason']}, {rounds} times; kept at {wording.replicas(current)}"
+                    )
                 ended, current = self._again(run_id, policy, index, f"again:{rounds}", current)
                 if ended is not None:
                     return ended
@@ -274,14 +277,16 @@ class Remediator(DBOSConfiguredInstance):
                 return self._escalate(run_id, f"could not scale from {current} to {step['to']}: {done['detail']}")
             previous, current = (current if kind == "scale_in" else None), step["to"]
             if go_backs >= MAX_GO_BACKS:
-                return self._escalate(run_id, f"{step['reason']}, {go_backs} times; {current} replicas are kept")
+                return self._escalate(
+                    run_id, f"{step['reason']}, {go_backs} times; kept at {wording.replicas(current)}"
+                )
 
     def _again(self, run_id: str, policy: Policy, index: int, key: str, current: int) -> tuple[State | None, int]:
         """Scale out once more. Returns the state if that ended the run, and the replicas desired now."""
         plan = durable(self._steps.planning.plan, run_id, f"plan:{key}", index, again=True)
         if plan["verdict"] != "act":
             return self._escalate(
-                run_id, f"demand rose again, and: {plan['reason']}; {current} replicas are kept"
+                run_id, f"demand rose again, and: {plan['reason']}; kept at {wording.replicas(current)}"
             ), current
         attempt = self._attempt(run_id, policy, index, key, plan)
         if attempt.verdict == "helped":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from steersman.cli.incidents import moment
+from steersman.cli.incident_report import moment
 from steersman.cli.peers import ask
 from steersman.errors import StackError
 from steersman.orchestrator.logs import previous, tail

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from steersman.cli.incidents import moment
+from steersman.cli.incident_report import moment
 from steersman.cli.peers import ask
 from steersman.runtime.paths import DataDir
 from steersman.stack.settings import Urls

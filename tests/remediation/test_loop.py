@@ -40,7 +40,7 @@ def test_action_that_does_not_help_is_undone_and_escalated_and_not_tried_again(w
     record = worker.wait_for_state(run_id, "escalated")
     assert orchestrator.changes("checkout") == [2, 1]
     assert [one["action"] for one in record["actions"]] == ["scale_out", "undo"]
-    assert "restored 1 replicas" in record["outcome"]
+    assert "restored 1 replica" in record["outcome"]
     assert any(one["value"] == 1.9 for one in record["evidence"])
     # Re-sent: nothing. Resolved and fired anew: escalated too, without an action, with the reason.
     assert worker.post(alert("checkout")) == [run_id]
@@ -85,7 +85,7 @@ def test_scale_in_that_brings_the_alert_back_goes_back(worker, orchestrator, pro
     worker.post(alert("video", status="resolved"))
     record = worker.wait_for_state(run_id, "escalated", within_s=30)
     assert orchestrator.changes("video") == [3, 1, 3, 1, 3, 1, 3]
-    assert "3 replicas are kept" in record["outcome"]
+    assert "kept at 3 replicas" in record["outcome"]
 
 
 def test_notification_sent_again_does_nothing(worker, orchestrator, slow_until, alert):

@@ -121,7 +121,7 @@ def test_utilisation_is_kept_at_its_target_and_each_change_is_a_record_with_its_
     assert (record["state"], record["alertname"], record["policy"]) == ("resolved", "Autoscaling", "shop")
     (action,) = record["actions"]
     assert (action["action"], action["from"], action["to"], action["status"]) == ("autoscale_out", 1, 3, "done")
-    assert action["reason"] == "utilisation 1.2, target 0.5, over 1 replicas: 3 replicas"
+    assert action["reason"] == "utilisation 1.2, target 0.5, over 1 replica: 3 replicas"
     assert record["evidence"][0]["query"] == 'busy{job="tracked"}'
     assert record["evidence"][0]["value"] == {"tracked-0": 1.2}
     assert [one["event"] for one in record["timeline"]] == ["decided", "autoscale_out"]
@@ -130,7 +130,7 @@ def test_utilisation_is_kept_at_its_target_and_each_change_is_a_record_with_its_
     demand["load"] = 0.1
     scaling_worker.wait_for(lambda: orchestrator.desired("tracked") == 1, "scaled in")
     assert orchestrator.changes("tracked") == [3, 1]
-    scaling_worker.wait_for(lambda: "1 replicas" in status(scaling_worker, "tracked")["reason"], "told")
+    scaling_worker.wait_for(lambda: "1 replica" in status(scaling_worker, "tracked")["reason"], "told")
 
 
 def test_load_that_fits_changes_nothing(scaling_worker, orchestrator, serve):
