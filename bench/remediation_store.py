@@ -37,6 +37,9 @@ def fill(store: Store, count: int, now_ms: int) -> None:
         with store.database.engine.begin() as connection:
             for table, some in rows.items():
                 connection.execute(sa.insert(table), some)
+    if store.database.shared:  # as its autovacuum does within a minute; a plan without statistics reads whole tables
+        with store.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("ANALYZE")
 
 
 def _run(rows: dict[sa.Table, list[dict[str, object]]], number: int, at_ms: int) -> None:

@@ -61,6 +61,7 @@ def campaign(store: str, options: argparse.Namespace) -> int:
         took_s = time.monotonic() - began_s
         print(f"{store}, {workers}: {kills} in {len(options.only)} workflows: {faults} at fault", flush=True)
         print(f"{store}: {running.lives} workers lived and died in {took_s:.0f} s", flush=True)
+        print(f"{store}: {running.astray} cells were led astray by others' kills, and tried again alone", flush=True)
     return faults + len(wrong)
 
 

@@ -39,6 +39,7 @@ from worker_neighbours import ORCHESTRATOR_TOKEN, OrchestratorStandIn, Prometheu
 TOKEN = "post-alerts"
 LEASE_S = 3  # of a worker on PostgreSQL
 POLL_S = 0.05
+NOT_KILLED, NOBODY_KNEW = "was not killed", "nobody knew"
 COMMAND = """#!{python}
 import os, sys
 with open({folder!r} + "/" + sys.argv[1] + ".ran", "a") as file:
@@ -103,6 +104,7 @@ class Campaign:
         self._urls = [""] * len(self._pids)
         self._missed_s = [0.0] * len(self._pids)
         self.lives = 0  # workers that were started
+        self.astray = 0  # cells that were tried again, alone
         with contextlib.ExitStack() as self._stack:
             self._open()
             self._stack = self._stack.pop_all()  # it came so far: from here on `close` closes
@@ -207,9 +209,23 @@ class Campaign:
 
     def run(self, cells: Sequence[Cell], *, at_once: int = 8, within_s: float = 60.0) -> Iterator[tuple[Cell, str]]:
         """
+        A cell that others' kills led elsewhere, so that it never came to its own, or whose command they struck, so that
+        nobody knew whether it was done, proves nothing about its own kill: it is tried again at the end, alone.
+
         Args:
             within_s: for each cell, from when it is begun.
         """
+        astray = []
+        for cell, fault in self._round(cells, at_once=at_once, within_s=within_s):
+            if at_once > 1 and cell.point and fault.startswith((NOT_KILLED, NOBODY_KNEW)):
+                astray.append(cell)
+            else:
+                yield cell, fault
+        self.astray += len(astray)
+        if astray:
+            yield from self._round(astray, at_once=1, within_s=within_s)
+
+    def _round(self, cells: Sequence[Cell], *, at_once: int, within_s: float) -> Iterator[tuple[Cell, str]]:
         waiting = [self._case(cell) for cell in cells]
         kills = {case.service: [case.cell.point, case.cell.when] for case in waiting if case.cell.point}
         (self._folder / "kills.json").write_text(json.dumps(kills))
@@ -311,11 +327,11 @@ class Campaign:
         actions = [(one["action"], one["status"]) for record in case.ended for one in record["actions"]]
         ends = {one["state"] for one in case.ended}
         if cell.point and not (self._folder / f"{case.service}.killed").exists():
-            return f"was not killed; it passed {(self._folder / f'{case.service}.points').read_text()!r}"
+            return f"{NOT_KILLED}; it passed {(self._folder / f'{case.service}.points').read_text()!r}"
         if scenario.unknowable and actions == [("run", "unknown")]:
             around = cell.point in ("effect command", "perform 0")
             if not around or ends != {"escalated"} or told > expected:
-                return f"ended {ends} with {told} effects, and nobody knew"
+                return f"{NOBODY_KNEW}: ended {ends} with {told} effects"
             return ""
         if told != expected:
             return f"effects {told}, expected {expected}; actions {actions}"
