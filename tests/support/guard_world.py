@@ -297,12 +297,12 @@ class World:
         if to < before:
             self._try(self._attempt(service, "undo", before, to), WELL, False, die)
 
-    def resume(self, service: str, seen: Telemetry = WELL) -> None:
+    def resume(self, service: str, seen: Telemetry = WELL, mute: bool = False) -> None:
         """The next worker does again what the last one died in."""
         if service in self._interrupted:
             attempt = self._interrupted.pop(service)
             self.history.append(TakenUp(attempt.number, seen.unknown_at_the_door))
-            self._carry_out(attempt, seen, False, "")
+            self._carry_out(attempt, seen, mute, "")
 
     def end(self, service: str, state: State) -> None:
         """A run is over; the load has fallen, and its replicas have been taken away again."""
