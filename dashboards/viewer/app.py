@@ -36,6 +36,7 @@ from dashboards.viewer.pages.drills import LIVE_PATH, RUN, DrillsPage, LivePage,
 from dashboards.viewer.pages.edit import EditPage
 from dashboards.viewer.pages.explore import ExplorePage
 from dashboards.viewer.pages.home import HomePage
+from dashboards.viewer.pages.logs import LogsPage
 from dashboards.viewer.pages.remediations import RecordPage, RemediationsPage
 from dashboards.viewer.pages.rules import RulesPage
 from dashboards.viewer.pages.service_map import ServiceMapPage
@@ -117,6 +118,11 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
     _add_traces(jaeger, traces)
     _add_operations(prometheus, remediation, audit)
+
+    @page("/logs")
+    async def logs(request: Request) -> None:
+        await LogsPage(sources, jaeger, request.query_params).build()
+
     _add_alerts(
         prometheus,
         Alertmanager(client, settings.alertmanager_url, settings.alertmanager_token),

@@ -150,6 +150,7 @@ def pages(stack: Stack) -> dict[str, tuple[str, str]]:
         "import": ("/import", ".cm-content"),
         "map": ("/map", "svg.map:visible"),
         "explore": (f"/explore?expr={expr}", "canvas"),
+        "logs": (f"/logs?service={SERVICE}", "table.logs"),
         "traces": (f"/traces?service={SERVICE}", "table.plain"),
         "trace": (f"/trace/{first}", "trace-view .fall-row"),
         "compare": (f"/compare?a={first}&b={second}", "table.compare"),

@@ -92,7 +92,7 @@
     buildWaterfall() {
       this.fall = el('div', 'fall');
       const axis = el('div', 'fall-axis');
-      axis.append(el('span', 'soft', `${this.count} spans`));
+      axis.append(el('span', 'soft', `${this.count} ${this.count === 1 ? 'span' : 'spans'}`));
       const ticks = el('div', 'ticks');
       for (const place of [0, 0.25, 0.5, 0.75]) {
         const tick = el('span', '', took(this.data.duration_us * place));

@@ -14,6 +14,7 @@ from dashboards.viewer.grafana.dashboard import Panel, Target, parse_dashboard
 from dashboards.viewer.grafana.interpolation import builtin, interpolate
 from dashboards.viewer.grafana.timerange import Span, span_of
 from dashboards.viewer.pages.dashboard import RANGES
+from dashboards.viewer.pages.explore_tabs import explore_tabs
 from dashboards.viewer.pages.shell import is_dark, page
 from dashboards.viewer.panels.chart_view import ChartView
 from dashboards.viewer.panels.frames import Answer, frames_of
@@ -45,6 +46,7 @@ class ExplorePage:
     async def build(self) -> None:
         names = asyncio.create_task(self._names())
         with page("Explore", "explore"):
+            explore_tabs("metrics", self._start, self._end)
             with ui.element("div").classes("bar-top"):
                 ui.html('<h1 class="title">Explore</h1>', sanitize=False)
                 expr = (

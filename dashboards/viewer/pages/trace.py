@@ -7,6 +7,7 @@ import hashlib
 import html
 import time
 from pathlib import Path
+from urllib.parse import urlencode
 
 from nicegui import ui
 
@@ -20,6 +21,7 @@ from dashboards.viewer.traces.tree import Tree
 
 ASSETS = Path(__file__).parent.parent / "assets"
 _SCRIPT_VERSION = hashlib.sha256((ASSETS / "trace.js").read_bytes()).hexdigest()[:12]  # browsers keep what has one
+AROUND_MS = 60_000  # logs of a trace are looked for: clocks differ, and what it caused comes later
 LOOK_AGAIN_S = 2.0  # at a trace whose spans may still come in
 MAX_ROWS = 2000  # of a comparison: paths of calls, not spans
 NOTABLE = 0.02  # of the longer trace: what differs by less is not marked
@@ -68,6 +70,9 @@ class TracePage:
             ui.html(f'<h1 class="title">{title}</h1>', sanitize=False)
             ui.label(tree.trace_id).classes("mono soft")
             ui.element("div").classes("grow")
+            around = {"trace": self._trace_id, "from": tree.start_us // 1000 - AROUND_MS}
+            around["to"] = (tree.start_us + tree.duration_us) // 1000 + AROUND_MS
+            ui.link("its logs", f"/logs?{urlencode(around)}")
             other = ui.input(placeholder="compare with trace id").props("outlined dense").classes("mono")
             other.on(
                 "keydown.enter",
@@ -91,7 +96,7 @@ def _told(tree: Tree) -> str:
 
 def _facts(tree: Tree) -> str:
     errors = f' <span class="pill bad">{tree.errors} errors</span>' if tree.errors else ""
-    return f"<div><b>{format_value(tree.duration_us / 1e6, 's')}</b> · {len(tree.nodes)} spans{errors} ·"
+    return f"<div><b>{format_value(tree.duration_us / 1e6, 's')}</b> · {len(tree.nodes)} {'span' if len(tree.nodes) == 1 else 'spans'}{errors} ·"
 
 
 def _services(tree: Tree) -> str:

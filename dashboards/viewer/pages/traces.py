@@ -13,11 +13,11 @@ from starlette.datastructures import QueryParams
 
 from dashboards.errors import PeerError
 from dashboards.viewer.grafana.units import format_value
+from dashboards.viewer.pages.explore_tabs import LOOKBACKS, explore_tabs
 from dashboards.viewer.pages.shell import is_dark, page
 from dashboards.viewer.peers.jaeger import Jaeger
 from dashboards.viewer.traces.tree import Tree, build_tree
 
-LOOKBACKS = {"5m": "5 minutes", "15m": "15 minutes", "1h": "1 hour", "6h": "6 hours", "24h": "24 hours", "2d": "2 days"}
 LIMIT = 30
 _TAG = re.compile(r'([^\s=]+)=("(?:\\.|[^"\\])*"|\S+)')
 
@@ -39,6 +39,7 @@ class SearchPage:
             except PeerError as error:
                 ui.label(str(error)).classes("bad")
                 return
+            explore_tabs("traces", f"now-{asked.get('lookback', '1h')}"[:20], "now", service)
             self._form(services, service, operations)
             if service:
                 await self._results(service)

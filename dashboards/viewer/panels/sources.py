@@ -59,7 +59,16 @@ class Sources:
             raise PeerError(str(error)) from error
         most = target.raw.get("maxLines")
         limit = min(MAX_RECORDS, most) if isinstance(most, int) and most > 0 else MAX_RECORDS
-        parameters |= {"start": f"{span.start:.3f}", "end": f"{span.end:.3f}", "limit": str(limit)}
+        return await self.log_records(parameters, span, limit)
+
+    async def log_records(self, parameters: Mapping[str, str], span: Span, limit: int) -> list[dict[str, Any]]:
+        """
+        Newest first.
+
+        Args:
+            parameters: Of the collector's /api/v1/logs: `service`, `severity`, `text`, `trace_id`.
+        """
+        parameters = {**parameters, "start": f"{span.start:.3f}", "end": f"{span.end:.3f}", "limit": str(limit)}
         body = await ask(self._client, "GET", f"{self._logs_url}/api/v1/logs", params=parameters)
         return list(body.get("data") or []) if isinstance(body, dict) else []
 
