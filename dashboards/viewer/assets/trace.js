@@ -2,7 +2,7 @@
 // Only the rows that can be seen are in the document, so that thousands of spans scroll without lag.
 'use strict';
 (() => {
-  const ROW = 24, OVERSCAN = 12, BOX = 19;
+  const ROW = 24, OVERSCAN = 6, BOX = 19;
   const el = (tag, cls, text) => {
     const made = document.createElement(tag);
     if (cls) made.className = cls;

@@ -96,7 +96,8 @@ def _told(tree: Tree) -> str:
 
 def _facts(tree: Tree) -> str:
     errors = f' <span class="pill bad">{tree.errors} errors</span>' if tree.errors else ""
-    return f"<div><b>{format_value(tree.duration_us / 1e6, 's')}</b> · {len(tree.nodes)} {'span' if len(tree.nodes) == 1 else 'spans'}{errors} ·"
+    count = f"{len(tree.nodes)} {'span' if len(tree.nodes) == 1 else 'spans'}"
+    return f"<div><b>{format_value(tree.duration_us / 1e6, 's')}</b> · {count}{errors} ·"
 
 
 def _services(tree: Tree) -> str:
