@@ -92,6 +92,12 @@ def test_a_person_finds_the_slow_service_its_trace_its_alert_and_what_was_done(
         expect(slowest.filter(has_text=SERVICE)).to_contain_text(re.compile(r"\d s"))
         visit.keep("drill-fleet")
 
+        # The map says the same; back to the overview.
+        visit.go("/map", shows="svg.map .bad:visible")
+        visit.keep("drill-map")
+        page.go_back()
+        visit.all_panels_filled()
+
         # Into the service, and by a diamond to the trace of a slow request.
         page.get_by_role("link", name=SERVICE, exact=True).first.click()
         page.wait_for_url(f"**/d/steersman-service?var-service={SERVICE}*")
