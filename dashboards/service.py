@@ -22,6 +22,7 @@ from dashboards.shapes import (
 )
 
 UID = "steersman-service"
+FIRST = "checkout"  # it calls most of the others
 OF = 'job=~"$service"'
 REPLICA = f'{OF},instance=~"$instance"'
 SPANS = 'service_name=~"$service"'
@@ -38,7 +39,7 @@ def dashboard() -> grafana.Dashboard:
             "Service in depth",
             "One service: its routes, its replicas, what it calls, and the traces in which it was slow.",
         )
-        .with_variable(choice("service", "Service", "label_values(worker_pool_size, job)", several=False))
+        .with_variable(choice("service", "Service", "label_values(worker_pool_size, job)", several=False, first=FIRST))
         .with_variable(
             choice("instance", "Replica", 'label_values(worker_pool_size{job=~"$service"}, instance)', several=True)
         )

@@ -39,6 +39,7 @@ from grafana_foundation_sdk.models.dashboard import (
     ThresholdsMode,
     ValueMap,
     ValueMappingResult,
+    VariableOption,
     VariableRefresh,
     VariableSort,
 )
@@ -81,12 +82,15 @@ def board(uid: str, title: str, description: str, *, since: str = "now-5m") -> g
     )
 
 
-def choice(name: str, label: str, query: str, *, several: bool, everything: str | None = ".+") -> grafana.QueryVariable:
+def choice(
+    name: str, label: str, query: str, *, several: bool, everything: str | None = ".+", first: str = ""
+) -> grafana.QueryVariable:
     """
     A variable whose values Prometheus knows; with several, all of them to begin with.
 
     Args:
         everything: The regular expression that All stands for; None: the values that are offered.
+        first: Of a single value: the one to begin with, where it is offered; else the first of them.
     """
     made = (
         grafana.QueryVariable(name)
@@ -98,6 +102,8 @@ def choice(name: str, label: str, query: str, *, several: bool, everything: str 
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
     )
+    if first:
+        made = made.current(VariableOption(selected=True, text=first, value=first))
     return made.all_value(everything) if several and everything else made
 
 

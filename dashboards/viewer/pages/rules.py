@@ -126,7 +126,10 @@ class RulesPage:
             self._text.disable()
 
     def _results(self) -> None:
-        self._checked = ui.html("", sanitize=False).classes("card").style("width: 100%")
+        may = visitor().may(Act.TRY_RULES)
+        first = "Checking…" if may else "Who may try rules sees here what is wrong with them: sign in."
+        self._checked = ui.html(f'<span class="soft">{first}</span>', sanitize=False)
+        self._checked.classes("card").style("width: 100%")
         self._tested = ui.html("", sanitize=False).style("width: 100%")
         with ui.element("section").classes("card").style("width: 100%"):
             with ui.element("div").classes("bar-top"):

@@ -14,6 +14,7 @@ from dashboards.viewer.panels.frames import Answer, Frame
 
 MAX_COLUMNS = 160  # of cells over time; more are narrower than a screen can show
 CALCULATED_BANDS = 14
+SECONDS_BELOW_S = 900  # of a range: labels by the minute would repeat themselves
 _DARK = ("#171b22", "#5b3a1d", "#b8651b", "#f5902f", "#ffd9a0")
 _LIGHT = ("#ffffff", "#ffe3c2", "#ffb866", "#e27d1e", "#8a3f00")
 Cells = Mapping[tuple[int, int], float]  # by column and band
@@ -137,6 +138,7 @@ def _trimmed(grid: Grid) -> Grid:
 
 def heatmap_options(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, Any]:
     grid = grid_of(panel, answer)
+    seconds = "second: '2-digit', " if answer.span.seconds < SECONDS_BELOW_S else ""
     ink, faint = ("#c9d1dc", "#2a313c") if dark else ("#4a5363", "#e3e7ed")
     return {
         "animation": False,
@@ -160,7 +162,7 @@ def heatmap_options(panel: Panel, answer: Answer, *, dark: bool) -> dict[str, An
                 "fontSize": 11,
                 "hideOverlap": True,
                 ":formatter": "(v) => new Date(+v).toLocaleTimeString([], "
-                "{hour: '2-digit', minute: '2-digit', hour12: false})",
+                f"{{hour: '2-digit', minute: '2-digit', {seconds}hour12: false}})",
             },
             "axisTick": {"show": False},
             "axisLine": {"lineStyle": {"color": faint}},
