@@ -21,8 +21,8 @@ STREAM_FILE_LIMIT = 2 * 1024**3  # all streams of the shop; a day of heavy load 
 STREAM_MEMORY_LIMIT = 64 * 1024**2
 INFRASTRUCTURE_SCRAPE = "5s"  # nobody scales on these, so they need not cost what the shop's second does
 INFRASTRUCTURE_TIMEOUT = "3s"  # a worker in a storm of alerts is slow to answer, and not down
-# Measured in drills at loads of 5 to 14 on two cores: 400 series answered within 16 to 53 ms on average, 240 ms at most;
-# 2,070 within 66 to 87 and 262 ms. Rates over 10 s want two samples; span metrics come every 5 s.
+# Measured in drills at loads of 5 to 14 on two cores: 400 series are answered within 16 to 53 ms on average, 240 ms at
+# most; 2,070 within 66 to 87 and 262 ms. Rates over 10 s want two samples; span metrics come every 5 s.
 RULES_FEDERATED, REST_FEDERATED = "2s", INFRASTRUCTURE_SCRAPE
 # What rules/*.yml, the policies and the drills read of what comes by OTLP; a test holds it to them.
 RULES_BY_OTLP = "http_server_request_duration_seconds_(bucket|count|sum)"
