@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,24 +24,28 @@ from container_engine import require_engine, running_engine
 from debian_root import write_root
 from engine_proxy import EngineProxyStandIn
 from nats_server import TOKEN, NatsServer, free_port
+from wheelhouse import wheelhouse
 
 from embedded_stack import eventually
 from remediation.scalers.containers import NUMBER, PROJECT, SERVICE, DockerScaler
 from steersman.runtime.tokens import read_token
 from steersman.stack.compose import write_secrets
+from steersman.stack.parts import binary
 
 pytestmark = [
     pytest.mark.timeout(900),
     # The client of the docker package leaves the socket of a streamed answer to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.skipif(
-        not os.environ.get("STEERSMAN_IMAGES"), reason="takes minutes: STEERSMAN_IMAGES=1 builds the image"
+        not (os.environ.get("STEERSMAN_IMAGES") or os.environ.get("CI") == "true"),
+        reason="takes two minutes and fetches 240 MB, so it is for CI: STEERSMAN_IMAGES=1 runs it elsewhere",
     ),
 ]
 
 TOP = Path(__file__).parents[2]
 BASE, IMAGE = "localhost/steersman-test/python:latest", "localhost/steersman:local"
-NOBODY = 10001
+NOBODY = 10001  # who the image is of
+OWNER = 1000  # who started it, whom the image does not know: the services run as the owner of the secret files
 POLICY = """
 policies:
   - name: three-of-it
@@ -58,16 +64,27 @@ class Engine:
         self.compose: dict[str, Any] = yaml.safe_load((TOP / "compose.yaml").read_text())["services"]
         self._secrets = secrets
 
-    def build(self, archive: Path) -> None:
-        write_root(archive)
-        with archive.open("rb") as root:
-            self.client.api.import_image_from_data(root, repository=BASE.partition(":")[0])
-        self.client.images.build(
-            path=str(TOP), tag=IMAGE, buildargs={"PYTHON": BASE}, network_mode="host", rm=True, forcerm=True
-        )
+    def build(self, folder: Path) -> None:
+        archive, wheels = folder / "root.tar", folder / "wheels"
+        locks = [TOP / "constraints.txt", TOP / "deploy" / "constraints-scalers.txt"]
+        with wheelhouse(wheels, locks, python=_debians_python()) as pip_conf:
+            write_root(archive, pip_conf=pip_conf)
+            with archive.open("rb") as root:
+                self.client.api.import_image_from_data(root, repository=BASE.partition(":")[0])
+            self.client.images.build(
+                path=str(TOP), tag=IMAGE, buildargs={"PYTHON": BASE}, network_mode="host", rm=True, forcerm=True
+            )
+        shutil.rmtree(wheels)
 
-    def run(self, name: str, *, environment: dict[str, str | None], mounts: dict[Path, str] | None = None) -> Any:
-        """A service as compose.yaml has it, but for the network and what `environment` changes (None: not set)."""
+    def run(
+        self,
+        name: str,
+        *,
+        environment: dict[str, str | None],
+        labels: dict[str, str] | None = None,
+        mounts: dict[Path, str] | None = None,
+    ) -> Any:
+        """A service as compose.yaml has it, but for the network and what is told here (None: not set)."""
         service = self.compose[name]
         told = {**service["environment"], **environment}
         secrets = {self._file_of(secret): f"/run/secrets/{secret}" for secret in service["secrets"]}
@@ -77,13 +94,13 @@ class Engine:
             name=f"steersman-{name}-1",
             detach=True,
             network_mode="host",
-            user=f"{NOBODY}:{NOBODY}",
+            user=f"{OWNER}:{OWNER}",
             read_only=service["read_only"],
             cap_drop=service["cap_drop"],
             security_opt=service["security_opt"],
             tmpfs=dict.fromkeys(service["tmpfs"], ""),
             environment={key: value for key, value in told.items() if value is not None},
-            labels={PROJECT: "steersman", SERVICE: name, NUMBER: "1", **service.get("labels", {})},
+            labels={PROJECT: "steersman", SERVICE: name, NUMBER: "1", **service.get("labels", {}), **(labels or {})},
             volumes={str(path): {"bind": to, "mode": "ro"} for path, to in {**secrets, **(mounts or {})}.items()},
         )
 
@@ -101,10 +118,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     write_secrets(secrets)
     (secrets / "nats.token").write_text(TOKEN)
     for path in secrets.iterdir():
-        os.chown(path, NOBODY, NOBODY)
+        os.chown(path, OWNER, OWNER)
     with running_engine(_driver()) as url:
         engine = Engine(url, secrets)
-        engine.build(tmp_path_factory.mktemp("base") / "root.tar")
+        engine.build(tmp_path_factory.mktemp("base"))
         try:
             yield engine
         finally:
@@ -150,24 +167,47 @@ def collector(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Itera
     container.remove(force=True)
 
 
-@pytest.fixture
-def catalog(engine: Engine, bus: NatsServer) -> Iterator[Any]:
-    container = engine.run(
+def run_catalog(engine: Engine, bus: NatsServer, port: int) -> Any:
+    """Its database is a file, its telemetry goes nowhere."""
+    return engine.run(
         "catalog",
-        # Any port, since all replicas share the host's; its database is a file, the telemetry goes nowhere.
         environment={
             "HOST": "127.0.0.1",
-            "PORT": "0",
+            "PORT": str(port),
             "NATS_URL": bus.url,
             "SHOP_DATABASE_URL": None,
             "SHOP_DATA_DIR": "/tmp/shop",  # noqa: S108  (in the container)
             "PGPASSFILE": None,
             "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
         },
+        labels={"traefik.http.services.catalog.loadbalancer.server.port": str(port)},
     )
-    yield container
+
+
+@pytest.fixture
+def catalog(engine: Engine, bus: NatsServer) -> Iterator[Any]:
+    """On any port, since its replicas share the host's."""
+    yield run_catalog(engine, bus, 0)
     for one in engine.of("catalog"):
         one.remove(force=True)
+
+
+@pytest.fixture
+def gateway(engine: Engine, tmp_path: Path) -> Iterator[tuple[str, EngineProxyStandIn]]:
+    """Traefik with the configuration of compose.yaml, through its own proxy: the address of `mesh`, and the proxy."""
+    rules = EngineProxyStandIn(engine.compose["discovery-proxy"]["command"], engine.url)
+    configuration = yaml.safe_load((TOP / "deploy" / "compose" / "traefik" / "traefik.yml").read_text())
+    for point in configuration["entryPoints"].values():
+        point["address"] = f"127.0.0.1:{free_port()}"
+    del configuration["tracing"]
+    configuration["providers"]["docker"]["endpoint"] = rules.url
+    configuration["providers"]["file"] = {"filename": str(TOP / "deploy" / "compose" / "traefik" / "routes.yml")}
+    (tmp_path / "traefik.yml").write_text(yaml.safe_dump(configuration))
+    running = subprocess.Popen([binary("traefik"), f"--configFile={tmp_path / 'traefik.yml'}"])
+    yield f"http://{configuration['entryPoints']['mesh']['address']}", rules
+    running.terminate()
+    running.wait(30)
+    rules.close()
 
 
 @pytest.fixture
@@ -179,6 +219,12 @@ def proxy(engine: Engine) -> Iterator[EngineProxyStandIn]:
 
 def _driver() -> str:
     return "overlay" if "overlay" in Path("/proc/filesystems").read_text() else "vfs"
+
+
+def _debians_python() -> str:
+    """Of the base image, not the one that runs this."""
+    asked = ["/usr/bin/python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
 
 
 def _said(container: Any) -> str:
@@ -231,6 +277,7 @@ def test_the_proxy_lets_through_what_the_scaler_asks_and_nothing_else(engine, ca
     assert proxy.refused == []
     stranger = httpx.Client(base_url=proxy.url.replace("tcp://", "http://"))
     for method, path in (
+        ("GET", "/v1.41/version/"),
         ("POST", "/v1.41/build"),
         ("POST", f"/v1.41/containers/{catalog.id}/exec"),
         ("GET", f"/v1.41/containers/{catalog.id}/archive"),
@@ -239,6 +286,18 @@ def test_the_proxy_lets_through_what_the_scaler_asks_and_nothing_else(engine, ca
     ):
         assert stranger.request(method, path).status_code == 403
     stranger.close()
+
+
+def test_traefik_finds_the_replicas_through_its_proxy(engine, bus, gateway):
+    url, rules = gateway
+    container = run_catalog(engine, bus, free_port())
+    try:
+        found = f"{url}/catalog/products"
+        eventually(lambda: httpx.get(found).is_success, within_s=60, what=f"{found} answers; {_said(container)}")
+    finally:
+        container.remove(force=True)
+    assert rules.refused == []
+    assert "HEAD /_ping" in rules.passed
 
 
 def test_the_worker_from_the_image_scales_the_shop_on_the_engine(engine, catalog, proxy, collector, tmp_path):

@@ -24,9 +24,12 @@ _ALTERNATIVES = re.compile(r"[|,]")
 _NEEDLESS = ("/usr/share/doc/", "/usr/share/man/", "/usr/share/locale/", "/usr/share/info/")
 
 
-def write_root(archive: Path, packages: tuple[str, ...] = PYTHON) -> None:
+def write_root(archive: Path, packages: tuple[str, ...] = PYTHON, *, pip_conf: str = "") -> None:
     """
     A tar that `docker import` takes.
+
+    Args:
+        pip_conf: What its pip is to keep to.
 
     Raises:
         CalledProcessError: a package is not installed, or this is no Debian.
@@ -50,6 +53,8 @@ def write_root(archive: Path, packages: tuple[str, ...] = PYTHON) -> None:
                 tar.add(path, str(path)[1:], recursive=False)
         for name, text in ACCOUNTS.items():
             _add_text(tar, name, text)
+        if pip_conf:
+            _add_text(tar, "etc/pip.conf", pip_conf)
 
 
 def _closure(packages: tuple[str, ...]) -> set[str]:

@@ -5,6 +5,7 @@ and what they allow is passed on to the engine's socket.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import socket
@@ -41,10 +42,24 @@ class EngineProxyStandIn:
                 kind = self.headers.get("Content-Type")
                 connection.request(self.command, self.path, body or None, {"Content-Type": kind} if kind else {})
                 answer = connection.getresponse()
-                self._reply(answer.status, answer.headers.get("Content-Type", ""), answer.read())
+                with contextlib.suppress(OSError, http.client.HTTPException):  # either end may go amid the events
+                    self._pass_on(answer)
                 connection.close()
+                self.close_connection = True
 
             do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer  # noqa: N815  (the names that the server looks for)
+
+            def _pass_on(self, answer: http.client.HTTPResponse) -> None:
+                """Piece by piece, since events do not end."""
+                self.send_response(answer.status)
+                for name in ("Content-Type", "Content-Length", "Api-Version"):
+                    if name in answer.headers:
+                        self.send_header(name, answer.headers[name])
+                self.send_header("Connection", "close")  # what has no length ends with it
+                self.end_headers()
+                while piece := answer.read1(1 << 16):
+                    self.wfile.write(piece)
+                    self.wfile.flush()
 
             def _reply(self, status: int, kind: str, body: bytes) -> None:
                 self.send_response(status)
