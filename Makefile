@@ -64,7 +64,6 @@ soak: $(INSTALLED)  ## Long campaigns, by hand: ten demos in a row, kills, drill
 	STEERSMAN_AGENT_S=180 $(BIN)/pytest -q tests/chaos/test_agent.py
 	STEERSMAN_GUARD_EXAMPLES=1000 $(BIN)/pytest -q tests/remediation/test_guards_properties.py
 	STEERSMAN_IMAGES=1 $(BIN)/pytest -q tests/deploy/test_images.py
-	STEERSMAN_WALK=1 $(BIN)/pytest -q tests/e2e/test_viewer_browser.py
 	@for campaign in bench/soak/*.py; do echo "$$campaign"; PYTHONPATH=. $(BIN)/python "$$campaign" || exit 1; done
 
 bench: $(INSTALLED)  ## Measure, by hand, on a machine that does nothing else: what docs/benchmarks.md tells
