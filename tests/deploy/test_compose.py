@@ -11,12 +11,15 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 import yaml
 from jsonschema import Draft7Validator
+from nats_server import free_port
 from postgres_cluster import PostgresCluster, require_postgres
 
+from embedded_stack import eventually
 from steersman.orchestrator.gateway import Route, dynamic_configuration
 from steersman.runtime.ports import Ports
 from steersman.stack.compose import write_secrets
@@ -186,10 +189,42 @@ def test_what_is_kept_is_in_a_folder_that_its_user_may_write_to(compose):
     assert 'store_dir: "/var/tmp/' in (COMPOSE / "nats.conf").read_text()
 
 
-def test_traefik_is_the_one_that_the_embedded_stack_runs(compose):
+def test_traefik_is_the_one_that_the_embedded_stack_runs_on_kubernetes_too(compose):
     told = subprocess.run([binary("traefik"), "version"], capture_output=True, text=True, timeout=30, check=True)
     version = told.stdout.splitlines()[0].removeprefix("Version:").strip()
     assert compose["services"]["traefik"]["image"] == f"traefik:v{version}"
+    overlay = loaded(TOP / "deploy" / "kubernetes" / "overlays" / "demo" / "kustomization.yaml")
+    assert {"name": "traefik", "newTag": f"v{version}"} in overlay["images"]
+
+
+@pytest.mark.parametrize("folder", [COMPOSE / "traefik", TOP / "deploy" / "kubernetes" / "base" / "gateway"])
+def test_traefik_takes_its_configuration_and_the_routes(folder, tmp_path):
+    static = loaded(folder / "traefik.yml")
+    for point in static["entryPoints"].values():
+        point["address"] = f"127.0.0.1:{free_port()}"
+    static["log"] |= {"format": "json"}
+    static["providers"]["file"]["filename"] = str(folder / "routes.yml")
+    (tmp_path / "traefik.yml").write_text(yaml.safe_dump(static))
+    with (tmp_path / "log").open("wb") as log:
+        running = subprocess.Popen(
+            [binary("traefik"), f"--configFile={tmp_path / 'traefik.yml'}"], stdout=log, stderr=log
+        )
+    try:
+        api = f"http://{static['entryPoints']['traefik']['address']}"
+        routers = f"{api}/api/http/routers?per_page=100"
+        eventually(lambda: "mesh-catalog@file" in httpx.get(routers).text, within_s=20, what="the routes are taken")
+        wanted = loaded(folder / "routes.yml")["http"]
+        assert {one["name"] for one in httpx.get(routers).json()} >= {f"{name}@file" for name in wanted["routers"]}
+        middlewares = httpx.get(f"{api}/api/http/middlewares?per_page=100").json()
+        assert {one["name"] for one in middlewares if not one.get("error")} >= {
+            f"{name}@file" for name in wanted["middlewares"]
+        }
+    finally:
+        running.terminate()
+        running.wait(20)
+    said = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
+    # What it warns of are replicas that are not there, and Docker, which is not either.
+    assert [one for one in said if "is not configured" in one.get("message", "")] == []
 
 
 def test_routes_are_those_that_the_orchestrator_writes(services):
