@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,7 @@ import httpx
 
 from remediation.errors import PermanentTelemetryError, TelemetryError, TemporaryTelemetryError
 
+_TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 TIMEOUT_S = 3.0  # a query that takes longer is no basis for an action that should take one second
 RANGE_TIMEOUT_S = 10.0  # two weeks in steps of five minutes; nothing that is urgent waits for it
 EXEMPLAR_TIMEOUT_S = 1.0  # they explain, they decide nothing: not worth waiting for
@@ -141,6 +144,21 @@ class Prometheus:
             return []
         ordered = [trace for _, trace in sorted(found, reverse=True) if trace]
         return list(dict.fromkeys(ordered))[:limit]
+
+    def critical_path(self, trace_id: str, limit: int = 4) -> dict[str, float]:
+        """
+        Seconds of the trace's critical path by "service: span", longest first: what the time went into. Empty where
+        there is no such trace, or no such API: it is the collector's own, Prometheus has none.
+        """
+        if not _TRACE_ID.fullmatch(trace_id):
+            return {}
+        seconds = Counter[str]()
+        try:
+            for span in self._get(f"/api/v1/traces/{trace_id}", {}, timeout_s=EXEMPLAR_TIMEOUT_S)["spans"]:
+                seconds[f"{span['service']}: {span['name']}"] += span["critical_nano"] / 1e9
+        except (TelemetryError, KeyError, TypeError, ValueError, AttributeError):
+            return {}
+        return {name: round(took_s, 6) for name, took_s in seconds.most_common(limit) if took_s > 0}
 
     def _get(self, path: str, params: dict[str, str], *, timeout_s: float | None = None) -> Any:
         timeout = httpx.USE_CLIENT_DEFAULT if timeout_s is None else timeout_s

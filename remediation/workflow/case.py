@@ -17,6 +17,7 @@ from remediation.watch import Condition
 
 # Most series that the record keeps of one query: enough to see who is slow, not a dump.
 MAX_EVIDENCE_SERIES = 20
+CRITICAL_PATH = "critical path"  # the finding whose query is a trace's id
 REQUESTED_BY = "requested_by"  # annotation of a run that a person asked for, whose labels need not be complete
 
 
@@ -156,13 +157,18 @@ class Case:
             return f"no answer: {error}"
 
     def traces(self, key: str, now_s: float, window_s: float = 60.0) -> list[Finding]:
-        """The policy's evidence by exemplars: ids of the traces behind the largest ones of the last minute."""
+        """
+        The policy's evidence by exemplars: ids of the traces behind the largest ones of the last minute, and what the
+        first one's time went into.
+        """
         found = []
         for number, evidence in enumerate(self.policy.evidence):
             if evidence.exemplars:
                 selector = self.rendered(evidence.exemplars)
                 ids = self._prometheus.exemplar_traces(selector, start_s=now_s - window_s, end_s=now_s)
                 found.append(Finding(f"{key}:traces:{number}", evidence.name, selector, ids))
+                if path := self._prometheus.critical_path(ids[0]) if ids else {}:
+                    found.append(Finding(f"{key}:path:{number}", CRITICAL_PATH, ids[0], path))
         return found
 
 

@@ -9,6 +9,7 @@ from remediation.annotations import Annotator
 from remediation.metrics import Metrics
 from remediation.store.record import Finding, Run, State
 from remediation.store.store import Store
+from remediation.workflow.case import CRITICAL_PATH
 from remediation.workflow.journal import Journal, log, now_unix_ms
 
 CHANGES_BEFORE_MS = 30 * 60_000  # what ails a service has mostly been done to it within half an hour
@@ -41,6 +42,8 @@ class Ending:
         self._store.progress(run_id, now_unix_ms(), findings=[*changes, *case.findings(key), *traces])
         if self._jaeger_url:
             for found in traces:
+                if found.name == CRITICAL_PATH:
+                    continue
                 links = " ".join(f"{self._jaeger_url}/trace/{trace_id}" for trace_id in found.value)
                 if links:
                     self._journal.tell(run_id, found.key, "traces", f"{found.name}: {links}")

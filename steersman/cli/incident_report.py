@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 Record: TypeAlias = "dict[str, Any]"
 
 CHANGES = "recent changes"  # the finding that the worker makes of the dashboards' annotations
+CRITICAL_PATH = "critical path"  # the finding that the worker makes of a trace, whose id is its query
 TRACES = "trace_ids"  # the annotation in which a rule names traces
 MAX_CHANGES_ELSEWHERE = 5  # the last ones: what was done to other services explains less
 MAX_MOMENTS = 7  # of a table of values, so that it fits 120 columns beside the names
@@ -125,7 +126,7 @@ def _alert(alert: Record) -> list[str]:
 
 
 def _is_measured(finding: Record) -> bool:
-    return finding.get("name") != CHANGES and not _trace_ids(finding)
+    return finding.get("name") not in (CHANGES, CRITICAL_PATH) and not _trace_ids(finding)
 
 
 def _trace_ids(finding: Record) -> list[str]:
@@ -179,9 +180,12 @@ def _row(name: str, width: int, cells: list[str], widths: list[int]) -> str:
 
 
 def _traces(record: Record) -> list[str]:
-    """Each once, as a link if the worker knew where traces are looked at."""
+    """Each once, as a link if the worker knew where traces are looked at; and what the time went into, if it knew."""
     found: dict[str, str] = {}
+    paths: dict[str, dict[str, Any]] = {}
     for one in record.get("evidence") or []:
+        if one.get("name") == CRITICAL_PATH and isinstance(one.get("value"), dict):
+            paths[str(one.get("query"))] = one["value"]  # the last: by then all of its spans had come
         for trace_id in _trace_ids(one):
             found.setdefault(trace_id, plain(one.get("name")))
     annotations = (record.get("alert") or {}).get("annotations") or {}
@@ -193,8 +197,14 @@ def _traces(record: Record) -> list[str]:
     lines: list[str] = []
     for name in dict.fromkeys(found.values()):
         lines.append(name)
-        lines += [f"  {plain(links.get(trace_id, trace_id))}" for trace_id in found if found[trace_id] == name]
+        for trace_id in (one for one in found if found[one] == name):
+            lines.append(f"  {plain(links.get(trace_id, trace_id))}")
+            lines += [f"    {_seconds(took_s):>8}  {plain(span)}" for span, took_s in paths.get(trace_id, {}).items()]
     return lines
+
+
+def _seconds(value: Any) -> str:
+    return f"{value:.3f} s" if isinstance(value, int | float) else plain(value)
 
 
 def _changes(evidence: list[Record], service: str) -> list[str]:

@@ -76,6 +76,28 @@ def test_exemplars_are_the_traces_of_the_slowest_first(answering):
     assert client.exemplar_traces("x", start_s=0, end_s=1, limit=1) == ["a"]
 
 
+def test_critical_path_tells_what_a_trace_s_time_went_into(answering):
+    took = {"GET /items": 0.1, "wait": 1.2, "query": 0.0}
+    spans = [{"service": "catalog", "name": name, "critical_nano": round(s * 1e9)} for name, s in took.items()]
+    again = {"service": "catalog", "name": "GET /items", "critical_nano": 50_000_000}
+    client = answering(200, {"status": "success", "data": {"spans": [*spans, again]}})
+    assert client.critical_path("ab" * 16) == {"catalog: wait": 1.2, "catalog: GET /items": 0.15}
+    assert list(client.critical_path("ab" * 16, limit=1)) == ["catalog: wait"]
+    assert client.critical_path("../../rules") == {}  # ids come from whoever sends telemetry
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, {"status": "error", "error": "no trace"}),
+        (200, {"status": "success", "data": []}),
+        (200, {"status": "success", "data": {"spans": [{"service": "cart"}]}}),
+    ],
+)
+def test_without_such_a_trace_or_such_an_api_there_is_no_critical_path(answering, status, body):
+    assert answering(status, body).critical_path("ab" * 16) == {}
+
+
 def test_rules_of_one_name_are_told_apart_by_their_labels(answering):
     rules = [
         {"type": "alerting", "name": "Slow", "query": "a > 1", "labels": {"service": "cart", "severity": "critical"}},

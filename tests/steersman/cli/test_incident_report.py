@@ -120,6 +120,18 @@ def test_traces_are_links_where_the_worker_knew_the_way_each_once():
     ]
 
 
+def test_what_a_trace_s_time_went_into_stands_below_it():
+    path = found(950, {"catalog: worker_pool.wait": 1.25, "catalog: GET /items": 0.0521}, "critical path", SLOW)
+    record = RECORD | {"evidence": [*RECORD["evidence"], path]}
+    assert section(record, "Traces")[:4] == [
+        "slowest",
+        f"  http://j/trace/{SLOW}",
+        "     1.250 s  catalog: worker_pool.wait",
+        "     0.052 s  catalog: GET /items",
+    ]
+    assert section(record, "Evidence") == section(RECORD, "Evidence")
+
+
 def test_changes_of_the_service_itself_stand_before_the_last_of_the_others():
     told = ["14:01 cart: 1.1.0 [deploy]", "14:02 catalog: 2.1.0 [deploy]", *(f"14:1{n} payment: {n}" for n in range(6))]
     changes = {"name": "recent changes", "query": "", "value": told}
