@@ -36,13 +36,14 @@ pre{margin:0;font:13.5px/1.5 "DejaVu Sans Mono",monospace}
 
 
 def record_page(record: dict[str, object]) -> str:
-    """What `steersman remediation show` prints, in a terminal; headings and the outcome stand out."""
+    """What `steersman remediation show` prints, in a terminal; headings stand out, queries stand back."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), color_system="truecolor")
     console.print(Text(f"$ steersman remediation show {record['id']}", style="#7fd1a0"))
-    for number, line in enumerate(told(record)):
-        heading = number == 0 or (line and not line.startswith(" "))
-        query = line.startswith("    ") and not line.lstrip().startswith("+")
-        look = "bold #8fb8ff" if heading else "#8d99a8" if query else ""
+    queries = False
+    for line in told(record):
+        heading = bool(line) and not line.startswith(" ")
+        queries = queries or line.startswith("Queries")
+        look = "bold #8fb8ff" if heading else "#8d99a8" if queries else ""
         hanging = " " * (len(line) - len(line.lstrip()) + 2)
         wrapped = Text(line, style=look).wrap(console, COLUMNS - len(hanging))
         for row, part in enumerate(wrapped):

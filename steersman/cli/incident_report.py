@@ -241,13 +241,16 @@ def _question(asked: Record) -> str:
 def _timeline(events: list[Record], began: int | None) -> list[str]:
     """Without the links to traces, which stand by themselves, and what was told twice."""
     lines, told = [], None
+    width = max((len(_words(event.get("event"))) for event in events), default=0)
     for event in events:
         what = (event.get("event"), event.get("detail"))
         if event.get("event") == "traces" or what == told:
             continue
         told = what
         detail = "" if event.get("detail") is None else plain(event["detail"])
-        lines.append(f"{_offset(event.get('at_unix_ms'), began)}  {_words(event.get('event'))}  {detail}".rstrip())
+        lines.append(
+            f"{_offset(event.get('at_unix_ms'), began)}  {_words(event.get('event')):<{width}}  {detail}".rstrip()
+        )
     return lines
 
 
