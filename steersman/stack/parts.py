@@ -18,6 +18,7 @@ from steersman.stack.settings import EMBEDDED, HOST, PROMETHEUS, Settings
 
 # Set for other runs, other programs or other stacks: none of it may leak into ours.
 _FOREIGN = ("OTEL_", "REMEDIATION_", "SHOP_", "LOAD_", "NATS_", "STEERSMAN_", "FAULTS_")
+SPANS_EVERY_MS = "1000"  # as often as metrics, so that what a person looks up has just happened
 _FOREIGN_NAMES = {"host", "port", "http_proxy", "https_proxy", "all_proxy"}
 
 
@@ -78,7 +79,7 @@ def telemetry_environment(
         "OTEL_RESOURCE_ATTRIBUTES": ",".join(f"{key}={value}" for key, value in attributes.items()),
         "OTEL_EXPORTER_OTLP_ENDPOINT": settings.urls.otlp,
         "OTEL_METRIC_EXPORT_INTERVAL": "1000",
-        "OTEL_BSP_SCHEDULE_DELAY": "1000",
+        "OTEL_BSP_SCHEDULE_DELAY": SPANS_EVERY_MS,
         "OTEL_BLRP_SCHEDULE_DELAY": "1000",
         "OTEL_SEMCONV_STABILITY_OPT_IN": "http,database",
     }
@@ -91,7 +92,9 @@ def nats(settings: Settings) -> Part:
 
 def traefik(settings: Settings) -> Part:
     argv = [binary("traefik"), f"--configFile={settings.traefik_file}"]
-    return _part(settings, "traefik", argv, {}, settings.ports.traefik, "/ping")
+    # Its spans come when the services' do: its default is 5 s, so long the newest traces would lack their root.
+    environment = {"OTEL_BSP_SCHEDULE_DELAY": SPANS_EVERY_MS}
+    return _part(settings, "traefik", argv, environment, settings.ports.traefik, "/ping")
 
 
 def backend(settings: Settings) -> tuple[Part, ...]:
