@@ -128,6 +128,11 @@ def test_what_debians_prometheus_and_alertmanager_get_passes_their_checkers(sett
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+def test_the_gateways_spans_come_as_often_as_the_services(settings: Settings):
+    asked = parts.traefik(settings).command.env, parts.worker(settings).command.env
+    assert len({environment["OTEL_BSP_SCHEDULE_DELAY"] for environment in asked}) == 1
+
+
 def test_prometheus_stands_in_for_the_collectors_rules_and_not_beside_them(settings: Settings):
     settings = dataclasses.replace(settings, backend=PROMETHEUS)
     assert not {"rule_files", "scrape_configs", "alertmanager"} & configuration.collector(settings).keys()
