@@ -52,6 +52,7 @@ from dashboards.viewer.peers.jaeger import Jaeger
 from dashboards.viewer.peers.prometheus import Prometheus
 from dashboards.viewer.peers.remediation import Remediation
 from dashboards.viewer.peers.rule_files import RuleFiles
+from dashboards.viewer.peers.trace_search import TraceSearch
 from dashboards.viewer.settings import Settings
 from dashboards.viewer.traces.data import Traces, trace_data_router
 from steersman.runtime.http import install_error_envelope, limit_bodies
@@ -116,7 +117,7 @@ def make_app(settings: Settings, *, storage_secret: str) -> FastAPI:
     traces = Traces(jaeger)
     app.include_router(trace_data_router(traces, client, logs_url=settings.collector_url))
     app.mount("/assets", StaticFiles(directory=ASSETS), name="assets")
-    _add_traces(jaeger, traces)
+    _add_traces(jaeger, TraceSearch(client, settings.collector_url), traces)
     _add_operations(prometheus, remediation, audit)
 
     @page("/logs")
@@ -208,10 +209,10 @@ def _add_dashboards(
         EditPage(library, "Import a dashboard", "").build()
 
 
-def _add_traces(jaeger: Jaeger, traces: Traces) -> None:
+def _add_traces(jaeger: Jaeger, search: TraceSearch, traces: Traces) -> None:
     @page("/traces")
-    async def search(request: Request) -> None:
-        await SearchPage(jaeger, request.query_params).build()
+    async def found(request: Request) -> None:
+        await SearchPage(jaeger, search, request.query_params).build()
 
     @page("/trace/{trace_id}")
     async def trace(trace_id: str) -> None:

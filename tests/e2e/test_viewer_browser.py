@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -163,6 +164,7 @@ def pages(stack: Stack) -> dict[str, tuple[str, str]]:
     traces = stack.http.get(stack.url("jaeger", "/api/traces"), params={"service": SERVICE, "limit": 2}).json()["data"]
     first, second = (each["traceID"] for each in traces)
     run = stack.remediations()[0]["id"]
+    wanted = quote(f'{{ service = "{SERVICE}" && duration > 100ms }}')
     expr = "sum%20by%20(job)%20(rate(http_server_request_duration_seconds_count%5B1m%5D))"
     return {
         "home": ("/", ".now .card"),
@@ -173,6 +175,7 @@ def pages(stack: Stack) -> dict[str, tuple[str, str]]:
         "explore": (f"/explore?expr={expr}", "canvas"),
         "logs": (f"/logs?service={SERVICE}", "table.logs"),
         "traces": (f"/traces?service={SERVICE}", "table.plain"),
+        "filter": (f"/traces?filter={wanted}", "table.plain"),
         "trace": (f"/trace/{first}", "trace-view .fall-row"),
         "compare": (f"/compare?a={first}&b={second}", "table.compare"),
         "alerts": ("/alerts", "table.plain"),
