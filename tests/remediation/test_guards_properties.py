@@ -13,7 +13,7 @@ from guard_world import world_of
 from guards_without import GUARDS
 from hypothesis import HealthCheck, example, given, settings
 
-EXAMPLES = int(os.environ.get("STEERSMAN_GUARD_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("STEERSMAN_GUARD_EXAMPLES", "12"))
 
 
 def and_the_ways_to_each_limit(test):

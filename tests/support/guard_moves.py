@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from guard_oracle import HOUR_MS, MINUTE_MS, SERVICES, TIGHT, Rules
@@ -36,11 +36,12 @@ FAULTS = [
 seen = st.sampled_from([WELL, wants(1.0), wants(4.0), wants(6.0), wants(9.0)] * 5 + FAULTS)
 at_the_door = st.sampled_from([WELL] * 6 + [Telemetry(fresh=None), Telemetry(away=True)])
 die = st.sampled_from(["", "", "", "before", "after"])
-end = st.sampled_from([State.RESOLVED, State.RESOLVED, State.ESCALATED, State.REFUSED])
+dies = st.sampled_from(["before", "before", "after"])
+end = st.sampled_from([*[State.RESOLVED] * 3, State.ESCALATED])
 rarely = st.sampled_from([False] * 7 + [True])
 direction = st.sampled_from(["out", "in"])
 window = st.sampled_from(["cooldown", "hour", "radius", "undone", "escalation", "breaker", *["freeze"] * 3, "thaw"])
-pause = st.sampled_from([1, 20_000, 2 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS])
+pause = st.sampled_from([1, 20_000, 20_000, 2 * MINUTE_MS, 2 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS])
 
 
 def move(name: str, *arguments: st.SearchStrategy[Any]) -> Moves:
@@ -49,6 +50,18 @@ def move(name: str, *arguments: st.SearchStrategy[Any]) -> Moves:
 
 def alert(service: st.SearchStrategy[str]) -> Moves:
     return move("alert", service, rarely.map(lambda unlabelled: not unlabelled))
+
+
+def after_death(service: str) -> Moves:
+    """What is likely to make a difference to the worker that comes next."""
+    return st.one_of(
+        st.just(("until", "freeze", 0)),
+        st.just(("turn", True)),
+        move("wait", pause),
+        move("meddle", st.just(service), st.integers(1, 6)),
+        alert(st.just(service)),
+        move("act", st.sampled_from(SERVICES), seen),
+    )
 
 
 def something_else(service: str) -> st.SearchStrategy[tuple[Move, ...]]:
@@ -64,43 +77,57 @@ def something_else(service: str) -> st.SearchStrategy[tuple[Move, ...]]:
         move("act", st.sampled_from(SERVICES), seen),
         move("scale", st.sampled_from(SERVICES), direction),
     )
-    return st.one_of(st.just(()), st.tuples(happens))
+    return st.one_of(*[st.just(())] * 3, st.tuples(happens))
 
 
 def episode(service: str) -> st.SearchStrategy[list[Move]]:
     this = st.just(service)
-    dying = st.tuples(move("act", this, seen, die), move("resume", this, at_the_door))
-    planned = st.tuples(move("plan", this, seen, rarely), move("carry_out", this, at_the_door, rarely, die))
-    scaled = st.tuples(move("scale", this, direction, rarely, rarely, die), move("settle"))
-    begins = st.one_of(
-        dying,
-        planned,
-        st.tuples(move("act", this, seen)),
-        st.tuples(alert(this), move("act", this, seen)),
-    )
+
+    def acting(dying: st.SearchStrategy[str]) -> list[Moves]:
+        return [move("plan", this, seen, rarely), move("carry_out", this, at_the_door, rarely, dying)]
+
+    plain = st.tuples(*acting(st.just("")))
+    died = st.tuples(*acting(dies), after_death(service), move("resume", this, at_the_door))
+    begins = st.one_of(plain, died, st.tuples(alert(this)).flatmap(lambda first: plain.map(lambda rest: first + rest)))
+    further = st.tuples(move("further", this, seen, die), move("resume", this))
     goes_on = st.one_of(
-        dying,
-        st.tuples(move("further", this, seen, die)),
-        st.tuples(move("undo", this, die), move("resume", this)),
+        plain, died, further, further, st.tuples(move("undo", this, die), after_death(service), move("resume", this))
     )
     ends = st.tuples(move("resume", this), move("end", this, end))
+    run = st.builds(
+        lambda first, then, last: [*first, *itertools.chain(*then), *last],
+        begins,
+        st.lists(goes_on, max_size=3),
+        st.one_of(ends, ends, ends, st.just(())),  # some go on while others begin
+    )
     repair = st.tuples(move("repair", this, end, seen, st.booleans()))
-    run = st.builds(lambda *parts: [*itertools.chain(*parts)], begins, st.one_of(st.just(()), goes_on, goes_on), ends)
-    kinds = st.one_of(run, run, repair, repair, repair, scaled, scaled, st.tuples(move("act", this, seen)))
+    repairs = st.lists(move("repair", this, end, seen), min_size=2, max_size=4)
+    scaled = st.lists(move("scale", this, direction, rarely, rarely), min_size=1, max_size=3)
+    left_over = st.tuples(move("scale", this, direction, rarely, rarely, dies), after_death(service), move("settle"))
+    kinds = st.one_of(run, run, run, repair, repairs, scaled, left_over)
     return kinds.flatmap(lambda moves: _disturbed(service, moves))
 
 
 def _disturbed(service: str, moves: Sequence[Move]) -> st.SearchStrategy[list[Move]]:
     return st.tuples(*[something_else(service).map(lambda other, one=one: (*other, one)) for one in moves]).map(
-        lambda parts: [*itertools.chain(*parts)]
+        lambda parts: _let_go(itertools.chain(*parts))
     )
 
 
-rules = st.lists(st.sampled_from(sorted(TIGHT)), min_size=2, max_size=5, unique=True)
+def _let_go(moves: Iterable[Move]) -> list[Move]:
+    """What stops everything ends with the episode: meanwhile no other limit is tried."""
+    told = list(moves)
+    switch = [("turn", False)] if ("turn", True) in told else []
+    return [*told, *switch, *([("until", "thaw", 0)] if any(one[:2] == ("until", "freeze") for one in told) else [])]
+
+
+rules = st.tuples(
+    st.lists(st.sampled_from(sorted(set(TIGHT) - {"freezes"})), min_size=1, max_size=4, unique=True), st.booleans()
+).map(lambda drawn: Rules.tight(*drawn[0], *["freezes"] * drawn[1]))
 # What is done again and again comes near the limits of one target, and what goes round near those over all.
 episodes = st.sampled_from([*["cart"] * 5, *SERVICES]).flatmap(episode)
 LIVES = st.builds(
     Life,
-    rules.map(lambda names: Rules.tight(*names)),
-    st.lists(episodes, min_size=3, max_size=9).map(lambda parts: [*itertools.chain(*parts)]),
+    rules,
+    st.lists(episodes, min_size=5, max_size=12).map(lambda parts: [*itertools.chain(*parts)]),
 )

@@ -413,6 +413,7 @@ class World:
         tried = [event.attempt.intended_ms for event in self.history if isinstance(event, Tried)]
         ended = [event for event in self.history if isinstance(event, Ended)]
         undone = [e.attempt.intended_ms for e in self.history if isinstance(e, Tried) and e.attempt.kind == "undo"]
+        freezes = FREEZES_MS if rules.freezes else []
         lengths = {
             "cooldown": (tried[-1:], rules.cooldown_ms),
             "hour": ([at for at in tried if at > self.clock.now_ms - HOUR_MS][:1], HOUR_MS),
@@ -420,8 +421,8 @@ class World:
             "undone": (undone[-1:], rules.undo_ms),
             "escalation": ([event.at_ms for event in ended if event.state == "escalated"][-1:], rules.hold_off_ms),
             "breaker": ([event.at_ms for event in ended if event.state == "resolved"][:1], rules.repairs_ms),
-            "freeze": ([start for start, _ in FREEZES_MS if start > self.clock.now_ms][:1], 0),
-            "thaw": ([end for _, end in FREEZES_MS if end > self.clock.now_ms][:1], 0),
+            "freeze": ([start for start, _ in freezes if start > self.clock.now_ms][:1], 0),
+            "thaw": ([end for _, end in freezes if end > self.clock.now_ms][:1], 0),
         }
         begins, length = lengths[window]
         return begins[0] + length if begins else 0
