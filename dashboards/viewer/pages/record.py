@@ -29,6 +29,7 @@ _KINDS = {
     "verified": "met", "alert_resolved": "met", "resolved": "met", "escalated": "fault", "failed": "fault",
     "not_enough": "fault", "refused": "fault", "other_alert": "faint", "asked": "ask", "approved": "ask",
 }  # fmt: skip
+CRITICAL_PATH = "critical path"  # evidence: seconds by span, as the worker names it
 Json = Mapping[str, Any]
 
 
@@ -179,14 +180,18 @@ def noted(record: Json) -> str:
     }
     return "".join(
         f"<div class='q-mt-sm'><b>{html.escape(name)}</b>"
-        + "".join(f"<div class=soft>{html.escape(_text(each))}</div>" for each in _listed(value)[:MAX_NOTES])
+        + "".join(f"<div class=soft>{html.escape(_text(each))}</div>" for each in _listed(name, value)[:MAX_NOTES])
         + "</div>"
         for name, value in found.items()
     )
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [f"{key}: {_text(each)}" for key, each in value.items()]
+def _listed(name: str, value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    if name == CRITICAL_PATH:
+        return [f"{span} {format_value(float(seconds), 's')}" for span, seconds in value.items()]
+    return [f"{key}: {_text(each)}" for key, each in value.items()]
 
 
 def _text(value: Any) -> str:

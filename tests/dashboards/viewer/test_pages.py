@@ -53,6 +53,13 @@ def test_a_record_tells_its_times_from_the_alert_on():
     assert "At work" in shown
 
 
+def test_a_critical_path_is_told_in_seconds():
+    path = {"name": "critical path", "query": T1, "value": {"checkout: POST payment": 1.503749, "x: <b>": 0.08}}
+    shown = record.noted({"evidence": [path]})
+    assert "checkout: POST payment 1.5 s" in shown
+    assert "x: &lt;b&gt; 80 ms" in shown
+
+
 def test_evidence_is_a_table_of_measures_by_moment_with_the_first_before():
     shown = record.evidence(RECORD)
     assert shown.index("before") < shown.index("+9.0 s")
