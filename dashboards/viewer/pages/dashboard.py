@@ -69,10 +69,13 @@ class DashboardPage:
         self._prometheus = prometheus
         self._placed: list[Placed] = []
         self._busy = False
+        self._filling: asyncio.Future[list[None]] | None = None
         self._timer: ui.timer | None = None
 
     async def build(self) -> None:
         state = self._state
+        self._client = ui.context.client
+        self._client.on_disconnect(self._leave)
         await state.offer(self._prometheus, self._span())
         with page(state.dashboard.title, "dashboards"):
             with ui.element("div").classes("bar-top"):
@@ -204,17 +207,26 @@ class DashboardPage:
         return span_of(self._state.start, self._state.end, now) or Span(now - 3600, now)
 
     async def refresh(self) -> None:
-        """All panels at once. A refresh that comes while another is under way is left out."""
-        if self._busy:
+        """All panels at once. A refresh that comes while another is under way, or that nobody looks at, is left out."""
+        if self._busy or not self._client.has_socket_connection:
             return
         self._busy = True
         try:
             values = self._state.values() | {"__url_time_range": [f"from={self._state.start}&to={self._state.end}"]}
             span = self._span()
             marks = self._annotations(span)
-            await asyncio.gather(*(self._fill(placed, values, span, marks) for placed in self._placed))
+            self._filling = asyncio.gather(*(self._fill(placed, values, span, marks) for placed in self._placed))
+            await self._filling
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
         finally:
-            self._busy = False
+            self._busy, self._filling = False, None
+
+    def _leave(self) -> None:
+        """Who has gone on to another page does not wait there for what this one has asked."""
+        if self._filling is not None and not self._client.has_socket_connection:
+            self._filling.cancel()
 
     async def _fill(
         self, placed: Placed, values: dict[str, list[str]], span: Span, marks: list[dict[str, Any]]
