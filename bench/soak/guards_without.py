@@ -22,8 +22,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
 
 from guard_moves import LIVES, Life
+from guard_removals import GUARDS
 from guard_world import world_of
-from guards_without import GUARDS
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 

@@ -9,8 +9,8 @@ import os
 
 import pytest
 from guard_moves import LIVES, Life
+from guard_removals import GUARDS
 from guard_world import world_of
-from guards_without import GUARDS
 from hypothesis import HealthCheck, example, given, settings
 
 EXAMPLES = int(os.environ.get("STEERSMAN_GUARD_EXAMPLES", "12"))
