@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from remediation.api.audit import install_audit
 from remediation.api.explain import install_explain
 from remediation.api.scaling import install_scaling
+from remediation.api.services import install_services
 from remediation.api.webhooks import install_webhooks
 from remediation.store.record import KillSwitch, State
 from remediation.worker import Worker
@@ -53,6 +54,7 @@ def make_app(worker: Worker, token: str) -> FastAPI:
     install_audit(app, worker)
     install_explain(app, worker, token)
     install_scaling(app, worker)
+    install_services(app, worker)
 
     @app.get("/api/v1/remediations")
     def remediations(

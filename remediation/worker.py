@@ -28,7 +28,7 @@ from remediation.policy.book import PolicyBook, load_policies
 from remediation.policy.limits import Limits
 from remediation.prometheus import Prometheus
 from remediation.scalers.connection import NAMES, connect, unsupported
-from remediation.scalers.scaler import Scaler
+from remediation.scalers.scaler import Replicas, Scaler
 from remediation.scaling.loop import ScalingLoop
 from remediation.settings import Settings
 from remediation.starter import Starter
@@ -107,6 +107,15 @@ class Worker:
         for told in unsupported(book.policies, NAMES[type(settings.scaler)]):
             log.warning("%s", told)  # not an error: the steps after it may answer
         log.info("%d policies, %d autoscalers from %s", len(book.policies), len(book.autoscalers), settings.policies)
+
+    def replicas(self) -> list[Replicas]:
+        """
+        Of all that it may scale, by name.
+
+        Raises:
+            ScalerError: the scaler does not answer.
+        """
+        return [self._scaler.get(service) for service in self._scaler.services()]
 
     def _steps(self, book: PolicyBook, settings: Settings, levers: dict[str, Lever], journal: Journal) -> Steps:
         store, scaler, metrics = self.store, self._scaler, self.metrics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from remediation.drills.report import Report
 
 PASSED, FAILED, NOT_RUN = 0, 1, 2
+
+
+class StackKind(StrEnum):
+    EMBEDDED = "embedded"
+    COMPOSE = "compose"
+
 
 app = typer.Typer(no_args_is_help=True, help="Rehearse the loop on purpose, and grade it.")
 
@@ -78,6 +85,9 @@ def run_one(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the verdict, and why.")] = False,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="After a failure, check the rest too.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, and change nothing.")] = False,
+    stack: Annotated[
+        StackKind, typer.Option("--stack", help="What runs: `steersman up`'s, or `make compose-up`'s.")
+    ] = StackKind.EMBEDDED,
 ) -> None:
     """Run one drill against the running stack; exit 0 on PASS, 1 on FAIL, 2 if it could not be run."""
     import asyncio
@@ -90,7 +100,7 @@ def run_one(
     console = _console()
     try:
         drill = definition.find(name, _definitions())
-        endpoints = Endpoints.from_environment()
+        endpoints = Endpoints.of_compose() if stack is StackKind.COMPOSE else Endpoints.from_environment()
         if dry_run:
             _dry_run(drill, endpoints)
         if quiet:

@@ -11,6 +11,7 @@ from remediation.drills.engine import Engine
 from remediation.drills.injection import Injection
 from remediation.drills.lock import LOCK_FILE, holder
 from remediation.drills.observation import Observation
+from remediation.drills.reach import require_reach
 from remediation.drills.stack import Stack
 from remediation.drills.tracker import event_words
 
@@ -40,8 +41,9 @@ class Plan:
 async def make_plan(definition: Definition, endpoints: Endpoints) -> Plan:
     """
     Raises:
-        DrillError: the stack does not answer.
+        DrillError: the stack does not answer, or has no way for it.
     """
+    require_reach(definition, endpoints)
     running = holder(endpoints.data_dir.drills / LOCK_FILE)
     async with Stack(endpoints) as stack:
         await stack.check()

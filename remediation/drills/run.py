@@ -19,6 +19,7 @@ from remediation.drills.engine import Engine
 from remediation.drills.errors import DrillError
 from remediation.drills.live import LIVE_FILE, LiveReport
 from remediation.drills.lock import LOCK_FILE, DrillLock
+from remediation.drills.reach import require_reach
 from remediation.drills.report import Report, report_of
 from remediation.drills.undo import Undo
 
@@ -146,6 +147,7 @@ async def run_drill(
     Raises:
         DrillError: it could not be run at all; nothing was broken.
     """
+    require_reach(definition, endpoints)
     with DrillLock(endpoints.data_dir.drills / LOCK_FILE, definition.name) as lock:
         async with Breaker(endpoints) as stack:
             await stack.check()

@@ -25,15 +25,15 @@ class Stack(Seams):
         Raises:
             StackUnreachableError: a part that every drill needs does not answer, or a token is missing.
         """
-        for audience in ("orchestrator", "load", "faults"):
+        for audience in (*(["orchestrator"] if self._at.supervised else []), "load", "faults"):
             self._at.token(audience)
         seen = await self.observe([])
         if seen.troubles:
-            raise StackUnreachableError(f"{seen.troubles[0]}; is `steersman up` running?")
+            raise StackUnreachableError(f"{seen.troubles[0]}; {self._at.hint}?")
         try:
             await self._rates()
         except BrokenAnswerError as error:
-            raise StackUnreachableError(f"{error}; is `steersman up` running?") from error
+            raise StackUnreachableError(f"{error}; {self._at.hint}?") from error
 
     async def observe(self, queries: Sequence[str], *, with_pids: bool = False) -> Observation:
         """
@@ -118,6 +118,8 @@ class Stack(Seams):
         return read("worker", records.remediations, body)
 
     async def _services(self) -> dict[str, Service]:
+        if not self._at.supervised:
+            return read("worker", records.services, await self._get("remediation", "/api/v1/services"))
         body = await self._get("orchestrator", "/api/v1/services", audience="orchestrator")
         return read("orchestrator", records.services, body)
 

@@ -82,7 +82,7 @@ def test_every_port_is_published_on_the_loopback_and_is_the_embedded_one(compose
     ports = Ports()
     assert numbers >= {
         3000, ports.otlp_grpc, ports.otlp_http, ports.gateway, ports.load, ports.prometheus, 9093,
-        ports.remediation, ports.jaeger,
+        ports.remediation, ports.jaeger, ports.nats,
     }  # fmt: skip
 
 
