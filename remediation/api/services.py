@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
@@ -19,4 +18,15 @@ def install_services(app: FastAPI, worker: Worker) -> None:
             found = worker.replicas()
         except ScalerError as error:
             raise HTTPException(503, f"the scaler cannot tell: {error}") from error
-        return {"services": [{"name": one.service, **asdict(one)} for one in found]}
+        return {
+            "services": [
+                {
+                    "name": one.service,
+                    "desired": one.desired,
+                    "ready": one.ready,
+                    "minimum": one.minimum,
+                    "maximum": one.maximum,
+                }
+                for one in found
+            ]
+        }

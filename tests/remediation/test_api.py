@@ -138,7 +138,7 @@ def test_metrics_and_health_are_there_for_the_asking(worker):
 def test_services_are_told_as_the_orchestrator_tells_them(worker, orchestrator):
     orchestrator.add("catalog", desired=2)
     told = next(each for each in get(worker, "/api/v1/services").json()["services"] if each["name"] == "catalog")
-    assert told == {"name": "catalog", "service": "catalog", "desired": 2, "ready": 2, "minimum": 1, "maximum": 6}
+    assert told == {"name": "catalog", "desired": 2, "ready": 2, "minimum": 1, "maximum": 6}
     orchestrator.unavailable = True
     answer = get(worker, "/api/v1/services")
     assert answer.status_code == 503
