@@ -140,6 +140,9 @@ def test_services_are_told_as_the_orchestrator_tells_them(worker, orchestrator):
     told = next(each for each in get(worker, "/api/v1/services").json()["services"] if each["name"] == "catalog")
     assert told == {"name": "catalog", "desired": 2, "ready": 2, "minimum": 1, "maximum": 6}
     orchestrator.unavailable = True
-    answer = get(worker, "/api/v1/services")
+    try:
+        answer = get(worker, "/api/v1/services")
+    finally:
+        orchestrator.unavailable = False  # others have it too
     assert answer.status_code == 503
     assert answer.json()["error"].startswith("the scaler cannot tell")
