@@ -144,21 +144,27 @@ def _grown(remote: Remote, rules: Path, pid: int) -> Live:
     machine that is too busy for that, until patience ends.
     """
     deadline = time.monotonic() + DURATION_S + 60
-    from_ms, missed = 0, 0
+    from_ms, to_ms, missed = 0, 0, 0
     while True:
         time.sleep(0.25)
         now_ms = time.time_ns() // 1_000_000
         names = {dict(labels).get("alertname") for labels, _ in remote.instant("ALERTS", now_ms)}
-        so_far, missed = missed, _missed(remote.url)
+        so_far, (missed, evaluated_ms) = missed, _evaluations(remote.url)
         if (not from_ms and names >= {"Loaded", "Hot"}) or (from_ms and missed > so_far):
-            from_ms = now_ms + 10 * INTERVAL_MS  # when `for` and windows have passed since
+            from_ms, to_ms = now_ms + 10 * INTERVAL_MS, 0  # when `for` and windows have passed since
         patient = time.monotonic() < deadline
-        if from_ms and (now_ms - from_ms > DURATION_S * 1000 or not patient):
-            # What is evaluated just now is not on disk yet.
-            return Live(remote.url, rules, from_ms, now_ms - 6 * INTERVAL_MS, 0 if patient else missed, pid)
-        assert patient, "no alert became active"
+        if from_ms and not to_ms and (now_ms - from_ms > DURATION_S * 1000 or not patient):
+            to_ms = now_ms - 6 * INTERVAL_MS
+        # What is evaluated after the end tells that all before is on disk, and what was missed is counted.
+        if to_ms and evaluated_ms > to_ms:
+            return Live(remote.url, rules, from_ms, to_ms, 0 if patient else missed, pid)
+        assert patient or to_ms, "no alert became active"
+        assert time.monotonic() < deadline + 30, f"no evaluation after {to_ms} ms"
 
 
-def _missed(url: str) -> int:
+def _evaluations(url: str) -> tuple[int, float]:
+    """How many were missed, and the time (ms) of the last one of the group that is furthest behind."""
     text = httpx.get(f"{url}/metrics", trust_env=False, timeout=30).text
-    return int(sum(map(float, re.findall(r"iterations_missed_total{.*} (\S+)", text))))
+    missed = map(float, re.findall(r"iterations_missed_total{.*} (\S+)", text))
+    last = map(float, re.findall(r"group_last_evaluation_timestamp_seconds{.*} (\S+)", text))
+    return int(sum(missed)), 1000 * min(last, default=0.0)
