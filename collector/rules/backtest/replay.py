@@ -29,6 +29,8 @@ from collector.rules.template import Samples, TemplateContext, sample
 
 # Of one rule: at one a second eleven days. More would take minutes and hundreds of megabytes; a larger step is wanted.
 MAX_EVALUATIONS = 1_000_000
+# How often the time before the window is doubled to learn what an alert with `keep_firing_for` was doing when it began.
+MAX_DOUBLINGS = 6
 Notice = Callable[[str], None]
 
 
@@ -134,15 +136,11 @@ class Replay:
         return phase
 
     def _alerting(self, group: RuleGroupSpec, rule: AlertingRule) -> Replayed:
-        # An alert that is firing at the start has been active for `for`, and one that is kept has been kept so long.
-        warm_up_ms = rule.for_ms + rule.keep_firing_for_ms + 2 * self.interval_ms(group)
-        grid = self.grid(group, self.window.from_ms - warm_up_ms)
-        column = _Column(self.expressions.over(rule.expr, grid.shifted(-group.query_offset_ms)))
+        grid, column, missed = self._warmed_up(group, rule)
         # Annotations do not change what an alert does, and expanding them at every evaluation takes long.
         one = evaluated_alerting(replace(rule, annotations=()), column, group.limit)
         recorder = Recorder()
         errors: dict[str, int] = {}
-        missed = self._missed(group, grid)
         for position, at_ms in enumerate(grid.times_ms.tolist()):
             if missed[position]:
                 continue
@@ -158,6 +156,31 @@ class Replay:
         inside = int(np.count_nonzero((grid.times_ms >= self.window.from_ms) & ~missed))
         found = within(recorder.episodes(), self.window.from_ms, self.window.to_ms)
         return Replayed(group, rule, grid.step_ms, inside, tuple(found), tuple(errors.items()))
+
+    def _warmed_up(self, group: RuleGroupSpec, rule: AlertingRule) -> tuple[Grid, _Column, NDArray[np.bool_]]:
+        """
+        The evaluations from so long before the window that every alert's state at its start is known, what the
+        expression yields at each, and which the live group missed.
+
+        An alert that fires at the start has been active for `for`, and one that is kept firing has been kept so long.
+        But one that comes and goes faster is kept firing on and on, so there more of the past is asked for.
+        """
+        step_ms = self.interval_ms(group)
+        before_ms = rule.for_ms + rule.keep_firing_for_ms + 2 * step_ms
+        for doubling in range(MAX_DOUBLINGS + 1):
+            grid = self.grid(group, self.window.from_ms - (before_ms << doubling))
+            column = _Column(self.expressions.over(rule.expr, grid.shifted(-group.query_offset_ms)))
+            missed = self._missed(group, grid)
+            watched = ~missed & (grid.times_ms < self.window.from_ms)
+            if not rule.keep_firing_for_ms or column.settled(
+                watched, rule.for_ms / step_ms + 1, rule.keep_firing_for_ms / step_ms + 1
+            ):
+                return grid, column, missed
+        self.notice(
+            f"{rule.name}: an alert has come and gone since before {grid.start_ms / 1000:.3f}:"
+            " whether it fired when the window began is not known"
+        )
+        return grid, column, missed
 
     def _missed(self, group: RuleGroupSpec, grid: Grid) -> NDArray[np.bool_]:
         """
@@ -262,12 +285,28 @@ class _Column:
     def any_present(self) -> bool:
         return bool(self._occupied[self.position])
 
+    def settled(self, watched: NDArray[np.bool_], present: float, absent: float) -> bool:
+        """
+        Whether each series was there, or was not, for so many of the watched positions on end that nothing before them
+        matters to the state of its alert.
+        """
+        there = self._present[:, watched]
+        return bool(np.all((_longest_run(there) >= present) | (_longest_run(~there) >= absent)))
+
     def prepare(self, _expr: str) -> _Column:
         return self
 
     def instant(self, *, at_ms: int) -> Vector:
         rows = np.flatnonzero(self._present[:, self.position])
         return Vector(tuple(self._labels[row] for row in rows.tolist()), self._values[rows, self.position])
+
+
+def _longest_run(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Of each row of [s, n], how many are true on end, at most."""
+    positions = np.arange(mask.shape[1])
+    broken = np.maximum.accumulate(np.where(mask, -1, positions), axis=1)
+    runs: NDArray[np.int64] = (positions - broken).max(axis=1, initial=0)
+    return runs
 
 
 Recordings = Mapping[str, Sequence[tuple[RuleGroupSpec, RecordingRule]]]
