@@ -29,7 +29,8 @@ def stored_episodes(
     """
     The episodes of every alert of that name that left a sample in the window; the values are not stored, so NaN.
 
-    An evaluation that was missed does not end an episode: ALERTS_FOR_STATE says that it is still the same one.
+    An evaluation that was missed does not end an episode: ALERTS_FOR_STATE says that it is still the same one. (But it
+    does where there is more than one a second.)
 
     Args:
         offset_ms: The group's `query_offset`, by which what it writes is older than the evaluation that wrote it.
@@ -64,7 +65,7 @@ def _episodes(
     begin = 0
     for position, at_ms in enumerate(times):
         last = position + 1 == len(times)
-        if not last and since[times[position + 1]] == since[at_ms]:
+        if not last and _same_episode(since, at_ms, times[position + 1], interval_ms):
             continue
         run = times[begin : position + 1]
         begin = position + 1
@@ -73,6 +74,14 @@ def _episodes(
         # The first sample is exact to the millisecond where the series, which counts seconds, is not.
         active_at_ms = run[0] if abs(run[0] - since[at_ms] * 1000) < 1000 else int(since[at_ms] * 1000)
         yield Episode(labels, active_at_ms, fired, at_ms + interval_ms if over else None, np.nan)
+
+
+def _same_episode(since: dict[int, float], at_ms: int, next_ms: int, interval_ms: int) -> bool:
+    """
+    Whether two samples of ALERTS_FOR_STATE that follow each other are of one episode. The series counts whole seconds:
+    where evaluations are closer, one that left no sample between them tells as well.
+    """
+    return since[next_ms] == since[at_ms] and (interval_ms >= 1000 or next_ms - at_ms <= interval_ms)
 
 
 def evaluation_phase(

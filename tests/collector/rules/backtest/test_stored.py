@@ -56,3 +56,14 @@ def test_episodes_are_told_apart_by_since_when_they_are_active(peer: InMemory) -
 def test_an_alert_of_another_name_is_none_of_them(peer: InMemory) -> None:
     peer.put("1", __name__="ALERTS_FOR_STATE", alertname="Cold")
     assert stored_episodes(peer, "Hot", from_ms=0, to_ms=START_MS, interval_ms=1000, offset_ms=0) == []
+
+
+def test_two_episodes_of_one_second_are_told_apart_by_the_evaluation_between_them(peer: InMemory) -> None:
+    second = START_MS // 1000
+    times = START_MS + np.array([0, 400, 600])
+    labels = {"alertname": "Hot"}
+    for name, values in (("ALERTS_FOR_STATE", np.full(3, float(second))), ("ALERTS", np.ones(3))):
+        extra = {"alertstate": "pending"} if name == "ALERTS" else {}
+        peer.store.load(labels_of({"__name__": name, **labels, **extra}), times, values)
+    found = stored_episodes(peer, "Hot", from_ms=START_MS, to_ms=START_MS + 700, interval_ms=200, offset_ms=0)
+    assert [(one.active_at_ms - START_MS, one.ended_at_ms) for one in found] == [(0, START_MS + 200), (400, None)]
